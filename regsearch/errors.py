@@ -1,0 +1,41 @@
+"""Errors that a user can mend, each one clear line. Standard library only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+class UserError(ValueError):
+    """Something the user gave cannot be used.
+
+    Args:
+        what: what is wrong, in one sentence without a full stop.
+        file, key, value: where it stands, as far as known.
+        allowed: what would be accepted, or what to do next.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        file: str | Path | None = None,
+        key: str | None = None,
+        value: Any = None,
+        allowed: str | None = None,
+    ) -> None:
+        self.what, self.file, self.key, self.value, self.allowed = what, file, key, value, allowed
+        super().__init__(self._line())
+
+    def _line(self) -> str:
+        place = ": ".join(str(part) for part in (self.file, self.key) if part)
+        line = f"{place}: {self.what}" if place else self.what
+        if self.value is not None:
+            line += f" (got {self.value!r})"
+        return f"{line}; {self.allowed}" if self.allowed else line
+
+    def within(self, file: str | Path) -> UserError:
+        """The same error with the file it stands in, where none was known."""
+        return UserError(
+            self.what, file=self.file or file, key=self.key, value=self.value, allowed=self.allowed
+        )

@@ -1,0 +1,70 @@
+"""The regularizers: ten site files, named for where in the training step a rule acts, one declaration per rule.
+
+The folder is the training step, in this order: batches, targets, weights, norms, activations, penalties, gradients, decay,
+projections, loops. Outside packages add rules through the entry-point group `regsearch.regularizers`: each entry point
+names a module to import or a class decorated with `@regularizer`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import entry_points
+
+from regsearch.regularizers import (  # noqa: F401  (importing a site file declares its rules)
+    activations,
+    batches,
+    decay,
+    gradients,
+    loops,
+    norms,
+    penalties,
+    projections,
+    targets,
+    weights,
+)
+from regsearch.regularizers.base import REGISTRY, Context, Paper, Parameter, Regularizer, Shape, Strength, knob, regularizer
+from regsearch.space import Knob
+
+SITES = (
+    "batches",
+    "targets",
+    "weights",
+    "norms",
+    "activations",
+    "penalties",
+    "gradients",
+    "decay",
+    "projections",
+    "loops",
+)
+
+__all__ = [
+    "SITES",
+    "Context",
+    "Paper",
+    "Parameter",
+    "Regularizer",
+    "Shape",
+    "Strength",
+    "all_regularizers",
+    "knob",
+    "knobs",
+    "regularizer",
+]
+
+
+@cache
+def _load_entry_points() -> None:
+    for each in entry_points(group="regsearch.regularizers"):
+        each.load()
+
+
+def all_regularizers() -> dict[str, type[Regularizer]]:
+    """Every declared regularizer by name, in the order of the training step, outsiders' included."""
+    _load_entry_points()
+    return dict(sorted(REGISTRY.items(), key=lambda item: (SITES.index(item[1].site), item[0])))
+
+
+def knobs() -> dict[str, Knob]:
+    """Every knob of every regularizer, by flat name."""
+    return {knob.name: knob for rule in all_regularizers().values() for knob in rule.knobs}

@@ -1,0 +1,40 @@
+"""Site `activations`: rules that change hidden activations, in training only."""
+
+from __future__ import annotations
+
+import torch
+
+from regsearch.regularizers.base import INFINITY, Context, Paper, Regularizer, Strength, knob, regularizer
+
+
+class Activation(Regularizer):
+    """Acts at each activation site of the model: its dropout calls, else its `Site` markers, else its activations."""
+
+    site = "activations"
+
+    def activation(self, h: torch.Tensor, ctx: Context) -> torch.Tensor:
+        """h [B, F...], one trial's activations, to activations of the same shape."""
+        raise NotImplementedError
+
+
+@regularizer
+class Dropout(Activation):
+    """Zero each unit with probability p and scale the survivors by 1 / (1 - p)."""
+
+    source = Paper("Srivastava et al.", 2014, "https://jmlr.org/papers/v15/srivastava14a.html")
+    p: Strength = knob(0.0, 0.8, off=0.0, maximum=0.99, unit="probability", doc="share of units dropped")
+
+    def activation(self, h: torch.Tensor, ctx: Context) -> torch.Tensor:
+        keep = ctx.uniform(h) >= self.p
+        return h * (keep / (1 - self.p))
+
+
+@regularizer
+class GaussianNoise(Activation):
+    """Add Gaussian noise to hidden activations: h + sigma * e, e standard normal."""
+
+    source = Paper("Poole et al.", 2014, "https://arxiv.org/abs/1406.1831")
+    sigma: Strength = knob(0.0, 1.0, off=0.0, maximum=INFINITY, unit="units of the activation", doc="noise level")
+
+    def activation(self, h: torch.Tensor, ctx: Context) -> torch.Tensor:
+        return h + self.sigma * ctx.normal(h)

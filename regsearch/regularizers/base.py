@@ -1,0 +1,157 @@
+"""How a regularizer is declared: one frozen dataclass whose fields are its knobs and whose site method is its effect.
+
+Legend: T trials, B batch, F features, C classes, P parameters. Effects are written for ONE trial; `torch.func.vmap`
+lifts them over T, and under it a knob is a 0-d tensor. No effect branches in Python on a strength.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, TypeVar, get_type_hints
+
+import torch
+
+from regsearch.space import Knob
+
+Strength = float | torch.Tensor
+"""The type of the one knob that turns the regularizer on: it has an `off` value, at which the effect is the identity."""
+Shape = float | torch.Tensor | None
+"""The type of a knob that shapes the effect and means nothing while the strength is off."""
+
+
+class Context(Protocol):
+    """What the training step lends to an effect, for one trial at one step.
+
+    Random numbers are counter-based: they depend on the trial's seed, the site, the call and the step alone.
+    """
+
+    def uniform(self, like: torch.Tensor) -> torch.Tensor:
+        """Numbers in [0, 1) of the shape of `like`, multiples of 2^-24."""
+        ...
+
+    def normal(self, like: torch.Tensor) -> torch.Tensor:
+        """Standard normal numbers of the shape of `like`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where a rule comes from."""
+
+    authors: str
+    year: int
+    url: str
+
+    def __str__(self) -> str:
+        return f"{self.authors} ({self.year}), {self.url}"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One named tensor of a model, with what structured rules must know of it.
+
+    Args:
+        name: its name in the module.
+        tensor: its values for one trial; weights are [O, I...], units along axis 0.
+        role: `weight`, `bias` or `norm` (scale and shift of a normalization layer).
+    """
+
+    name: str
+    tensor: torch.Tensor
+    role: str
+
+
+class Regularizer:
+    """Base of every regularizer. A subclass of it names the site; a dataclass below that declares the rule."""
+
+    site: ClassVar[str] = ""
+    source: ClassVar[Paper]
+    name: ClassVar[str]
+    knobs: ClassVar[tuple[Knob, ...]]
+    strength: ClassVar[Knob]
+
+    @classmethod
+    def summary(cls) -> str:
+        """The first sentence of the docstring."""
+        return (cls.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
+
+    @classmethod
+    def at(cls, values: dict[str, Any]) -> Regularizer:
+        """This rule with the knobs that `values` holds by flat name; the others keep their defaults."""
+        short = {knob.name.split(".", 1)[1]: values[knob.name] for knob in cls.knobs if knob.name in values}
+        return cls(**short)
+
+
+def knob(
+    low: float,
+    high: float,
+    *,
+    off: float | None = None,
+    default: float | None = None,
+    log: bool = False,
+    integer: bool = False,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    unit: str = "",
+    doc: str,
+) -> Any:
+    """Declare a knob as a dataclass field; see `regsearch.space.Knob` for the words.
+
+    Raises:
+        ValueError: neither `off` nor `default` is given, or the bounds are not in order.
+    """
+    start = off if default is None else default
+    if start is None:
+        raise ValueError(f"knob '{doc}' needs off= (a strength) or default= (any other knob)")
+    lowest = low if minimum is None else minimum
+    highest = high if maximum is None else maximum
+    if not lowest <= low <= high <= highest or (log and low <= 0):
+        raise ValueError(f"knob '{doc}': bounds {lowest} <= {low} <= {high} <= {highest} are not in order for its scale")
+    shape = {"low": low, "high": high, "off": off, "log": log, "integer": integer, "unit": unit, "doc": doc}
+    return dataclasses.field(
+        default=start, metadata={"knob": {**shape, "minimum": lowest, "maximum": highest, "default": start}}
+    )
+
+
+def snake_case(name: str) -> str:
+    """`ClipByNorm` to `clip_by_norm`, `L1` to `l1`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+REGISTRY: dict[str, type[Regularizer]] = {}
+Rule = TypeVar("Rule", bound=Regularizer)
+
+
+def regularizer(cls: type[Rule]) -> type[Rule]:
+    """Make `cls` a frozen dataclass, read its knobs, and enter it in the registry under its snake-case name.
+
+    Raises:
+        ValueError: the class does not derive from a site, or does not have exactly one strength, or an `off` value is
+            missing or misplaced.
+    """
+    cls = dataclass(frozen=True)(cls)
+    name = snake_case(cls.__name__)
+    if not cls.site:
+        raise ValueError(f"regularizer {cls.__name__} must derive from a site (Batch, Target, ..., Loop)")
+    hints = get_type_hints(cls)
+    knobs = []
+    for each in dataclasses.fields(cls):
+        if "knob" not in each.metadata:
+            raise ValueError(f"regularizer {cls.__name__}: field {each.name} must be declared with knob(...)")
+        if (hints[each.name] == Strength) != (each.metadata["knob"]["off"] is not None):
+            raise ValueError(f"regularizer {cls.__name__}: {each.name} needs the type Strength and off= together")
+        knobs.append(Knob(name=f"{name}.{each.name}", **each.metadata["knob"]))
+    strengths = [knob for knob in knobs if knob.is_strength]
+    if len(strengths) != 1:
+        raise ValueError(f"regularizer {cls.__name__} must have exactly one Strength, not {len(strengths)}")
+    cls.name, cls.knobs, cls.strength = name, tuple(knobs), strengths[0]
+    REGISTRY[name] = cls
+    return cls
+
+
+INFINITY = math.inf
+Effect = Callable[..., torch.Tensor]

@@ -1,0 +1,57 @@
+"""Site `gradients`: rules that change the gradient of the whole loss, before the optimizer sees it."""
+
+from __future__ import annotations
+
+import torch
+
+from regsearch.regularizers.base import INFINITY, Context, Paper, Regularizer, Strength, knob, regularizer
+
+
+class Gradient(Regularizer):
+    """Acts on one trial's whole gradient, all parameters in one row, penalties included."""
+
+    site = "gradients"
+
+    def gradient(self, g: torch.Tensor, w: torch.Tensor, ctx: Context) -> torch.Tensor:
+        """g [P] and w [P], one trial's flat rows, to the gradient that the optimizer gets."""
+        raise NotImplementedError
+
+
+@regularizer
+class GradientNoise(Gradient):
+    """Add Gaussian noise to the gradient: g + sigma * e, e standard normal."""
+
+    source = Paper("Neelakantan et al.", 2015, "https://arxiv.org/abs/1511.06807")
+    sigma: Strength = knob(1e-5, 1e-1, off=0.0, log=True, minimum=0.0, maximum=INFINITY, unit="gradient", doc="noise level")
+
+    def gradient(self, g: torch.Tensor, w: torch.Tensor, ctx: Context) -> torch.Tensor:
+        return g + self.sigma * ctx.normal(g)
+
+
+@regularizer
+class ClipByValue(Gradient):
+    """Clip each entry of the gradient to [-limit, limit]."""
+
+    source = Paper("Mikolov", 2012, "https://www.fit.vut.cz/study/phd-thesis/283/")
+    limit: Strength = knob(
+        1e-3, 1.0, off=INFINITY, log=True, minimum=0.0, maximum=INFINITY, unit="gradient", doc="largest entry"
+    )
+
+    def gradient(self, g: torch.Tensor, w: torch.Tensor, ctx: Context) -> torch.Tensor:
+        return torch.minimum(torch.maximum(g, -self.limit), self.limit)
+
+
+@regularizer
+class ClipByNorm(Gradient):
+    """Scale the gradient down to the norm max_norm where it is longer: g * min(1, max_norm / (|g| + 1e-6)).
+
+    The norm is over all parameters of the trial, as in `torch.nn.utils.clip_grad_norm_`.
+    """
+
+    source = Paper("Pascanu et al.", 2013, "https://proceedings.mlr.press/v28/pascanu13.html")
+    max_norm: Strength = knob(
+        1e-1, 1e1, off=INFINITY, log=True, minimum=0.0, maximum=INFINITY, unit="gradient norm", doc="longest gradient"
+    )
+
+    def gradient(self, g: torch.Tensor, w: torch.Tensor, ctx: Context) -> torch.Tensor:
+        return g * torch.clamp(self.max_norm / (torch.linalg.vector_norm(g) + 1e-6), max=1.0)

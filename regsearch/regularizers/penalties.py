@@ -1,0 +1,93 @@
+"""Site `penalties`: terms added to the training loss. The reported losses never contain them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+
+from regsearch.regularizers.base import INFINITY, Context, Paper, Parameter, Regularizer, Shape, Strength, knob, regularizer
+
+
+class Penalty(Regularizer):
+    """Adds a term to one trial's loss. A rule gives `penalty`; an elementwise one gives `slope` as well.
+
+    With `slope` the term's derivative is added to the flat gradient, and nothing is differentiated. Biases and
+    normalization parameters are left out unless the study says `penalize_bias: true`.
+    """
+
+    site = "penalties"
+
+    def penalty(self, parameters: Sequence[Parameter], ctx: Context) -> torch.Tensor:
+        """The term, a scalar, from one trial's parameters."""
+        raise NotImplementedError
+
+
+class ElementwisePenalty(Penalty):
+    """A penalty that is a sum over single weights."""
+
+    def slope(self, w: torch.Tensor) -> torch.Tensor:
+        """w [P], one trial's flat row, to the derivative of the term, [P]."""
+        raise NotImplementedError
+
+
+def sum_of(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
+    """The sum of all entries of all tensors, a scalar."""
+    return torch.stack([each.sum() for each in tensors]).sum()
+
+
+@regularizer
+class L1(ElementwisePenalty):
+    """Add strength * sum |w| to the loss; its slope is strength * sign(w).
+
+    With a mean loss 1/(2n) * |y - Xw|^2 this is scikit-learn's `Lasso(alpha=strength)`; with the mean squared error
+    1/n * |y - Xw|^2, which regsearch trains, it is `Lasso(alpha=strength / 2)`.
+    """
+
+    source = Paper("Tibshirani", 1996, "https://doi.org/10.1111/j.2517-6161.1996.tb02080.x")
+    strength: Strength = knob(1e-6, 1e-1, off=0.0, log=True, minimum=0.0, maximum=INFINITY, unit="loss per |w|", doc="λ")
+
+    def penalty(self, parameters: Sequence[Parameter], ctx: Context) -> torch.Tensor:
+        return self.strength * sum_of(each.tensor.abs() for each in parameters)
+
+    def slope(self, w: torch.Tensor) -> torch.Tensor:
+        return self.strength * torch.sign(w)
+
+
+@regularizer
+class L2(ElementwisePenalty):
+    """Add strength / 2 * sum w^2 to the loss; its slope is strength * w.
+
+    Not the same as decoupled weight decay. With the mean squared error 1/n * |y - Xw|^2, which regsearch trains, it is
+    scikit-learn's `Ridge(alpha=n * strength / 2)`.
+    """
+
+    source = Paper("Hoerl and Kennard", 1970, "https://doi.org/10.1080/00401706.1970.10488634")
+    strength: Strength = knob(1e-6, 1.0, off=0.0, log=True, minimum=0.0, maximum=INFINITY, unit="loss per w^2/2", doc="λ")
+
+    def penalty(self, parameters: Sequence[Parameter], ctx: Context) -> torch.Tensor:
+        return self.strength / 2 * sum_of(each.tensor.square() for each in parameters)
+
+    def slope(self, w: torch.Tensor) -> torch.Tensor:
+        return self.strength * w
+
+
+@regularizer
+class ElasticNet(ElementwisePenalty):
+    """Add strength * (l1_ratio * sum |w| + (1 - l1_ratio) / 2 * sum w^2) to the loss.
+
+    With the mean squared error 1/n * |y - Xw|^2, which regsearch trains, it is scikit-learn's
+    `ElasticNet(alpha=strength / 2, l1_ratio=l1_ratio)`.
+    """
+
+    source = Paper("Zou and Hastie", 2005, "https://doi.org/10.1111/j.1467-9868.2005.00503.x")
+    strength: Strength = knob(1e-6, 1e-1, off=0.0, log=True, minimum=0.0, maximum=INFINITY, unit="loss", doc="λ")
+    l1_ratio: Shape = knob(0.0, 1.0, default=0.5, unit="share", doc="share of the L1 term")
+
+    def penalty(self, parameters: Sequence[Parameter], ctx: Context) -> torch.Tensor:
+        absolute = sum_of(each.tensor.abs() for each in parameters)
+        square = sum_of(each.tensor.square() for each in parameters)
+        return self.strength * (self.l1_ratio * absolute + (1 - self.l1_ratio) / 2 * square)
+
+    def slope(self, w: torch.Tensor) -> torch.Tensor:
+        return (self.strength * self.l1_ratio) * torch.sign(w) + (self.strength * (1 - self.l1_ratio)) * w

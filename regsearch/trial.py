@@ -1,0 +1,73 @@
+"""A trial: one setting of the knobs, its seed and its curve. Standard library only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+Kind = Literal["trial", "final"]
+
+
+class TrialState(StrEnum):
+    """States as in Optuna."""
+
+    WAITING = "WAITING"
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"
+    PRUNED = "PRUNED"
+    FAIL = "FAIL"
+
+    @property
+    def ended(self) -> bool:
+        return self in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one trial measured after one epoch.
+
+    Args:
+        trial: the trial's number.
+        epoch: epochs trained so far, from 1.
+        metrics: `train_loss`, `val_loss`, `gap`, `train_<metric>`, ... by name.
+        reason: why the trial cannot go on (it diverged), or None.
+        stopped: the trial's own early stopping ended it with this epoch.
+        restored: the epoch whose weights the trial's loops restored, or None for the last one.
+    """
+
+    trial: int
+    epoch: int
+    metrics: Mapping[str, float]
+    reason: str | None = None
+    stopped: bool = False
+    restored: int | None = None
+
+
+@dataclass
+class Trial:
+    """One setting of the knobs, its seed and its curve; it keeps its number for life.
+
+    `params` holds the active knobs by flat name. `reports` is the curve, one report per epoch.
+    """
+
+    number: int
+    params: dict[str, float]
+    seed: int
+    kind: Kind = "trial"
+    state: TrialState = TrialState.WAITING
+    value: float | None = None
+    reason: str | None = None
+    reports: list[Report] = field(default_factory=list)
+
+
+def derive_seed(*parts: int | str) -> int:
+    """A seed in [0, 2^63) that depends on every part and their order, the same on every machine.
+
+    The first 63 bits of the BLAKE2b hash of the parts' JSON list.
+    """
+    digest = hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
