@@ -1,0 +1,134 @@
+"""Logs a packaged model with the run it came from, and registers it once under the study's name."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mlflow.pyfunc
+import numpy as np
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, LoggedModelOutput
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model as MlflowModel
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+
+from regsearch.tracking.changes import SOURCE_TAG, START_TAG
+from regsearch.tracking.mlflow import ClientLane
+from regsearch.tracking.protocol import Model
+
+MODEL_CODE = Path(__file__).with_name("model_code.py")
+PACKAGES = ("mlflow", "torch", "numpy", "pandas")
+FILES = {"model": "model.pt2", "manifest": "manifest.json", "columns": "columns.py"}
+MODEL_NAME = "model"
+
+
+def deliver_model(study: ClientLane, record: Model) -> None:
+    """Log the model in `record.folder` and, where it has a name, register it and give it the alias.
+
+    Each step is looked for before it is taken, so a kill between any two of them leaves nothing twice.
+    """
+    source = f"{record.kind}-{record.number}"
+    tags = {**record.tags, SOURCE_TAG: source, START_TAG: str(study.start.time_ms)}
+    if record.name:
+        found = _version(study.client, record.name, tags)
+        if found is None:
+            model = _logged(study, record, tags)
+            _register(study.client, record.name)
+            run_id = study.run_id((record.kind, record.number))
+            found = study.client.create_model_version(record.name, f"models:/{model.model_id}", run_id, tags=tags)
+        if record.alias:
+            study.client.set_registered_model_alias(record.name, record.alias, found.version)
+    else:
+        _logged(study, record, tags)
+
+
+def _version(client: MlflowClient, name: str, tags: dict[str, str]) -> ModelVersion | None:
+    """The version that this study registered from this run."""
+    for found in client.search_model_versions(f"name = '{name}'"):
+        if all(found.tags.get(tag) == tags[tag] for tag in (SOURCE_TAG, START_TAG)):
+            return found
+    return None
+
+
+def _register(client: MlflowClient, name: str) -> None:
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _logged(study: ClientLane, record: Model, tags: dict[str, str]) -> LoggedModel:
+    """The model as logged with its run; one that a kill left unfinished is removed and made again."""
+    client, run_id = study.client, study.run_id((record.kind, record.number))
+    for found in client.search_logged_models([study.experiment_id], f"tags.`{SOURCE_TAG}` = '{tags[SOURCE_TAG]}'"):
+        if found.status == "READY":
+            return found
+        client.delete_logged_model(found.model_id)
+    model = client.create_logged_model(study.experiment_id, MODEL_NAME, run_id, tags)
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, 0)])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model"
+        save_model(Path(record.folder), path, MlflowModel(model.artifact_location, run_id, model_id=model.model_id))
+        client.log_model_artifacts(model.model_id, str(path))
+    return client.finalize_logged_model(model.model_id, "READY")
+
+
+def save_model(package: Path, path: Path, model: MlflowModel | None = None) -> None:
+    """Write the packaged model as an MLflow model folder: code and data, no pickle.
+
+    Raises:
+        FileNotFoundError: the package lacks one of its files.
+        ValueError: its manifest or example cannot be read.
+    """
+    manifest = json.loads((package / FILES["manifest"]).read_text())
+    example = read_example(package / "example.json")
+    present = {name: file for name, file in FILES.items() if name != "columns" or (package / file).exists()}
+    mlflow.pyfunc.save_model(
+        str(path),
+        python_model=str(MODEL_CODE),
+        artifacts={name: (package / file).as_uri() for name, file in present.items()},
+        signature=ModelSignature(inputs=_inputs(example), outputs=_outputs(manifest)),
+        input_example=example,
+        pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in PACKAGES],
+        mlflow_model=model,
+    )
+
+
+def read_example(path: Path) -> pd.DataFrame | np.ndarray:
+    """A few inputs: `{"columns": [...], "data": [[...]]}` for tables, `{"inputs": [[...]]}` for arrays [N, F...].
+
+    Whole numbers become floats, because a column that the model may see incomplete cannot stay whole.
+    """
+    saved: dict[str, Any] = json.loads(path.read_text())
+    if "inputs" in saved:
+        return np.asarray(saved["inputs"], dtype=np.float32)
+    table = pd.DataFrame(saved["data"], columns=saved["columns"])
+    whole = [name for name in table.columns if pd.api.types.is_integer_dtype(table[name])]
+    return table.astype(dict.fromkeys(whole, "float64"))
+
+
+def _inputs(example: pd.DataFrame | np.ndarray) -> Schema:
+    if isinstance(example, np.ndarray):
+        return Schema([TensorSpec(example.dtype, (-1, *example.shape[1:]))])
+    # Every column may have gaps; the preprocessing says which absences it can fill.
+    return Schema([ColSpec(_data_type(example[name]), name, required=True) for name in example.columns])
+
+
+def _data_type(column: pd.Series[Any]) -> DataType:
+    if pd.api.types.is_bool_dtype(column):
+        return DataType.boolean
+    return DataType.double if pd.api.types.is_numeric_dtype(column) else DataType.string
+
+
+def _outputs(manifest: dict[str, Any]) -> Schema:
+    if manifest["task"] == "regression":
+        return Schema([ColSpec(DataType.double, manifest.get("target") or "prediction")])
+    return Schema([ColSpec(DataType.double, str(name)) for name in manifest["classes"]])

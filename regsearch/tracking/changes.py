@@ -1,0 +1,91 @@
+"""Records merged into what one delivery does to each run: fewer, larger requests. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from regsearch.tracking.protocol import (
+    MLFLOW_STATUS,
+    Artifact,
+    Metrics,
+    Model,
+    Note,
+    Record,
+    RunEnd,
+    RunStart,
+    StudyEnd,
+    StudyStart,
+)
+
+RunKey = tuple[str, int]
+STUDY: RunKey = ("study", 0)
+KIND_TAG, NUMBER_TAG = "regsearch.kind", "regsearch.trial"
+REASON_TAG, START_TAG, DIGEST_TAG = "regsearch.reason", "regsearch.study_start", "regsearch.data_digest"
+SOURCE_TAG = "regsearch.source"
+PARENT_TAG, NAME_TAG = "mlflow.parentRunId", "mlflow.runName"
+
+# MLflow refuses longer values or cuts them, by kind; cutting here makes every lane write the same.
+PARAM_LENGTH, TAG_LENGTH = 6000, 8000
+
+
+@dataclass
+class Change:
+    """What one delivery does to one run: create it if `start` is there and it is not, then the rest."""
+
+    key: RunKey
+    start: StudyStart | RunStart | None = None
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    metrics: list[Metrics] = field(default_factory=list)
+    status: str | None = None
+    end_ms: int | None = None
+
+
+Step = list[Change] | Artifact | Model
+
+
+def merge(records: Iterable[Record]) -> list[Step]:
+    """The records as steps in order; what happens to one run between two files is one change."""
+    steps: list[Step] = []
+    changes: dict[RunKey, Change] = {}
+    for record in records:
+        if isinstance(record, Artifact | Model):
+            if changes:
+                steps.append(list(changes.values()))
+                changes = {}
+            steps.append(record)
+        else:
+            key = (record.kind, record.number) if isinstance(record, RunStart | Metrics | RunEnd) else STUDY
+            _apply(record, changes.setdefault(key, Change(key)))
+    if changes:
+        steps.append(list(changes.values()))
+    return steps
+
+
+def _apply(record: StudyStart | RunStart | Metrics | RunEnd | Note | StudyEnd, change: Change) -> None:
+    if isinstance(record, Metrics):
+        change.metrics.append(record)
+    elif isinstance(record, Note):
+        change.tags.update(_texts(record.tags, TAG_LENGTH))
+    elif isinstance(record, StudyStart | RunStart):
+        change.start = record
+        change.params.update(_texts(record.params, PARAM_LENGTH))
+        change.tags.update(_texts(record.tags, TAG_LENGTH))
+        change.tags[KIND_TAG] = change.key[0]
+        if isinstance(record, RunStart):
+            change.tags[NUMBER_TAG] = str(record.number)
+        else:
+            change.tags[START_TAG] = str(record.time_ms)
+            if record.dataset is not None:
+                change.tags[DIGEST_TAG] = record.dataset.digest
+    else:
+        change.status = MLFLOW_STATUS[record.status]
+        change.end_ms = None if record.status == "RUNNING" else record.time_ms
+        if isinstance(record, RunEnd) and record.reason:
+            change.tags[REASON_TAG] = record.reason[:TAG_LENGTH]
+
+
+def _texts(values: Any, length: int) -> dict[str, str]:
+    return {str(name): str(value)[:length] for name, value in values.items()}

@@ -1,0 +1,79 @@
+"""The pyfunc model that a champion is served by: MLflow runs this file when the model is loaded.
+
+It stands alone: it imports no regsearch, reads no pickle, and finds beside it `model.pt2` (the trained program, float32
+[N, F...] → [N, outputs]), `manifest.json` and, for tables, `columns.py` with the fitted preprocessing.
+"""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import mlflow.models
+import numpy as np
+import pandas as pd
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+ROWS_AT_ONCE = 4096
+
+
+class Champion(PythonModel):
+    """Raw columns in; class probabilities (a column a class) or values in the target's units out."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        import torch
+
+        self._torch = torch
+        self._manifest = json.loads(Path(context.artifacts["manifest"]).read_text())
+        self._program = torch.export.load(context.artifacts["model"]).module()
+        self._preprocessing: Any = None
+        if self._manifest.get("preprocessing") is not None:
+            columns = _module(Path(context.artifacts["columns"]))
+            self._preprocessing = columns.Preprocessing.from_json(self._manifest["preprocessing"])
+
+    def predict(self, context: PythonModelContext, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+        features = self._features(model_input)
+        outputs = np.concatenate([self._run(part) for part in _parts(features)]) if len(features) else None
+        classes = self._manifest.get("classes")
+        if self._manifest["task"] == "regression":
+            column = self._manifest.get("target") or "prediction"
+            values = np.empty((0, 1)) if outputs is None else outputs.astype(np.float64).reshape(len(features), -1)
+            scaled = values * float(self._manifest.get("target_scale") or 1.0)
+            return pd.DataFrame({column: scaled[:, 0] + float(self._manifest.get("target_mean") or 0.0)})
+        if outputs is None:
+            return pd.DataFrame(np.empty((0, len(classes))), columns=[str(name) for name in classes])
+        shifted = np.exp(outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True))
+        probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+        return pd.DataFrame(probabilities, columns=[str(name) for name in classes])
+
+    def _features(self, given: Any) -> np.ndarray:
+        """float32 [N, F...]."""
+        if self._preprocessing is None:
+            return np.asarray(given, dtype=np.float32)
+        if not isinstance(given, pd.DataFrame):
+            raise ValueError(f"the model takes a table with named columns (got {type(given).__name__})")
+        return np.asarray(self._preprocessing.apply(given), dtype=np.float32)
+
+    def _run(self, features: np.ndarray) -> np.ndarray:
+        with self._torch.no_grad():
+            # Programs are exported for two rows or more, because one row is a shape of its own to the exporter.
+            padded = np.concatenate([features, features]) if len(features) == 1 else features
+            result: np.ndarray = self._program(self._torch.from_numpy(np.ascontiguousarray(padded))).numpy()
+            return result[: len(features)]
+
+
+def _parts(features: np.ndarray) -> list[np.ndarray]:
+    return [features[start : start + ROWS_AT_ONCE] for start in range(0, len(features), ROWS_AT_ONCE)]
+
+
+def _module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("regsearch_champion_columns", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+mlflow.models.set_model(Champion())

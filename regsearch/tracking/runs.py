@@ -1,0 +1,115 @@
+"""Reads a study's runs back from its store, and removes a study from it."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Experiment, Run
+from mlflow.exceptions import MlflowException
+
+from regsearch.errors import UserError
+from regsearch.tracking.changes import NUMBER_TAG, REASON_TAG, START_TAG
+from regsearch.tracking.mlflow import list_runs, retire_deleted, run_key
+from regsearch.tracking.store import check_store, local_file
+
+STATES = {"FINISHED": "COMPLETE", "KILLED": "PRUNED", "FAILED": "FAIL"}
+
+
+def read_runs(uri: str, study: str) -> pd.DataFrame:
+    """The study's trials and finals, one row each, sorted by kind and number.
+
+    Columns: `kind`, `number`, `state` (Optuna's words), `reason`, `run_id`, `start`, `end`, then parameters and latest
+    metrics by their flat names; what a run lacks is missing. The parent run is left out.
+
+    Raises:
+        UserError: the store has no study of this name.
+    """
+    client, experiment = _find(uri, study)
+    rows = [_row(run) for run in list_runs(client, experiment.experiment_id) if run.data.tags.get(NUMBER_TAG)]
+    fixed = ["kind", "number", "state", "reason", "run_id", "start", "end"]
+    frame = pd.DataFrame(rows, columns=list(dict.fromkeys([*fixed, *(name for row in rows for name in row)])))
+    order = frame["kind"].map({"trial": 0, "final": 1})
+    return frame.assign(_order=order).sort_values(["_order", "number"], ignore_index=True).drop(columns="_order")
+
+
+def delete_study(uri: str, study: str) -> None:
+    """Remove the study's runs and models, so that its name is free again.
+
+    In a local store they are gone for good, artifacts included; elsewhere the experiment lies in MLflow's trash under
+    another name, where `mlflow gc` finds it. Deleting what is not there does nothing.
+    """
+    try:
+        client, experiment = _find(uri, study, deleted_too=True)
+    except UserError:
+        return
+    _delete_models(client, study, experiment)
+    if experiment.lifecycle_stage == "deleted":
+        retire_deleted(client, experiment)
+    else:
+        # Renamed first: a kill in between leaves the name free, not a study without its runs.
+        client.rename_experiment(experiment.experiment_id, f"{study}.deleted-{experiment.experiment_id}")
+        client.delete_experiment(experiment.experiment_id)
+    if local_file(uri) is not None:
+        _erase(uri, experiment)
+
+
+def _find(uri: str, study: str, deleted_too: bool = False) -> tuple[MlflowClient, Experiment]:
+    check_store(uri)
+    path = local_file(uri)
+    client = MlflowClient(uri, uri)
+    # MLflow would make a store that is not there.
+    found = client.get_experiment_by_name(study) if path is None or path.exists() else None
+    if found is None or (found.lifecycle_stage == "deleted" and not deleted_too):
+        raise UserError("the MLflow store has no study of this name", key="name", value=study)
+    return client, found
+
+
+def _row(run: Run) -> dict[str, Any]:
+    kind, number = run_key(run) or ("", -1)
+    return {
+        "kind": kind,
+        "number": number,
+        "state": STATES.get(run.info.status, run.info.status),
+        "reason": run.data.tags.get(REASON_TAG),
+        "run_id": run.info.run_id,
+        "start": pd.Timestamp(run.info.start_time, unit="ms", tz="UTC"),
+        "end": pd.Timestamp(run.info.end_time, unit="ms", tz="UTC") if run.info.end_time is not None else pd.NaT,
+        **{name: _number(text) for name, text in run.data.params.items()},
+        **run.data.metrics,
+    }
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _delete_models(client: MlflowClient, study: str, experiment: Experiment) -> None:
+    """Unregister the versions that came from this study, and the name when none is left."""
+    versions = list(client.search_model_versions(f"name = '{study}'"))
+    own = [one for one in versions if one.tags.get(START_TAG) == experiment.tags.get(START_TAG)]
+    for version in own:
+        client.delete_model_version(study, version.version)
+    if own and len(own) == len(versions):
+        with contextlib.suppress(MlflowException):
+            client.delete_registered_model(study)
+
+
+def _erase(uri: str, experiment: Experiment) -> None:
+    """What `mlflow gc` does for one experiment, without starting it."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    path = local_file(uri)
+    folder = Path(unquote(urlparse(experiment.artifact_location).path))
+    if path is not None and folder.parent == path.parent / "artifacts":
+        shutil.rmtree(folder, ignore_errors=True)
+    store = SqlAlchemyStore(uri, str(folder))  # type: ignore[no-untyped-call]
+    store._hard_delete_experiment(experiment.experiment_id)  # type: ignore[no-untyped-call]

@@ -1,0 +1,261 @@
+"""The process that delivers an outbox to MLflow: `python -m regsearch.tracking.writer OUTBOX URI [ARTIFACTS]`.
+
+It follows the outbox while the driver appends, delivers what is new in one batch every second or two, and remembers in
+the cursor file how far it came. Standard input is its leash: the line `flush` asks for a delivery at once, `drain`
+for the rest and a normal end; a closed pipe without `drain` means that the driver is gone, and so is the writer.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from regsearch.errors import UserError
+from regsearch.tracking.changes import Change, RunKey, Step, merge
+from regsearch.tracking.cursor import Status, read_cursor, status_path, write_cursor, write_status
+from regsearch.tracking.outbox import read_from
+from regsearch.tracking.protocol import Artifact, Record, StudyStart
+
+LOOK_SECONDS = 0.25
+ROUND_SECONDS = 1.5
+# Deliveries take at most this share of one core while training runs, however dear the store is.
+ROUND_SHARE = 0.1
+BATCH_BYTES = 4 << 20
+RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+TRIES_BEFORE_REFUSAL = 3
+PERMANENT_STATUS = frozenset(range(400, 500)) - {401, 403, 408, 409, 429}
+PR_SET_PDEATHSIG = 1
+EXIT_REFUSED, EXIT_ORPHANED = 2, 3
+
+
+class Leash(threading.Thread):
+    """Reads the driver's words from standard input and dies with the driver."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True, name="leash")
+        self.draining = False
+        self.flushing = False
+        self.woken = threading.Event()
+
+    def run(self) -> None:
+        for word in sys.stdin:
+            self.draining |= word.strip() == "drain"
+            self.flushing = True
+            self.woken.set()
+        if not self.draining:
+            os._exit(EXIT_ORPHANED)
+
+
+class Writer:
+    """Follows one outbox until it is told to drain."""
+
+    def __init__(self, outbox: Path, uri: str, artifacts: Path | None, leash: Leash) -> None:
+        self._outbox, self._uri, self._artifacts, self._leash = outbox, uri, artifacts, leash
+        self._offset = read_cursor(outbox)
+        self._study: Any = None
+        self._lane: Any = None
+        self._tries: dict[RunKey, int] = {}
+        self._refused: set[RunKey] = set()
+        self._failures = 0
+        self.status = Status(pid=os.getpid(), offset=self._offset)
+        self.say("starting")
+
+    def run(self) -> None:
+        """Deliver until drained."""
+        next_round = 0.0
+        while True:
+            self._leash.woken.clear()
+            draining = self._leash.draining
+            urgent = draining or self._leash.flushing
+            if self._size() > self._offset:
+                if urgent or time.monotonic() >= next_round:
+                    spent = self.status.cpu.get("delivery", 0.0)
+                    self._round()
+                    spent = self.status.cpu.get("delivery", 0.0) - spent
+                    next_round = time.monotonic() + max(ROUND_SECONDS, spent / ROUND_SHARE)
+                    continue
+            else:
+                self._leash.flushing = self._leash.flushing and self._leash.woken.is_set()
+                if draining:
+                    return
+            self._leash.woken.wait(LOOK_SECONDS)
+
+    def say(self, state: str, error: str = "") -> None:
+        self.status.state, self.status.error, self.status.offset = state, error, self._offset
+        self.status.cpu["total"] = time.process_time()
+        write_status(status_path(self._outbox), self.status)
+
+    def _round(self) -> None:
+        """Deliver the next batch, or say why not and wait a little."""
+        records: list[Record] = []
+        offset = self._offset
+        for record, after in read_from(self._outbox, self._offset, BATCH_BYTES):
+            records.append(record)
+            offset = after
+        if not records:
+            self._leash.woken.wait(LOOK_SECONDS)
+            return
+        try:
+            self._open(records)
+            for step in merge(records):
+                self._deliver(step)
+        except UserError:
+            raise
+        except Exception as error:
+            self._failures += 1
+            self.say("retrying", _one_line(error))
+            logging.warning("delivery failed, to be tried again", exc_info=self._failures < 3)
+            time.sleep(RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS)) - 1])
+            self._reconcile()
+            return
+        self._failures = 0
+        write_cursor(self._outbox, offset)
+        self._offset = offset
+        self.status.records += len(records)
+        self.status.rounds += 1
+        self.say("waiting")
+
+    def _open(self, records: list[Record]) -> None:
+        if self._study is not None:
+            return
+        first = records[0] if isinstance(records[0], StudyStart) else next(read_from(self._outbox))[0]
+        if not isinstance(first, StudyStart):
+            raise UserError("the outbox does not begin with a study", file=self._outbox, allowed="the study's own file")
+        with _Clock(self.status, "import"):
+            from regsearch.tracking import bulk, mlflow
+            from regsearch.tracking.store import ensure_store
+        with _Clock(self.status, "store"):
+            ensure_store(self._uri)
+            self._study = mlflow.ClientLane(self._uri, first, self._artifacts)
+            self._lane = bulk.BulkLane(self._study) if bulk.fits(self._uri) else self._study
+        self.status.lane = self._lane.name
+        self.say("delivering")
+
+    def _reconcile(self) -> None:
+        if self._study is not None:
+            try:
+                self._study.reconcile()
+            except Exception:
+                logging.warning("the store does not answer yet")
+
+    def _deliver(self, step: Step) -> None:
+        if isinstance(step, list):
+            with _Clock(self.status, "delivery"):
+                self._deliver_changes([change for change in step if change.key not in self._refused])
+            return
+        key = (f"{step.type} of {step.kind}", step.number)
+        if key in self._refused:
+            return
+        if isinstance(step, Artifact) and not Path(step.path).exists():
+            logging.warning("artifact %s is gone before it was delivered", step.path)
+            self.status.refused += 1
+            return
+        with _Clock(self.status, "models"):
+            try:
+                if isinstance(step, Artifact):
+                    self._study.artifact(step)
+                else:
+                    from regsearch.tracking.champion import deliver_model
+
+                    deliver_model(self._study, step)
+            except Exception as error:
+                self._judge(key, error)
+
+    def _deliver_changes(self, changes: list[Change]) -> None:
+        try:
+            self._lane.apply(changes)
+        except Exception as error:
+            if not _permanent(error):
+                raise
+            logging.warning("a batch was refused, its changes are tried one by one", exc_info=True)
+            self._study.reconcile()
+            for change in changes:
+                try:
+                    self._study.apply([change])
+                except Exception as alone:
+                    self._judge(change.key, alone)
+
+    def _judge(self, key: RunKey, error: Exception) -> None:
+        """Give up on what the store refuses again and again for its content; else let the round be tried again."""
+        self._tries[key] = self._tries.get(key, 0) + 1
+        if not _permanent(error) or self._tries[key] < TRIES_BEFORE_REFUSAL:
+            raise error
+        logging.error("the store refuses %s %s: %s", *key, _one_line(error), exc_info=error)
+        self._refused.add(key)
+        self.status.refused += 1
+
+    def _size(self) -> int:
+        try:
+            return self._outbox.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+
+class _Clock:
+    """Adds the CPU seconds of a block to one part of the status."""
+
+    def __init__(self, status: Status, part: str) -> None:
+        self._cpu, self._part = status.cpu, part
+
+    def __enter__(self) -> None:
+        self._begin = time.process_time()
+
+    def __exit__(self, *_: object) -> None:
+        self._cpu[self._part] = self._cpu.get(self._part, 0.0) + time.process_time() - self._begin
+
+
+def _permanent(error: Exception) -> bool:
+    """Whether the store refused the content, so that asking again will not help."""
+    if isinstance(error, LookupError | ValueError | FileNotFoundError):
+        return True
+    status = getattr(error, "get_http_status_code", None)
+    return status is not None and status() in PERMANENT_STATUS
+
+
+def _one_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
+def _die_with(parent: int) -> None:
+    """Ask the kernel to end this process with its parent (Linux; elsewhere the closed pipe does it)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(EXIT_ORPHANED)
+
+
+def main(arguments: list[str]) -> int:
+    parent, outbox, uri = int(arguments[0]), Path(arguments[1]), arguments[2]
+    artifacts = Path(arguments[3]) if len(arguments) > 3 else None
+    _die_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(5)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    # A lost answer must come back here, where it is reconciled, not be posted again inside MLflow's client.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    leash = Leash()
+    leash.start()
+    with open(outbox.with_suffix(".writer.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        writer = Writer(outbox, uri, artifacts, leash)
+        try:
+            writer.run()
+        except UserError as error:
+            writer.say("refused", str(error))
+            return EXIT_REFUSED
+        writer.say("drained")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

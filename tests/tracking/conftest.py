@@ -1,0 +1,55 @@
+"""A made store that tests copy, since making one takes over a second."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from regsearch.tracking.client import WriterHandle, start_writer
+
+
+# MLflow's own uses of what its dependencies have deprecated.
+THIRD_PARTY = (r"ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning",)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for line in THIRD_PARTY:
+        config.addinivalue_line("filterwarnings", line)
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from regsearch.tracking.store import ensure_store
+
+    path = tmp_path_factory.mktemp("template") / "mlflow.db"
+    ensure_store(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def uri(template: Path, tmp_path: Path) -> str:
+    """The address of an empty store at `tmp_path/mlflow.db`."""
+    shutil.copy(template, tmp_path / "mlflow.db")
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+class Writers:
+    """Starts writers and sees to it that none outlives its test."""
+
+    def __init__(self) -> None:
+        self.started: list[WriterHandle] = []
+
+    def __call__(self, outbox: Path, uri: str) -> WriterHandle:
+        self.started.append(start_writer(outbox, uri))
+        return self.started[-1]
+
+
+@pytest.fixture
+def writers() -> Iterator[Writers]:
+    every = Writers()
+    yield every
+    for handle in every.started:
+        handle.kill()
