@@ -1,0 +1,201 @@
+"""The answer in words: one sentence a manager can read, and the table beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from regsearch.analysis.comparison import FinalsSummary
+from regsearch.analysis.statistics import Contrast, Interval, metric_of
+
+Row = tuple[str, str, str, str]
+WITHOUT = "without regularization"
+
+
+def describe(params: Mapping[str, float]) -> str:
+    """A setting in words: "L2 λ=0.003, dropout 0.31"; regularizers that are off are left out, empty when all are.
+
+    Args:
+        params: the active knobs by flat name (`l2.strength`, `train.learning_rate`).
+    """
+    from regsearch.regularizers import all_regularizers  # imports torch, which reading a stored answer does not need
+
+    rules = all_regularizers()
+    grouped: dict[str, dict[str, float]] = {}
+    for name, value in params.items():
+        group, _, knob = name.partition(".")
+        grouped.setdefault(group, {})[knob] = value
+    words = []
+    for group, knobs in grouped.items():
+        strength = rules[group].strength if group in rules else None
+        key = strength.name.partition(".")[2] if strength else ""
+        if strength is None:
+            words += [f"{name.replace('_', ' ')} {value:.2g}" for name, value in knobs.items()]
+        elif key in knobs and knobs[key] != strength.off:
+            title = group.upper() if len(group) == 2 else group.replace("_", " ")
+            others = [f"{name.replace('_', ' ')} {value:.2g}" for name, value in knobs.items() if name != key]
+            main = f"{title} {'λ=' if key == 'strength' else ''}{knobs[key]:.2g}"
+            words.append(main + (f" ({', '.join(others)})" if others else ""))
+    return ", ".join(words)
+
+
+def baseline_label(params: Mapping[str, float]) -> str:
+    """The baseline in words: "without regularization", or what every trial of the study has on."""
+    fixed = describe({name: value for name, value in params.items() if not name.startswith("train.")})
+    return f"with {fixed} alone" if fixed else WITHOUT
+
+
+def answer(summary: FinalsSummary, rows: str = "rows", target: str | None = None) -> dict[str, Any]:
+    """The summary as JSON with its sentence; arguments as in `sentence`."""
+    return {**summary.to_json(), "sentence": sentence(summary, rows, target)}
+
+
+def sentence(summary: FinalsSummary, rows: str = "rows", target: str | None = None) -> str:
+    """What finals found, in one sentence, with the interval and whether the difference holds.
+
+    Args:
+        rows: what one row is, in the plural ("images", "patients").
+        target: the name of the regression target, whose units the error has.
+    """
+    contrast = summary.contrast
+    measure = _Share() if metric_of(contrast.metric).higher_is_better else _Error(summary, target)
+    lead = f"On {_count(contrast.rows, 'unseen ' + rows)}, "
+    winner, baseline = (measure.level(each.test_metric.value) for each in (summary.winner, summary.baseline))
+    if summary.same:
+        known = f"{lead}training {summary.baseline.label} {measure.verb} {baseline}{measure.note.rstrip(',')}"
+        return f"{known}; the search found nothing better, so there is no difference to claim."
+    found = f"the model found ({summary.winner.label or 'no regularization'})"
+    text = f"{lead}{found} {measure.verb} {winner}{measure.note} against {baseline} {summary.baseline.label}: "
+    text += measure.difference(contrast)
+    if summary.left_out:
+        seeds = contrast.seeds + summary.left_out
+        text += f"; {summary.left_out} of {_count(seeds, 'seeds')} diverged and {_is(summary.left_out)} left out"
+    return text + "."
+
+
+def skipped(trials: int, label: str, best: float, baseline: float | None) -> str:
+    """The sentence of a study without finals: what the search saw, and that it proves nothing.
+
+    Args:
+        trials: how many trials ended with a value.
+        label: the best setting in words.
+        best, baseline: validation loss of the best trial and of trial 0, None where that failed.
+    """
+    against = f" against {_significant(baseline)} {WITHOUT}" if baseline is not None else ""
+    return (
+        f"Finals were skipped, so nothing was tested on unseen data: the best of {_count(trials, 'trials')} "
+        f"({label or 'no regularization'}) reached a validation loss of {_significant(best)}{against}, "
+        "a number that flatters it, because the search chose by it."
+    )
+
+
+def table(summary: FinalsSummary) -> tuple[Row, list[Row]]:
+    """The answer as a header and rows of text: measure, winner, baseline, winner - baseline."""
+    one, other, contrast = summary.winner, summary.baseline, summary.contrast
+    words = metric_of(contrast.metric).words
+    change = Interval(contrast.difference, contrast.low, contrast.high)
+    rows = [
+        ("trial", str(one.number), str(other.number), ""),
+        ("setting", one.label or "no regularization", other.label, ""),
+        _compared("validation loss", one.val_loss, other.val_loss),
+        (
+            "gap (validation - training loss)",
+            _span(one.gap),
+            _span(other.gap),
+            _signed(one.gap.value - other.gap.value),
+        ),
+        _compared(f"{words}, training", one.train_metric, other.train_metric),
+        (f"{words}, test", _span(one.test_metric), _span(other.test_metric), _span(change, _signed)),
+        ("optimism of the search", "", "", _span(summary.optimism, _signed)),
+    ]
+    return ("", "winner", "baseline", "winner - baseline"), rows
+
+
+class _Share:
+    """Balanced accuracy in words: percent and points."""
+
+    verb = "is right in"
+    note = " of cases, every class counting alike,"
+
+    def level(self, value: float) -> str:
+        return f"{100 * value:.1f} %"
+
+    def difference(self, contrast: Contrast) -> str:
+        gain = contrast.gain
+        return _verdict(Interval(100 * gain.value, 100 * gain.low, 100 * gain.high), contrast.level, 1, " points")
+
+
+class _Error:
+    """Root mean square error in words: in the target's units."""
+
+    verb = "is typically off by"
+
+    def __init__(self, summary: FinalsSummary, target: str | None) -> None:
+        self.decimals = _decimals(max(summary.winner.test_metric.value, summary.baseline.test_metric.value))
+        self.note = f" (root mean square error, in the units of {target or 'the target'})"
+
+    def level(self, value: float) -> str:
+        return _fixed(value, self.decimals)
+
+    def difference(self, contrast: Contrast) -> str:
+        return _verdict(contrast.gain, contrast.level, self.decimals)
+
+
+def _verdict(gain: Interval, level: float, decimals: int, unit: str = "") -> str:
+    """The difference, its interval and what to make of it; positive is better for the winner."""
+    side = "better" if gain.value > 0 else "worse"
+    if math.isinf(gain.low):
+        text = _fixed(abs(gain.value), _enough([gain.value], decimals))
+        return f"{text}{unit} {side}, but one seed cannot tell this from chance"
+    decimals = _enough([gain.value, gain.low, gain.high], decimals)
+    value, low, high = (_fixed(abs(each), decimals) for each in (gain.value, gain.low, gain.high))
+    name = f"{100 * level:g} % interval"
+    if gain.low > 0:
+        return f"{value}{unit} better ({name} {low} to {high}); the difference holds"
+    if gain.high < 0:
+        return f"{value}{unit} worse ({name} {high} to {low} worse); the difference holds, against the model found"
+    said = f"{value}{unit} {side}" if gain.value else "no difference"
+    return f"{said} ({name} from {low} worse to {high} better); this may be chance"
+
+
+def _count(number: int, plural: str) -> str:
+    return f"{number:,} {plural.removesuffix('s') if number == 1 else plural}"
+
+
+def _is(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+def _fixed(value: float, decimals: int) -> str:
+    return f"{value:,.{decimals}f}"
+
+
+def _decimals(value: float) -> int:
+    """Decimals that show three significant digits of `value`."""
+    return max(0, 2 - math.floor(math.log10(abs(value)))) if value else 2
+
+
+def _enough(values: list[float], decimals: int) -> int:
+    """`decimals`, or up to three more where a number that is not 0 would read as 0."""
+    for more in range(decimals, decimals + 4):
+        if all(value == 0 or float(f"{value:.{more}f}") for value in values):
+            return more
+    return decimals + 3
+
+
+def _significant(value: float) -> str:
+    return f"{value:.3g}" if math.isfinite(value) else "unknown"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3g}" if math.isfinite(value) else "unknown"
+
+
+def _compared(name: str, one: float, other: float) -> Row:
+    return name, _significant(one), _significant(other), _signed(one - other)
+
+
+def _span(span: Interval, show: Callable[[float], str] = _significant) -> str:
+    ends = "" if math.isinf(span.low) or math.isinf(span.high) else f" ({show(span.low)} to {show(span.high)})"
+    return show(span.value) + ends
