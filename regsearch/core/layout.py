@@ -1,0 +1,90 @@
+"""Where each parameter of a model lies in a trial's flat row.
+
+Legend: T trials, P floats in a row. Tensors start at multiples of 16 floats (64 bytes: products of unaligned matrices are
+not bitwise reproducible); the row ends at a multiple of 32, so that no vector loop has a scalar rest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from regsearch.regularizers.base import Parameter
+
+_START = 16
+_END = 32
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One parameter: its name, shape, role (`weight`, `bias` or `norm`) and its first float in the row."""
+
+    name: str
+    shape: tuple[int, ...]
+    role: str
+    start: int
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The rows of all parameters: penalized ones first, floats [0, penalized); the whole row is [0, width)."""
+
+    entries: tuple[Entry, ...]
+    penalized: int
+    width: int
+
+    @classmethod
+    def of(cls, module: nn.Module, penalize_bias: bool) -> Layout:
+        roles = parameter_roles(module)
+        named = dict(module.named_parameters())
+        names = sorted(named, key=lambda name: roles[name] != "weight" and not penalize_bias)
+        entries, start, penalized = [], 0, 0
+        for name in names:
+            entries.append(Entry(name, tuple(named[name].shape), roles[name], start))
+            start += math.ceil(named[name].numel() / _START) * _START
+            if roles[name] == "weight" or penalize_bias:
+                penalized = start
+        return cls(tuple(entries), penalized, math.ceil(max(start, 1) / _END) * _END)
+
+    def views(self, row: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The parameters inside row [..., P] by name, without a copy."""
+        lead = row.shape[:-1]
+        return {e.name: row.narrow(-1, e.start, e.size).view(*lead, *e.shape) for e in self.entries}
+
+    def row(self, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """One trial's tensors by name to its row [P], zeros between."""
+        parts = []
+        end = 0
+        for entry in self.entries:
+            if entry.start > end:
+                parts.append(tensors[entry.name].new_zeros(entry.start - end))
+            parts.append(tensors[entry.name].reshape(-1))
+            end = entry.start + entry.size
+        if end < self.width:
+            parts.append(parts[-1].new_zeros(self.width - end))
+        return torch.cat(parts)
+
+    def parameters(self, tensors: Mapping[str, torch.Tensor], penalized_only: bool = False) -> list[Parameter]:
+        """The tensors with their roles, in the order of the row."""
+        chosen = [e for e in self.entries if not penalized_only or e.start < self.penalized]
+        return [Parameter(e.name, tensors[e.name], e.role) for e in chosen]
+
+
+def parameter_roles(module: nn.Module) -> dict[str, str]:
+    """`weight`, `bias` or `norm` for each parameter: normalization layers' are `norm`, else one-dimensional ones `bias`."""
+    roles = {}
+    for prefix, part in module.named_modules():
+        normalizes = type(part).__name__.endswith("Norm") or "Norm" in type(part).__name__
+        for name, tensor in part.named_parameters(recurse=False):
+            full = f"{prefix}.{name}" if prefix else name
+            bias = "bias" in name or tensor.dim() < 2
+            roles[full] = "norm" if normalizes else "bias" if bias else "weight"
+    return roles

@@ -1,0 +1,130 @@
+"""One training step of one trial: every site, in order, on one screen. `vmap` lifts it over the trials of a pack.
+
+Legend: B batch, C classes, F features, P floats of the flat row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch.func import functional_call, grad
+
+from regsearch.core.layout import Layout
+from regsearch.core.lift import Lifted
+from regsearch.core.optim import Optimizer
+from regsearch.core.rng import StepContext
+from regsearch.regularizers.activations import Dropout
+from regsearch.regularizers.base import Regularizer
+from regsearch.regularizers.penalties import ElementwisePenalty
+from regsearch.tasks import Task
+
+Tensors = dict[str, torch.Tensor]
+
+
+class Step:
+    """The step of one trial under the rules of one study.
+
+    Args:
+        model: the lifted module.
+        layout: where its parameters lie.
+        rules: the regularizer classes of the study's space, whatever this trial turns on.
+        task, optimizer: what is minimised, and how.
+    """
+
+    def __init__(
+        self, model: Lifted, layout: Layout, rules: tuple[type[Regularizer], ...], task: Task, optimizer: Optimizer
+    ) -> None:
+        self.model, self.layout, self.rules, self.task, self.optimizer = model, layout, rules, task, optimizer
+
+    def __call__(
+        self,
+        w: torch.Tensor,
+        state: Tensors,
+        buffers: Tensors,
+        x: torch.Tensor,
+        y: torch.Tensor,
+        knobs: Tensors,
+        key: torch.Tensor,
+        t: torch.Tensor,
+        learning_rate: torch.Tensor,
+    ) -> tuple[torch.Tensor, Tensors, Tensors, torch.Tensor]:
+        """w [P], optimizer state of [P], buffers, x [B, F...], y [B, ...], 0-d knobs to (w, state, buffers, loss)."""
+        ctx = StepContext(key)
+        at = self._rules_at(knobs)
+        y = self.task.encode(y)
+        for rule in at("batches"):
+            x, y = rule.batch(x, y, ctx)
+        for rule in at("targets"):
+            y = rule.target(y, ctx)
+        weights = self.layout.views(w)
+        slopes, (loss, fresh) = grad(self._loss, has_aux=True)(weights, buffers, x, y, ctx, at)
+        g = self.layout.row(slopes)
+        for rule in at("penalties"):
+            if isinstance(rule, ElementwisePenalty):
+                g = self._first(g, lambda part, rule=rule: part + rule.slope(w[: self.layout.penalized]))
+        for rule in at("gradients"):
+            g = rule.gradient(g, w, ctx)
+        for rule in at("decay"):
+            w = self._first(w, lambda part, rule=rule: rule.decay(part, learning_rate))
+        w, state = self.optimizer.step(w, g, state, t, learning_rate)
+        if at("projections"):
+            tensors = self.layout.views(w)
+            for rule in at("projections"):
+                roles = self.layout.parameters(tensors)
+                tensors |= {p.name: rule.project(p.tensor, learning_rate) for p in roles if p.role == "weight"}
+            w = self.layout.row(tensors)
+        return w, state, buffers | fresh, loss
+
+    def _loss(
+        self, weights: Tensors, buffers: Tensors, x: torch.Tensor, y: torch.Tensor, ctx: StepContext, at: Any
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, Tensors]]:
+        used = dict(weights)
+        for rule in at("weights"):
+            roles = self.layout.parameters(used)
+            used |= {p.name: rule.weight(p.tensor, ctx) for p in roles if p.role == "weight"}
+        self.model.train()
+        out, fresh = forward(self.model, used, buffers, x, self._effect(ctx, at))
+        loss = self.task.loss(out, y).mean()
+        total = loss
+        for rule in at("penalties"):
+            if not isinstance(rule, ElementwisePenalty):
+                total = total + rule.penalty(self.layout.parameters(weights, penalized_only=True), ctx)
+        return total, (loss.detach(), fresh)
+
+    def _effect(self, ctx: StepContext, at: Any) -> Callable[[torch.Tensor, float], torch.Tensor]:
+        searched = Dropout in self.rules
+
+        def effect(h: torch.Tensor, author_rate: float) -> torch.Tensor:
+            for rule in at("norms"):
+                h = rule.normalize(h, ctx)
+            if author_rate and not searched:
+                h = Dropout(p=author_rate).activation(h, ctx)
+            for rule in at("activations"):
+                h = rule.activation(h, ctx)
+            return h
+
+        return effect
+
+    def _rules_at(self, knobs: Mapping[str, torch.Tensor]) -> Callable[[str], list[Any]]:
+        values = dict(knobs)
+        return lambda site: [rule.at(values) for rule in self.rules if rule.site == site]
+
+    def _first(self, row: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """The row with its penalized floats changed."""
+        part, rest = row[: self.layout.penalized], row[self.layout.penalized :]
+        return torch.cat([change(part), rest])
+
+
+def forward(
+    model: Lifted, weights: Tensors, buffers: Tensors, x: torch.Tensor, effect: Any
+) -> tuple[torch.Tensor, Tensors]:
+    """The model's output for one trial and, in training, its fresh buffers; leaves no tensor behind in the module."""
+    model.effect = effect
+    try:
+        out = functional_call(model, weights | buffers, (x,))
+        fresh = model.fresh_buffers() if model.training else {}
+    finally:
+        model.effect = None
+    return out, {name: value.detach() for name, value in fresh.items()}
