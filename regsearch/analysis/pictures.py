@@ -130,7 +130,7 @@ def gap_against_loss(
                 marker=marker,
                 facecolors="none" if hollow else colour,
                 edgecolors=colour if hollow else "white",
-                linewidths=0.9 if hollow else 0.5,
+                linewidths=0.9 if hollow else 0.35,
                 alpha=0.75 if hollow else 1.0,
                 zorder=2 if hollow else 3,
             )
@@ -191,7 +191,7 @@ def _name_trials(axes: Axes, shown: pd.DataFrame, winner: int | None, baseline: 
         if row.empty:
             continue
         point = (float(row["val_loss"].iloc[0]), float(row["gap"].iloc[0]))
-        if axes.transLimits.transform(axes.transScale.transform(point))[0] > 0.75:
+        if axes.transLimits.transform(axes.transScale.transform(point))[0] > (0.75 if len(word) < 9 else 0.6):
             right = -abs(right)
         axes.scatter(*point, s=110, marker="o", facecolors="none", edgecolors=colour, linewidths=1.8, zorder=5)
         axes.annotate(
