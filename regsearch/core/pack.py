@@ -1,0 +1,201 @@
+"""A pack: T slots that train as one program, each exactly as if it were alone.
+
+Legend: T slots, P floats of a row, N rows, B batch.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from regsearch.core.optim import schedule_factor
+from regsearch.core.program import Program
+from regsearch.core.rng import step_keys
+from regsearch.trial import Report
+
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Training and validation rows as tensors: x [N, F...] float32, y [N]."""
+
+    train_x: torch.Tensor
+    train_y: torch.Tensor
+    validation_x: torch.Tensor
+    validation_y: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a slot needs to train a trial: number, active knobs by flat name, seed."""
+
+    number: int
+    params: dict[str, float]
+    seed: int
+
+
+class Pack:
+    """T slots of a program.
+
+    A pack has at least two slots, since products of a single slot are not bitwise those of several; slots without a trial
+    train on and are never looked at.
+    """
+
+    def __init__(self, program: Program, data: Data, width: int) -> None:
+        self.program, self.data, self.width = program, data, max(2, width)
+        t = self.width
+        w, buffers = program.fresh(0)
+        self.w = w.repeat(t, 1)
+        self.state: Tensors = {name: torch.zeros_like(self.w) for name in program.optimizer.slots}
+        self.buffers: Tensors = {name: value.expand(t, *value.shape).contiguous() for name, value in buffers.items()}
+        self.knobs: Tensors = {n: torch.full((t,), float(k.default)) for n, k in program.knobs.items()}
+        self.steps = torch.zeros(t, dtype=torch.int64)
+        self.seeds = torch.zeros(t, dtype=torch.int64)
+        self.learning_rate = torch.full((t,), program.training.learning_rate)
+        self.loops = [self._start(rule, self._rows()) for rule in program.loops]
+        self.loads: list[Load | None] = [None] * t
+        self.epochs = [0] * t
+        self.trial_steps = 0
+
+    def load(self, slot: int, load: Load) -> None:
+        """Put a trial into a slot at epoch 0; whatever was there is gone."""
+        w, buffers = self.program.fresh(load.seed)
+        self.w[slot] = w
+        for state in self.state.values():
+            state[slot] = 0
+        for name, value in buffers.items():
+            self.buffers[name][slot] = value
+        for name, knob in self.program.knobs.items():
+            self.knobs[name][slot] = float(load.params.get(name, knob.default))
+        self.steps[slot], self.seeds[slot] = 0, load.seed
+        self.learning_rate[slot] = load.params.get("train.learning_rate", self.program.training.learning_rate)
+        for rule, state in zip(self.program.loops, self.loops, strict=True):
+            for name, value in self._start(rule, self._rows()).items():
+                state[name][slot] = value[slot]
+        self.loads[slot], self.epochs[slot] = load, 0
+
+    def free(self, slot: int) -> None:
+        """Forget the trial of a slot."""
+        self.loads[slot] = None
+
+    def train_epoch(self, slots: list[int]) -> list[Report]:
+        """Train the trials in `slots` for one epoch and measure them; all other slots keep their state."""
+        others = [slot for slot in range(self.width) if self.loads[slot] is not None and slot not in slots]
+        kept = {slot: self._snapshot(slot) for slot in others}
+        rows = len(self.data.train_y)
+        order = torch.stack([self._order(slot, rows) for slot in range(self.width)])
+        for start in range(0, rows, self.program.training.batch_size):
+            self._step(order[:, start : start + self.program.training.batch_size])
+        for slot in range(self.width):
+            self.epochs[slot] += 1
+        self.trial_steps += len(slots) * self.program.steps_per_epoch(rows)
+        reports = self._measure(slots)
+        for slot, snapshot in kept.items():
+            self._restore(slot, snapshot)
+        return reports
+
+    def _order(self, slot: int, rows: int) -> torch.Tensor:
+        load = self.loads[slot]
+        return torch.arange(rows) if load is None else self.program.order(load.seed, self.epochs[slot], rows)
+
+    def _step(self, chosen: torch.Tensor) -> None:
+        x, y = self.data.train_x[chosen], self.data.train_y[chosen]
+        total = self.program.training.epochs * self.program.steps_per_epoch(len(self.data.train_y))
+        factor = schedule_factor(self.program.training.schedule, (self.steps / total).to(torch.float32))
+        key = step_keys(self.seeds, self.steps)
+        self.steps += 1
+        t = self.steps.to(torch.float32)
+        w, state, buffers, _ = self.program.train_step(
+            self.w, self.state, self.buffers, x, y, self.knobs, key, t, self.learning_rate * factor
+        )
+        self.w.copy_(w)
+        for name, value in state.items():
+            self.state[name].copy_(value)
+        for name, value in buffers.items():
+            self.buffers[name].copy_(value)
+
+    def _measure(self, slots: list[int]) -> list[Report]:
+        train = self.program.evaluate(self.w, self.buffers, self.data.train_x, self.data.train_y)
+        val = self.program.evaluate(self.w, self.buffers, self.data.validation_x, self.data.validation_y)
+        go_on = self._observe(val["loss"])
+        measured = {name: (train[name].tolist(), val[name].tolist()) for name in train}
+        reports = []
+        for slot in slots:
+            load = self.loads[slot]
+            assert load is not None, "an empty slot is never asked for a report"
+            metrics: dict[str, float] = {}
+            for name, (first, second) in measured.items():
+                sign = -1.0 if name in self.program.task.higher else 1.0
+                metrics[f"train_{name}"], metrics[f"val_{name}"] = first[slot], second[slot]
+                gap = "gap" if name == "loss" else f"gap_{name}"
+                metrics[gap] = sign * (second[slot] - first[slot])
+            bad = [name for name, value in metrics.items() if not math.isfinite(value)]
+            epoch = self.epochs[slot]
+            reason = f"diverged in epoch {epoch}: {bad[0]} is not finite" if bad else None
+            ended = epoch >= self.program.training.epochs or not go_on[slot]
+            restored = self._finish(slot) if ended and reason is None else None
+            reports.append(Report(load.number, epoch, metrics, reason, not go_on[slot], restored))
+        return reports
+
+    def _observe(self, val_loss: torch.Tensor) -> list[bool]:
+        go_on = torch.ones(self.width, dtype=torch.bool)
+        report = {"val_loss": val_loss, "epoch": torch.tensor(self.epochs, dtype=torch.float32)}
+        rows = self._rows()
+        for index, rule in enumerate(self.program.loops):
+
+            def observe(knobs: Tensors, state: Tensors, w: torch.Tensor, report: Tensors, rule=rule) -> object:  # type: ignore[no-untyped-def]
+                return rule.at(dict(knobs)).observe(state, w, report)
+
+            self.loops[index], goes = torch.func.vmap(observe)(self.knobs, self.loops[index], rows, report)
+            go_on &= goes
+        return go_on.tolist()  # type: ignore[no-any-return]
+
+    def _finish(self, slot: int) -> int | None:
+        """Let the loops choose the weights to keep; the epoch they belong to, or None for the last."""
+        restored = None
+        for rule, state in zip(self.program.loops, self.loops, strict=True):
+            at = rule.at({name: value[slot] for name, value in self.knobs.items()})
+            own = {name: value[slot] for name, value in state.items()}
+            row = self._rows()[slot]
+            self._put_row(slot, at.weights(own, row))  # type: ignore[attr-defined]
+            last = torch.tensor(float(self.epochs[slot]))
+            epoch = int(at.epoch(own, last))  # type: ignore[attr-defined]
+            restored = epoch if epoch != self.epochs[slot] else restored
+        return restored
+
+    def _rows(self) -> torch.Tensor:
+        """Weights and buffers of all slots, [T, P + buffer floats]."""
+        return torch.cat([self.w, *(value.flatten(1) for value in self.buffers.values())], 1)
+
+    def _put_row(self, slot: int, row: torch.Tensor) -> None:
+        self.w[slot] = row[: self.w.shape[1]]
+        start = self.w.shape[1]
+        for value in self.buffers.values():
+            size = value[slot].numel()
+            value[slot] = row[start : start + size].view_as(value[slot])
+            start += size
+
+    def _start(self, rule: type, rows: torch.Tensor) -> Tensors:
+        started: Tensors = torch.func.vmap(lambda w: rule().start(w))(rows)
+        return {name: value.clone() for name, value in started.items()}
+
+    def _snapshot(self, slot: int) -> list[torch.Tensor | int]:
+        rows = [self.w, *self.state.values(), *self.buffers.values(), self.steps]
+        rows += [value for state in self.loops for value in state.values()]
+        return [*(value[slot].clone() for value in rows), self.epochs[slot]]
+
+    def _restore(self, slot: int, snapshot: list[torch.Tensor | int]) -> None:
+        rows = [self.w, *self.state.values(), *self.buffers.values(), self.steps]
+        rows += [value for state in self.loops for value in state.values()]
+        for value, kept in zip(rows, snapshot, strict=False):
+            value[slot] = kept
+        self.epochs[slot] = int(snapshot[-1])
+
+    def weights(self, slot: int) -> Tensors:
+        """The trial's parameters and buffers by name, copied."""
+        named = self.program.layout.views(self.w[slot])
+        named |= {name: value[slot] for name, value in self.buffers.items()}
+        return {name: value.clone() for name, value in named.items()}

@@ -1,0 +1,160 @@
+"""The tensor program of a study: one trial's step and evaluation, lifted over T trials and traced once per shape.
+
+Legend: T trials, B batch, N rows, C outputs, P floats of a row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.func import vmap
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from regsearch.core.layout import Layout
+from regsearch.core.lift import Lifted
+from regsearch.core.optim import OPTIMIZERS
+from regsearch.core.step import Step, forward
+from regsearch.errors import UserError
+from regsearch.regularizers.base import Regularizer
+from regsearch.tasks import Task
+from regsearch.trial import derive_seed
+
+_CHUNK = 2048
+
+
+@dataclass(frozen=True)
+class Training:
+    """How every trial of a study is trained; see `regsearch.config.TrainConfig`."""
+
+    epochs: int
+    batch_size: int
+    optimizer: str
+    learning_rate: float
+    momentum: float
+    betas: tuple[float, float]
+    schedule: str
+    penalize_bias: bool
+
+
+class Program:
+    """The program that a study's space fixes, whatever the trials in a pack carry.
+
+    Args:
+        build: returns the stock module with freshly drawn weights.
+        task: what it is trained for.
+        rules: the regularizers of the study's space.
+        training: epochs, batch size, optimizer.
+
+    Raises:
+        UserError: a rule finds no site in the model, or the model cannot be lifted.
+    """
+
+    def __init__(
+        self, build: Callable[[], nn.Module], task: Task, rules: tuple[type[Regularizer], ...], training: Training
+    ) -> None:
+        self.build, self.task, self.rules, self.training = build, task, rules, training
+        self.model = Lifted(build())
+        self.layout = Layout.of(self.model, training.penalize_bias)
+        self.optimizer = OPTIMIZERS[training.optimizer](momentum=training.momentum, betas=training.betas)
+        self.step = Step(self.model, self.layout, rules, task, self.optimizer)
+        self.knobs = {knob.name: knob for rule in rules for knob in rule.knobs}
+        self.buffers = {name: value for name, value in self.model.named_buffers() if value.is_floating_point()}
+        self.loops = tuple(rule for rule in rules if rule.site == "loops")
+        self._traced: dict[tuple[Any, ...], Callable[..., Any]] = {}
+        self._refuse_rules_without_site()
+
+    def _refuse_rules_without_site(self) -> None:
+        for rule in self.rules:
+            if rule.site in ("norms", "activations") and not self.model.sites:
+                where = "an activation, a dropout layer or a regsearch Site()"
+            elif rule.site == "targets" and self.task.name != "classification":
+                where = "a classification task"
+            elif rule.site in ("weights", "projections") and not any(e.role == "weight" for e in self.layout.entries):
+                where = "a weight tensor"
+            else:
+                continue
+            raise UserError("this rule finds no site in the model", key=f"space.{rule.name}", allowed=f"it needs {where}")
+
+    def fresh(self, seed: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Initial weights [P] and buffers of the trial with this seed: the module's own initialisation."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(seed, "init"))
+            model = Lifted(self.build())
+        buffers = dict(model.named_buffers())
+        return self.layout.row(dict(model.named_parameters())).detach(), {n: buffers[n].clone() for n in self.buffers}
+
+    def order(self, seed: int, epoch: int, rows: int) -> torch.Tensor:
+        """The order in which the trial with this seed sees the rows in this epoch, [N] int64."""
+        generator = torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
+        return torch.randperm(rows, generator=generator)
+
+    def train_step(self, *arguments: Any) -> Any:
+        """`Step` over T trials; see there for the arguments, each with a leading axis T."""
+        x = arguments[3]
+        return self._run(("step", tuple(x.shape)), vmap(self.step), arguments)
+
+    def evaluate(
+        self, w: torch.Tensor, buffers: dict[str, torch.Tensor], x: torch.Tensor, y: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Loss and metrics of w [T, P] on rows x [N, F...], y [N], in evaluation mode: `loss` and metrics, each [T]."""
+        out = self.outputs(w, buffers, x)
+        return self._run(("metrics", tuple(out.shape)), vmap(self._metrics, in_dims=(0, None)), (out, y))  # type: ignore[no-any-return]
+
+    def outputs(self, w: torch.Tensor, buffers: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+        """The outputs of w [T, P] on x [N, F...], [T, N, C], in evaluation mode."""
+        parts = []
+        for rows in x.split(_CHUNK):
+            # Every trial gets its own product: one wide product over shared rows is not bitwise the same.
+            spread = rows.unsqueeze(0).expand(w.shape[0], *rows.shape)
+            parts.append(self._run(("forward", tuple(spread.shape)), vmap(self._forward), (w, buffers, spread)))
+        return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+
+    def _forward(self, w: torch.Tensor, buffers: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+        self.model.eval()
+        return forward(self.model, self.layout.views(w), buffers, x, None)[0]
+
+    def _metrics(self, out: torch.Tensor, y: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"loss": self.task.loss(out, self.task.encode(y)).mean(), **self.task.metrics(out, y)}
+
+    def _run(self, key: tuple[Any, ...], function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        if key not in self._traced:
+            try:
+                self._traced[key] = make_fx(lambda *given: function(*given))(*arguments)
+            except (RuntimeError, NotImplementedError, TypeError) as error:
+                raise UserError(
+                    f"the model cannot be trained packed: {str(error).splitlines()[0]}",
+                    key="model",
+                    allowed="a module without data-dependent control flow",
+                ) from error
+        with torch.no_grad():
+            return self._traced[key](*arguments)
+
+    def check(self, x: torch.Tensor, outputs: int) -> None:
+        """Refuse a model whose output does not fit the task, from a few rows x [N, F...].
+
+        Raises:
+            UserError: the forward pass fails, or its output is not [N, outputs].
+        """
+        w, buffers = self.fresh(0)
+        try:
+            with torch.no_grad():
+                shape = tuple(self._forward(w, buffers, x).shape)
+        except Exception as error:
+            raise UserError(
+                f"the model fails on a batch of shape {tuple(x.shape)}: {type(error).__name__}: {error}", key="model"
+            ) from error
+        if shape != (x.shape[0], outputs):
+            raise UserError(
+                f"the model's output does not fit the task {self.task.name}",
+                key="model",
+                value=shape,
+                allowed=f"a tensor of shape {(x.shape[0], outputs)}",
+            )
+
+    def steps_per_epoch(self, rows: int) -> int:
+        return math.ceil(rows / self.training.batch_size)
