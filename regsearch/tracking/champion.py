@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import mlflow.pyfunc
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model as MlflowModel
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.types.schema import AnyType
 
 from regsearch.tracking.changes import SOURCE_TAG, START_TAG
 from regsearch.tracking.mlflow import ClientLane
@@ -34,6 +36,9 @@ def deliver_model(study: ClientLane, record: Model) -> None:
 
     Each step is looked for before it is taken, so a kill between any two of them leaves nothing twice.
     """
+    # MLflow resolves a version's source `models:/ID` in the store of the whole process, whatever client asks.
+    mlflow.set_tracking_uri(study.uri)
+    mlflow.set_registry_uri(study.uri)
     source = f"{record.kind}-{record.number}"
     tags = {**record.tags, SOURCE_TAG: source, START_TAG: str(study.start.time_ms)}
     if record.name:
@@ -118,14 +123,14 @@ def read_example(path: Path) -> pd.DataFrame | np.ndarray:
 def _inputs(example: pd.DataFrame | np.ndarray) -> Schema:
     if isinstance(example, np.ndarray):
         return Schema([TensorSpec(example.dtype, (-1, *example.shape[1:]))])
-    # Every column may have gaps; the preprocessing says which absences it can fill.
     return Schema([ColSpec(_data_type(example[name]), name, required=True) for name in example.columns])
 
 
-def _data_type(column: pd.Series[Any]) -> DataType:
-    if pd.api.types.is_bool_dtype(column):
-        return DataType.boolean
-    return DataType.double if pd.api.types.is_numeric_dtype(column) else DataType.string
+def _data_type(column: pd.Series[Any]) -> DataType | AnyType:
+    # Numbers are left open: MLflow would refuse whole numbers where it expects `double`, and gaps where it expects
+    # `long`, and a user's table has both. The preprocessing checks them.
+    open_type = AnyType()  # type: ignore[no-untyped-call]
+    return open_type if pd.api.types.is_numeric_dtype(column) else DataType.string
 
 
 def _outputs(manifest: dict[str, Any]) -> Schema:

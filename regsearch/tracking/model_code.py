@@ -32,7 +32,11 @@ class Champion(PythonModel):
             columns = _module(Path(context.artifacts["columns"]))
             self._preprocessing = columns.Preprocessing.from_json(self._manifest["preprocessing"])
 
-    def predict(self, context: PythonModelContext, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+    # A DataFrame (or for array models, as the signature says, an array): MLflow reads this annotation and complains of
+    # wider ones and of none.
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
         features = self._features(model_input)
         outputs = np.concatenate([self._run(part) for part in _parts(features)]) if len(features) else None
         classes = self._manifest.get("classes")

@@ -62,12 +62,12 @@ def delete_study(uri: str, study: str) -> None:
 def _find(uri: str, study: str, deleted_too: bool = False) -> tuple[MlflowClient, Experiment]:
     check_store(uri)
     path = local_file(uri)
-    client = MlflowClient(uri, uri)
-    # MLflow would make a store that is not there.
-    found = client.get_experiment_by_name(study) if path is None or path.exists() else None
-    if found is None or (found.lifecycle_stage == "deleted" and not deleted_too):
-        raise UserError("the MLflow store has no study of this name", key="name", value=study)
-    return client, found
+    if path is None or path.exists():  # MLflow would make a store that is not there
+        client = MlflowClient(uri, uri)
+        found = client.get_experiment_by_name(study)
+        if found is not None and (deleted_too or found.lifecycle_stage == "active"):
+            return client, found
+    raise UserError("the MLflow store has no study of this name", key="name", value=study)
 
 
 def _row(run: Run) -> dict[str, Any]:

@@ -243,6 +243,7 @@ def main(arguments: list[str]) -> int:
     # A lost answer must come back here, where it is reconciled, not be posted again inside MLflow's client.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     leash = Leash()
     leash.start()
     with open(outbox.with_suffix(".writer.lock"), "w") as lock:

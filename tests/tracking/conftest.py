@@ -10,9 +10,12 @@ import pytest
 
 from regsearch.tracking.client import WriterHandle, start_writer
 
-
 # MLflow's own uses of what its dependencies have deprecated.
-THIRD_PARTY = (r"ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning",)
+THIRD_PARTY = (
+    r"ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning",
+    r"ignore:.*Any type hint is inferred as AnyType:UserWarning",
+    r"ignore:Operation with range is deprecated:DeprecationWarning",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -35,7 +35,9 @@ def snapshot(uri: str, study: str = "digits") -> dict[str, Any]:
             "latest": {name: _plain(value) for name, value in data.metrics.items()},
             "histories": {
                 name: [(point.step, point.timestamp, _plain(point.value)) for point in history]
-                for name, history in sorted((name, client.get_metric_history(info.run_id, name)) for name in data.metrics)
+                for name, history in sorted(
+                    (name, client.get_metric_history(info.run_id, name)) for name in data.metrics
+                )
             },
             "inputs": [
                 (one.dataset.to_dictionary(), [(tag.key, tag.value) for tag in one.tags])

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from regsearch.tracking.protocol import Dataset, Metrics, Note, Record, RunEnd, RunStart, StudyEnd, StudyStart
 
+TRIALS, EPOCHS, FINALS = 40, 6, 4  # what the tests of the writer deliver
 BEGIN = 1_700_000_000_000
 NAMES = ("train_loss", "val_loss", "gap", "train_accuracy", "val_accuracy", "gap_accuracy", "norm", "clip", "seconds")
 
