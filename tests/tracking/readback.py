@@ -41,7 +41,7 @@ def snapshot(uri: str, study: str = "digits") -> dict[str, Any]:
             },
             "inputs": [
                 (one.dataset.to_dictionary(), [(tag.key, tag.value) for tag in one.tags])
-                for one in run.inputs.dataset_inputs
+                for one in (run.inputs.dataset_inputs if run.inputs else [])
             ],
         }
     return found

@@ -91,7 +91,8 @@ def load(uri: str, name: str) -> Any:
 def expected(model: torch.nn.Module, task: str) -> np.ndarray:
     with torch.no_grad():
         outputs = model(torch.from_numpy(FEATURES)).double()
-    return (outputs.softmax(1) if task == "classification" else outputs * 77.0 + 152.0).numpy()
+    answer: np.ndarray = (outputs.softmax(1) if task == "classification" else outputs * 77.0 + 152.0).numpy()
+    return answer
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
@@ -110,11 +111,12 @@ def test_the_champion_answers_as_the_trained_weights_do(
     assert len(served.predict(TABLE[:0])) == 0
     whole = TABLE.fillna({"age": 40.0}).astype({"age": "int64"})
     np.testing.assert_allclose(served.predict(whole).to_numpy(), expected(model, task), rtol=1e-6)
-    assert len(served.predict(TABLE.assign(colour=["red", None, "green"]))) == 3
+    assert len(served.predict(TABLE.assign(colour=pd.Series(["red", None, "green"])))) == 3
     rows = [[30, 1.6, "red"], [None, 1.8, "green"]]
     request = json.dumps({"dataframe_split": {"columns": list(TABLE), "data": rows}})
     schema = served.metadata.get_input_schema()
-    reply = json.loads(invocations(request, "application/json", served, schema).response)["predictions"]
+    answered = invocations(request, "application/json", served, schema)  # type: ignore[no-untyped-call]
+    reply = json.loads(answered.response)["predictions"]
     np.testing.assert_allclose(pd.DataFrame(reply).to_numpy(), expected(model, task)[:2], rtol=1e-6)
     with pytest.raises(Exception, match="height"):
         served.predict(TABLE.drop(columns="height"))

@@ -98,7 +98,7 @@ def test_more_than_mlflow_takes_at_once_is_split(uri: str) -> None:
     begin = next(iter(study(1, 1)))
     assert isinstance(begin, StudyStart)
     wide = RunStart("trial", 0, "trial-000", {f"knob.{n:03d}": n for n in range(250)}, {}, BEGIN)
-    told = [begin, wide, *(metrics("trial", 0, epoch) for epoch in range(1, 251))]
+    told: list[Record] = [begin, wide, *(metrics("trial", 0, epoch) for epoch in range(1, 251))]
     deliver(client_lane(uri), told, 1)
     run = snapshot(uri)["trial-000"]
     assert len(run["params"]) == 250

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from regsearch.tracking.outbox import Outbox, fingerprint, read_from
-from regsearch.tracking.protocol import Artifact, Metrics, Note, RunEnd, StudyEnd, from_json, to_json
+from regsearch.tracking.protocol import Artifact, Metrics, Note, Record, RunEnd, StudyEnd, from_json, to_json
 from tests.tracking.studies import BEGIN, metrics, start, study
 
 
@@ -39,7 +39,7 @@ def test_nothing_is_on_disk_before_commit_and_all_of_it_after(tmp_path: Path) ->
 @pytest.mark.parametrize("cut", [1, 10, 57, 300])
 def test_a_torn_last_line_is_cut_off_and_may_be_appended_again(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "outbox.jsonl"
-    told = [start("trial", 0), *(metrics("trial", 0, epoch) for epoch in (1, 2, 3))]
+    told: list[Record] = [start("trial", 0), *(metrics("trial", 0, epoch) for epoch in (1, 2, 3))]
     with Outbox(path) as outbox:
         for record in told:
             outbox.append(record)
