@@ -1,0 +1,69 @@
+"""From a study's configuration and sealed data to the program and packs that train it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from regsearch.config import StudyConfig
+from regsearch.core.pack import Data, Load, Pack
+from regsearch.core.program import Program, Training
+from regsearch.data import Manifest, load_search_data
+from regsearch.models import build_model
+from regsearch.regularizers import all_regularizers
+from regsearch.tasks import Task, make_task
+
+CANDIDATE_WIDTHS = (4, 8, 16, 32, 64)
+
+
+def task_of(manifest: Manifest) -> Task:
+    return make_task(manifest.task, manifest.outputs, manifest.target_scale or 1.0)
+
+
+def builder(config: StudyConfig, manifest: Manifest) -> Callable[[], nn.Module]:
+    """What builds the study's stock module with freshly drawn weights."""
+    model = config.model
+    inputs = tuple(manifest.inputs)
+    return lambda: build_model(model.name, model.factory, dict(model.options), inputs, manifest.outputs, config.folder)
+
+
+def build_program(config: StudyConfig, manifest: Manifest, names: tuple[str, ...]) -> Program:
+    """The program of a study whose space may turn on the regularizers `names`.
+
+    Raises:
+        UserError: the model cannot be built, does not fit the task, or has no site for a rule.
+    """
+    known = all_regularizers()
+    rules = tuple(known[name] for name in known if name in names)
+    fields = {name: getattr(config.train, name) for name in Training.__dataclass_fields__}
+    program = Program(builder(config, manifest), task_of(manifest), rules, Training(**fields))
+    program.check(torch.zeros((4, *manifest.inputs)), manifest.outputs)
+    return program
+
+
+def load_data(folder: Path) -> Data:
+    """Training and validation rows as tensors; the sealed test split is not touched."""
+    arrays = load_search_data(folder)
+    tensors = (np.array(each) for each in (arrays.train_x, arrays.train_y, arrays.validation_x, arrays.validation_y))
+    return Data(*(torch.from_numpy(each) for each in tensors))
+
+
+def measure_width(program: Program, data: Data, most: int) -> int:
+    """The pack width with the most trial-steps per second on this machine, at most `most` slots, at least two."""
+    rates = {}
+    for width in [w for w in CANDIDATE_WIDTHS if w < most] + [max(2, most)]:
+        pack = Pack(program, data, width)
+        for slot in range(pack.width):
+            pack.load(slot, Load(slot, {}, slot))
+        order = torch.arange(min(program.training.batch_size, len(data.train_y))).expand(pack.width, -1)
+        pack._step(order)  # traces
+        start = time.perf_counter()
+        for _ in range(4):
+            pack._step(order)
+        rates[width] = pack.width / (time.perf_counter() - start)
+    return max(rates, key=lambda width: rates[width])

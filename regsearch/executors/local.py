@@ -1,0 +1,141 @@
+"""Packs on this machine: one worker process and one thread per core, the lanes shared out among them.
+
+A lane is a place for one trial in flight. Lanes belong to two cohorts that take turns: while the driver decides over one
+cohort's reports, the workers train the other. Which worker or slot a lane is in never changes an answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
+
+
+from regsearch.executors.worker import WorkerSpec, main
+from regsearch.trial import Report
+
+if TYPE_CHECKING:
+    from regsearch.core.pack import Load
+
+COHORTS = 2
+# Read by the math library when torch loads: one thread, and products that are bitwise the same in every slot.
+THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MKL_CBWR": "AVX2"}
+
+
+class LocalExecutor:
+    """Trains lanes on worker processes.
+
+    Args:
+        config: the study, as canonical JSON.
+        data: the folder of the sealed data.
+        regularizers: the names that make the program.
+        lanes: how many trials are in flight at most.
+        workers: processes; by default one per core that this process may use.
+        width: slots per pack; by default measured.
+    """
+
+    def __init__(
+        self,
+        config: str,
+        data: str,
+        regularizers: tuple[str, ...],
+        lanes: int,
+        workers: int | None = None,
+        width: int | None = None,
+    ) -> None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.lanes = lanes
+        self.workers = max(1, min(workers or cores, -(-lanes // COHORTS)))
+        self._spec = (config, data, regularizers)
+        self._pipes: list[Connection] = []
+        self._processes: list[Any] = []
+        self._due: dict[int, list[int]] = {}
+        self._spent: dict[int, dict[str, float]] = {}
+        self._answers: dict[int, list[Any]] = {}
+        self.width = width or 0
+        self._start(width)
+
+    def cohort(self, lane: int) -> int:
+        return lane % COHORTS
+
+    def _worker(self, lane: int) -> int:
+        return (lane // COHORTS) % self.workers
+
+    def _start(self, width: int | None) -> None:
+        context = multiprocessing.get_context("spawn")
+        os.environ.update(THREADS)
+        for index in range(self.workers):
+            mine = [lane for lane in range(self.lanes) if self._worker(lane) == index]
+            by_cohort = {c: tuple(lane for lane in mine if self.cohort(lane) == c) for c in range(COHORTS)}
+            spec = WorkerSpec(*self._spec, {c: part for c, part in by_cohort.items() if part}, width, os.getpid())
+            ours, theirs = context.Pipe()
+            process = context.Process(target=main, args=(spec, theirs), daemon=True)
+            process.start()
+            theirs.close()
+            self._pipes.append(ours)
+            self._processes.append(process)
+        for index in range(self.workers):
+            _, found = self._receive(index)
+            self.width = max(self.width, int(found))
+
+    def _receive(self, index: int) -> Any:
+        try:
+            answer = self._pipes[index].recv()
+        except EOFError:
+            self.close()
+            raise RuntimeError(f"pack worker {index} ended without a word") from None
+        if answer[0] == "refused":
+            self.close()
+            raise answer[1]
+        if answer[0] == "failed":
+            self.close()
+            raise RuntimeError(f"pack worker {index} failed: {answer[1]}")
+        if len(answer) == 3:
+            self._spent[index] = answer[2]
+            return answer[1]
+        return answer
+
+    def dispatch(self, cohort: int, loads: list[tuple[int, Load, int]], lanes: list[int]) -> None:
+        """Have `lanes` of a cohort train one epoch, after loading (lane, trial, epoch that it is at)."""
+        involved = sorted({self._worker(lane) for lane in lanes})
+        self._due[cohort] = involved
+        for index in involved:
+            mine = [load for load in loads if self._worker(load[0]) == index]
+            self._pipes[index].send(("round", mine, [lane for lane in lanes if self._worker(lane) == index]))
+
+    def wait(self, cohort: int) -> list[tuple[int, Report]]:
+        """The (lane, report) of the cohort's last dispatch. Cohorts are waited for in the order of dispatch."""
+        found: list[tuple[int, Report]] = []
+        for index in self._due.pop(cohort):
+            found += self._receive(index)
+        return found
+
+    def weights(self, lane: int) -> dict[str, Any]:
+        """The weights of the trial in `lane`; nothing may be under way."""
+        index = self._worker(lane)
+        self._pipes[index].send(("weights", lane))
+        found: dict[str, Any] = self._receive(index)
+        return found
+
+    def spent(self) -> dict[str, float]:
+        """CPU seconds in packs and in all, seconds waited, and trial-steps trained, over all workers so far."""
+        names = ("pack", "cpu", "waited", "steps")
+        return {name: sum(each.get(name, 0.0) for each in self._spent.values()) for name in names}
+
+    def close(self) -> None:
+        """End the workers."""
+        for pipe in self._pipes:
+            with contextlib.suppress(OSError, ValueError):
+                pipe.send(("stop",))
+            pipe.close()
+        for process in self._processes:
+            process.join(5)
+            if process.is_alive():
+                process.kill()
+                process.join()
+        self._pipes, self._processes = [], []
+
+
+

@@ -1,0 +1,126 @@
+"""A pack worker: one process, one thread, its share of the lanes; takes orders over a pipe and answers with reports."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from regsearch.errors import UserError
+
+if TYPE_CHECKING:
+    from regsearch.core.pack import Load, Pack
+
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """What a worker needs to build its packs: the study, its data, its regularizers and its lanes by cohort."""
+
+    config: str
+    data: str
+    regularizers: tuple[str, ...]
+    lanes: dict[int, tuple[int, ...]]
+    width: int | None
+    parent: int
+
+
+def main(spec: WorkerSpec, pipe: Connection) -> None:
+    """Serve orders until the pipe closes or says stop."""
+    _die_with_parent(spec.parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what Ctrl-C means
+    try:
+        worker = _Worker(spec)
+        pipe.send(("ready", worker.width))
+        worker.serve(pipe)
+    except UserError as error:
+        pipe.send(("refused", error))
+    except (EOFError, BrokenPipeError):
+        return
+    except Exception as error:  # the driver must hear of it, whatever it is
+        import traceback
+
+        pipe.send(("failed", f"{type(error).__name__}: {error}\n{traceback.format_exc()}"))
+
+
+def _die_with_parent(parent: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+class _Worker:
+    def __init__(self, spec: WorkerSpec) -> None:
+        import torch
+
+        from regsearch.config import StudyConfig
+        from regsearch.core.fit import build_program, load_data, measure_width
+        from regsearch.core.pack import Pack
+        from regsearch.data import Manifest
+
+        torch.set_num_threads(1)
+        folder = Path(spec.data)
+        program = build_program(StudyConfig.from_json(spec.config), Manifest.load(folder), spec.regularizers)
+        data = load_data(folder)
+        most = max(len(lanes) for lanes in spec.lanes.values())
+        self.width = spec.width or measure_width(program, data, most)
+        self.place: dict[int, tuple[Pack, int]] = {}
+        for lanes in spec.lanes.values():
+            for start in range(0, len(lanes), self.width):
+                part = lanes[start : start + self.width]
+                pack = Pack(program, data, min(self.width, len(part)))
+                self.place.update({lane: (pack, slot) for slot, lane in enumerate(part)})
+        self.pack_cpu = self.waited = 0.0
+
+    def serve(self, pipe: Connection) -> None:
+        start = time.perf_counter()
+        while True:
+            order, *given = pipe.recv()
+            self.waited += time.perf_counter() - start
+            if order == "stop":
+                return
+            pipe.send((order, getattr(self, order)(*given), self._spent()))
+            start = time.perf_counter()
+
+    def _spent(self) -> dict[str, float]:
+        steps = sum(pack.trial_steps for pack, _ in self.place.values()) if not self.place else 0
+        packs = {id(pack): pack for pack, _ in self.place.values()}
+        steps = sum(pack.trial_steps for pack in packs.values())
+        return {"pack": self.pack_cpu, "cpu": time.process_time(), "waited": self.waited, "steps": float(steps)}
+
+    def round(self, loads: list[tuple[int, Load, int]], lanes: list[int]) -> list[tuple[int, Any]]:
+        """Load trials (bringing each to its epoch), then train `lanes` for one epoch: (lane, report) in lane order."""
+        start = time.process_time()
+        for lane, load, _ in loads:
+            pack, slot = self.place[lane]
+            pack.load(slot, load)
+        for lane, _, epoch in loads:
+            pack, slot = self.place[lane]
+            while pack.epochs[slot] < epoch:
+                pack.train_epoch([slot])
+        reports = []
+        packs = {id(self.place[lane][0]): self.place[lane][0] for lane in lanes}
+        for pack in packs.values():
+            mine = {self.place[lane][1]: lane for lane in lanes if self.place[lane][0] is pack}
+            by_number = {pack.loads[slot].number: lane for slot, lane in mine.items()}  # type: ignore[union-attr]
+            reports += [(by_number[report.trial], report) for report in pack.train_epoch(sorted(mine))]
+        self.pack_cpu += time.process_time() - start
+        return sorted(reports, key=lambda item: item[0])
+
+    def free(self, lanes: list[int]) -> None:
+        for lane in lanes:
+            pack, slot = self.place[lane]
+            pack.free(slot)
+
+    def weights(self, lane: int) -> dict[str, Any]:
+        """The trial's parameters and buffers as NumPy arrays, by name."""
+        pack, slot = self.place[lane]
+        return {name: value.numpy() for name, value in pack.weights(slot).items()}

@@ -1,0 +1,239 @@
+"""Optuna as the search: samplers, pruners and a journal, driven by ask, report, tell.
+
+The sampler is reseeded for each trial from (study seed, trial number), so a resumed study asks what the undisturbed one would
+have asked. Trial 0 is the baseline; it draws nothing and is never pruned.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler
+from optuna.storages import JournalStorage
+from optuna.trial import Trial as OptunaTrial
+from optuna.trial import TrialState as OptunaState
+
+from regsearch.config import SearchConfig
+from regsearch.errors import UserError
+from regsearch.search.journal import CLOCK, BatchJournal
+from regsearch.search.protocol import Clock, Known, Proposal
+from regsearch.space import NONE, REGULARIZER, Range, SearchSpace, Value
+from regsearch.trial import TrialState, derive_seed
+
+_PARAMS = "regsearch:params"
+_REASON = "regsearch:reason"
+STARTUP = 10
+_TPE: dict[str, Any] = {"n_startup_trials": STARTUP, "multivariate": True, "constant_liar": True}
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def distribution(of: Range) -> BaseDistribution:
+    """The Optuna distribution of one searched number."""
+    if of.integer:
+        return IntDistribution(int(of.low), int(of.high), log=of.log)
+    return FloatDistribution(of.low, of.high, log=of.log)
+
+
+class _Suggest:
+    """Draws a space's parameters from an Optuna trial."""
+
+    def __init__(self, trial: OptunaTrial) -> None:
+        self._trial = trial
+
+    def categorical(self, name: str, choices: tuple[Value, ...]) -> Value:
+        found: Value = self._trial.suggest_categorical(name, choices)
+        return found
+
+    def number(self, of: Range) -> float:
+        if of.integer:
+            return float(self._trial.suggest_int(of.name, int(of.low), int(of.high), log=of.log))
+        return float(self._trial.suggest_float(of.name, of.low, of.high, log=of.log))
+
+
+def always_drawn(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """The parameters that every trial but the baseline draws: what a joint model can be fitted to.
+
+    Optuna's own inference would intersect the parameters of all trials, and the baseline has none.
+    """
+    found: dict[str, BaseDistribution] = {}
+    if space.choose == "one":
+        found[REGULARIZER] = CategoricalDistribution((NONE, *space.members))
+    elif space.choose == "any":
+        found.update({f"{name}.on": CategoricalDistribution((False, True)) for name in space.members})
+    found.update({of.name: distribution(of) for of in space.always})
+    return dict(sorted(found.items()))
+
+
+def make_sampler(name: str, seed: int, space: SearchSpace) -> BaseSampler:
+    """A sampler by its name in the study file; its relative search space is the study's own.
+
+    Raises:
+        UserError: its package is missing.
+    """
+    drawn = always_drawn(space)
+    grid = {key: _levels(each) for key, each in drawn.items()}
+    grid |= {of.name: _levels(distribution(of)) for ranges in space.members.values() for of in ranges}
+    makers: dict[str, Any] = {
+        "tpe": lambda: optuna.samplers.TPESampler(seed=seed, **_TPE),
+        "gp": lambda: optuna.samplers.GPSampler(seed=seed),
+        "cmaes": lambda: optuna.samplers.CmaEsSampler(seed=seed),
+        "nsga2": lambda: optuna.samplers.NSGAIISampler(seed=seed),
+        "nsga3": lambda: optuna.samplers.NSGAIIISampler(seed=seed),
+        "qmc": lambda: optuna.samplers.QMCSampler(seed=seed, scramble=True),
+        "random": lambda: optuna.samplers.RandomSampler(seed=seed),
+        "grid": lambda: optuna.samplers.GridSampler(grid, seed=seed),
+    }
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler: BaseSampler = makers[name]()
+    except ImportError as error:
+        raise UserError(f"sampler {name} needs a package that is missing: {error}", key="search.sampler") from error
+    if name in ("tpe", "gp", "cmaes"):
+        sampler.infer_relative_search_space = lambda study, trial: {  # type: ignore[method-assign]
+            key: each for key, each in drawn.items() if name == "tpe" or not isinstance(each, CategoricalDistribution)
+        }
+    return sampler
+
+
+def _levels(each: BaseDistribution) -> list[Any]:
+    """Five levels of a number, evenly spaced on its scale; every choice of a categorical."""
+    if isinstance(each, CategoricalDistribution):
+        return list(each.choices)
+    low, high = float(each.low), float(each.high)  # type: ignore[attr-defined]
+    if each.log:  # type: ignore[attr-defined]
+        points = [math.exp(math.log(low) + (math.log(high) - math.log(low)) * k / 4) for k in range(5)]
+    else:
+        points = [low + (high - low) * k / 4 for k in range(5)]
+    points[0], points[-1] = low, high
+    return sorted({round(p) for p in points}) if isinstance(each, IntDistribution) else points
+
+
+def make_pruner(config: SearchConfig, epochs: int) -> optuna.pruners.BasePruner:
+    """A pruner by its name in the study file; options go to Optuna's class of that name.
+
+    Raises:
+        UserError: an option that the pruner does not take.
+    """
+    first = max(1, round(epochs / 10))
+    known: dict[str, tuple[Any, dict[str, Any]]] = {
+        "asha": (optuna.pruners.SuccessiveHalvingPruner, {"min_resource": first, "reduction_factor": 3}),
+        "hyperband": (
+            optuna.pruners.HyperbandPruner,
+            {"min_resource": first, "max_resource": epochs, "reduction_factor": 3},
+        ),
+        "median": (optuna.pruners.MedianPruner, {"n_startup_trials": STARTUP, "n_warmup_steps": first}),
+        "patient": (optuna.pruners.PatientPruner, {"wrapped_pruner": None, "patience": max(1, epochs // 5)}),
+        "none": (optuna.pruners.NopPruner, {}),
+    }
+    name = config.pruner_name
+    maker, defaults = known[name]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            pruner: optuna.pruners.BasePruner = maker(**{**defaults, **config.pruner_options})
+    except (TypeError, ValueError) as error:
+        allowed = ", ".join(defaults) or "none"
+        raise UserError(str(error), key="search.pruner", value=name, allowed=f"options are {allowed}") from error
+    return pruner
+
+
+class OptunaSearch:
+    """A study in an Optuna journal; made where the file is missing or holds no committed turn.
+
+    Args:
+        name: of the study.
+        space: what it draws from.
+        config: sampler, pruner and seed.
+        journal: the file.
+        directions: `minimize` or `maximize` for each objective.
+        epochs: how long a trial trains at most.
+    """
+
+    def __init__(
+        self, name: str, space: SearchSpace, config: SearchConfig, journal: Path, directions: Sequence[str], epochs: int
+    ) -> None:
+        self.space, self.config = space, config
+        self.several = len(directions) > 1
+        self.notes = ["several objectives: nothing is pruned"] if self.several and config.pruner_name != "none" else []
+        self._journal = BatchJournal(journal)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._storage = JournalStorage(self._journal)
+        pruner = optuna.pruners.NopPruner() if self.several else make_pruner(config, epochs)
+        self.study = optuna.create_study(
+            study_name=name,
+            storage=self._storage,
+            sampler=make_sampler(config.sampler, config.seed, space),
+            pruner=pruner,
+            directions=list(directions),
+            load_if_exists=True,
+        )
+        self._ids = {t.number: t._trial_id for t in self.study.get_trials(deepcopy=False)}
+
+    def ask(self) -> Proposal:
+        number = len(self._ids)
+        self.study.sampler = make_sampler(
+            self.config.sampler, derive_seed(self.config.seed, "sampler", number) % 2**32, self.space
+        )
+        trial = self.study.ask()
+        if trial.number != number:
+            raise RuntimeError(f"the journal holds trial {trial.number} where {number} was due")
+        self._ids[number] = trial._trial_id
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            params = self.space.baseline() if number == 0 else self.space.sample(_Suggest(trial))
+        trial.set_user_attr(_PARAMS, params)
+        return Proposal(number, params)
+
+    def report(self, number: int, epoch: int, value: float) -> bool:
+        """Take one value; False where the trial should be pruned. A value that is not finite prunes."""
+        if not math.isfinite(value):
+            return False
+        if self.several:
+            return True
+        identifier = self._ids[number]
+        self._storage.set_trial_intermediate_value(identifier, epoch, value)
+        if number == 0:
+            return True
+        return not self.study.pruner.prune(self.study, self._storage.get_trial(identifier))
+
+    def tell(
+        self, number: int, state: TrialState, value: float | Sequence[float] | None, reason: str | None = None
+    ) -> None:
+        identifier = self._ids[number]
+        values = None if value is None else [float(v) for v in (value if isinstance(value, Sequence) else [value])]
+        if state is TrialState.COMPLETE and (values is None or not all(map(math.isfinite, values))):
+            state, values, reason = TrialState.FAIL, None, reason or "its value is not finite"
+        if reason:
+            self._storage.set_trial_user_attr(identifier, _REASON, reason)
+        if state is TrialState.PRUNED and not self.several:
+            last = self._storage.get_trial(identifier).intermediate_values
+            values = [last[max(last)]] if last else None
+        self._storage.set_trial_state_values(identifier, OptunaState[state.value], values)
+
+    def commit(self, clock: Clock) -> None:
+        self.study.set_user_attr(CLOCK, dict(clock))
+        self._journal.flush()
+
+    def clock(self) -> Clock | None:
+        found: Clock | None = self.study.user_attrs.get(CLOCK)
+        return found
+
+    def trials(self) -> list[Known]:
+        found = []
+        for trial in self.study.get_trials(deepcopy=False):
+            value = None
+            with contextlib.suppress(RuntimeError):
+                value = trial.values[0] if trial.values else None
+            params = {key: float(each) for key, each in trial.user_attrs.get(_PARAMS, {}).items()}
+            state = TrialState[trial.state.name]
+            found.append(Known(trial.number, params, state, value, trial.user_attrs.get(_REASON)))
+        return found

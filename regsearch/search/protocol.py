@@ -1,0 +1,60 @@
+"""What the driver asks of a search: propose, take reports, decide, and remember durably. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from regsearch.trial import TrialState
+
+Clock = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A setting to try: the trial's number and its active knobs by flat name."""
+
+    number: int
+    params: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A trial as the search remembers it."""
+
+    number: int
+    params: dict[str, float]
+    state: TrialState
+    value: float | None
+    reason: str | None
+
+
+class Search(Protocol):
+    """Ask, report, tell as in Optuna; `commit` makes all since the last commit durable together with the clock."""
+
+    def ask(self) -> Proposal:
+        """The next setting; trial 0 is the baseline."""
+        ...
+
+    def report(self, number: int, epoch: int, value: float) -> bool:
+        """Take one value; False where the trial should be pruned. The baseline never is."""
+        ...
+
+    def tell(
+        self, number: int, state: TrialState, value: float | Sequence[float] | None, reason: str | None = None
+    ) -> None:
+        """The trial ended."""
+        ...
+
+    def commit(self, clock: Clock) -> None:
+        """Make everything since the last commit survive a kill, all of it or nothing, with the driver's clock."""
+        ...
+
+    def clock(self) -> Clock | None:
+        """The clock of the last commit, or None before the first."""
+        ...
+
+    def trials(self) -> list[Known]:
+        """All trials by number."""
+        ...
