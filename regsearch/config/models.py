@@ -1,139 +1,23 @@
-"""What a study file may say: one frozen model per section, each field with its check and the words for its refusal."""
+"""What a study file may say: one frozen model per section."""
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
-from regsearch.config.words import listed, nearest
+from regsearch.config.data import DataConfig
+from regsearch.config.fields import Count, Flag, Natural, Rate, Section, Seed, Share, Text, Widths, as_tuple
+from regsearch.config.refusal import Allowed, SetByLoader, refusal
+from regsearch.config.words import one_of
 from regsearch.errors import UserError
 
-Task = Literal["classification", "regression"]
 Sampler = Literal["tpe", "gp", "cmaes", "nsga2", "nsga3", "qmc", "random", "grid"]
 PRUNERS = ("asha", "hyperband", "median", "patient", "none")
-SPLIT_COLUMNS = ("time", "group", "column")
-
-
-@dataclass(frozen=True)
-class Allowed:
-    """What a field accepts, in words for a person; it stands beside the field's check."""
-
-    words: str
-
-
-def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-Count = Annotated[int, Field(ge=1), Allowed("allowed are whole numbers from 1 up")]
-Natural = Annotated[int, Field(ge=0), Allowed("allowed are whole numbers from 0 up")]
-Seed = Annotated[int, Field(ge=0, lt=2**63), Allowed("allowed are whole numbers from 0 up")]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False), Allowed("allowed are numbers above 0")]
-Share = Annotated[float, Field(ge=0, lt=1), Allowed("allowed are numbers from 0 to below 1")]
-Flag = Annotated[bool, Allowed("allowed are true and false")]
-Text = Annotated[str, Field(min_length=1), Allowed("a word or text is needed")]
-Widths = Annotated[
-    tuple[Annotated[int, Field(ge=1)], ...],
-    BeforeValidator(_as_tuple),
-    Allowed("allowed is a list of whole numbers from 1 up, like [128, 128]"),
-]
-
-
-class Section(BaseModel):
-    """Base of every section: frozen, no unknown keys, no silent conversion ("10" is not 10)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
-
-
-class SplitConfig(Section):
-    """How the rows are shared out: numbers up to 1 are shares of all rows, larger ones row counts."""
-
-    train: float = 0.6
-    validation: float = 0.2
-    test: float = 0.2
-    seed: Seed = 0
-    by: Annotated[
-        Literal["random"] | dict[str, str],
-        Allowed("allowed are random, {time: COLUMN}, {group: COLUMN} and {column: COLUMN}"),
-    ] = "random"
-    """`random` (stratified by class), by time, whole groups on one side, or by a column that names each row's part."""
-    embargo: Natural = 0
-    """Rows dropped between the parts of a split by time: one window length, so that no window crosses."""
-
-    @property
-    def kind(self) -> str:
-        """`random`, `time`, `group` or `column`."""
-        return self.by if isinstance(self.by, str) else next(iter(self.by))
-
-    @property
-    def column(self) -> str | None:
-        """The column that the split goes by, or None for a random one."""
-        return None if isinstance(self.by, str) else next(iter(self.by.values()))
-
-    @field_validator("train", "validation", "test")
-    @classmethod
-    def _size(cls, value: float, info: Any) -> float:
-        lowest = "from 0" if info.field_name == "test" else "above 0"
-        short = value < 0 or (value == 0 and info.field_name != "test")
-        if not math.isfinite(value) or short or (value > 1 and value != int(value)):
-            raise UserError(
-                "not a size", allowed=f"allowed are shares {lowest} to 1 and whole numbers of rows from 2 up"
-            )
-        return value
-
-    @field_validator("by")
-    @classmethod
-    def _by(cls, value: str | dict[str, str]) -> str | dict[str, str]:
-        if isinstance(value, dict) and (len(value) != 1 or next(iter(value)) not in SPLIT_COLUMNS):
-            raise UserError("not a way to split", allowed="allowed are random and one of {time|group|column: COLUMN}")
-        return value
-
-    @model_validator(mode="after")
-    def _together(self) -> SplitConfig:
-        if self.embargo and self.kind != "time":
-            raise UserError(
-                "only a split by time has an embargo",
-                key="embargo",
-                value=self.embargo,
-                allowed="leave it out, or say by: {time: COLUMN}",
-            )
-        shares = [size for size in (self.train, self.validation, self.test) if size <= 1]
-        if self.kind != "column" and sum(shares) > 1 + 1e-9:
-            raise UserError(
-                "the shares of train, validation and test add up to more than all rows",
-                value=round(sum(shares), 6),
-                allowed="allowed is a sum up to 1",
-            )
-        return self
-
-
-class DataConfig(Section):
-    """Where the rows come from and what is to be predicted."""
-
-    source: Text
-    """`sklearn:NAME`, `csv:PATH`, `parquet:PATH` or `python:MODULE:FUNCTION`."""
-    target: Text | None = None
-    task: Task | None = None
-    split: SplitConfig = SplitConfig()
-
-    @model_validator(mode="after")
-    def _complete(self) -> DataConfig:
-        kind, colon, rest = self.source.partition(":")
-        if not (kind and colon and rest):
-            raise UserError(
-                "not a source", key="source", value=self.source, allowed="allowed is KIND:NAME, like csv:patients.csv"
-            )
-        if kind != "sklearn" and self.task is None:
-            raise UserError("is missing", key="task", allowed="allowed are classification and regression")
-        if kind in ("csv", "parquet") and self.target is None:
-            raise UserError("is missing", key="target", allowed="name the column that is to be predicted")
-        return self
 
 
 class LinearOptions(Section):
@@ -161,7 +45,7 @@ class ModelConfig(Section):
     name: Text | None = None
     factory: Text | None = None
     """`MODULE:CALLABLE`, called with `inputs`, `outputs` and the options, returning a stock `nn.Module`."""
-    options: dict[str, Any] = {}
+    options: Annotated[dict[str, Any], SetByLoader()] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -193,9 +77,12 @@ class ModelConfig(Section):
                 "unknown model",
                 key="name",
                 value=self.name,
-                allowed=f"allowed are {', '.join(STOCK)}{nearest(self.name, STOCK)}",
+                allowed=one_of(STOCK, self.name),
             )
-        checked = stock.model_validate(self.options)
+        try:
+            checked = stock.model_validate(self.options)
+        except ValidationError as error:
+            raise refusal(stock, error) from None
         object.__setattr__(self, "options", json.loads(checked.model_dump_json()))
         return self
 
@@ -211,7 +98,7 @@ class TrainConfig(Section):
     """Of `sgd` alone."""
     betas: Annotated[
         tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]],
-        BeforeValidator(_as_tuple),
+        BeforeValidator(as_tuple),
         Allowed("allowed are two numbers from 0 to below 1, like [0.9, 0.999]"),
     ] = (0.9, 0.999)
     """Of `adamw` and `adam`."""
@@ -233,7 +120,7 @@ class SearchConfig(Section):
     parallel: Count = 32
     """Trials in flight; the answer depends on it, the number of workers never does."""
     objective: Annotated[
-        Text | tuple[Text, ...], BeforeValidator(_as_tuple), Allowed("allowed is a tracked metric or a list of several")
+        Text | tuple[Text, ...], BeforeValidator(as_tuple), Allowed("allowed is a tracked metric or a list of several")
     ] = "val_loss"
     seed: Seed = 0
     deterministic: Flag = True
@@ -264,9 +151,7 @@ class SearchConfig(Section):
     def _pruner(cls, value: str | dict[str, Any]) -> str | dict[str, Any]:
         name = value if isinstance(value, str) else value.get("name")
         if name not in PRUNERS:
-            raise UserError(
-                "unknown pruner", value=name, allowed=f"allowed are {', '.join(PRUNERS)}{nearest(name, PRUNERS)}"
-            )
+            raise UserError("unknown pruner", value=name, allowed=one_of(PRUNERS, name))
         return value
 
     @field_validator("objective")
@@ -299,12 +184,14 @@ class StudyConfig(Section):
     data: DataConfig
     model: ModelConfig
     train: TrainConfig = TrainConfig()
-    space: dict[str, Any] | None = None
+    space: Annotated[
+        dict[str, Any] | None, Allowed("allowed is a section with choose and from, or regularizers and their knobs")
+    ] = None
     """As in the file; `build_space` reads it against the declared regularizers."""
     search: SearchConfig = SearchConfig()
     finalize: FinalizeConfig = FinalizeConfig()
     tracking: TrackingConfig = TrackingConfig()
-    folder: str = ""
+    folder: Annotated[str, SetByLoader()] = ""
     """Folder of the study file, absolute: paths and modules are found from here first."""
 
     @field_validator("name")
@@ -329,8 +216,18 @@ class StudyConfig(Section):
         return json.dumps(self.model_dump(), indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> StudyConfig:
-        return cls.model_validate(json.loads(text))
+    def from_json(cls, text: str, file: str | Path | None = None) -> StudyConfig:
+        """The configuration that `to_json` wrote.
+
+        Raises:
+            UserError: the text is not such a configuration; `file` is named in it.
+        """
+        try:
+            return cls.model_validate(json.loads(text))
+        except ValidationError as error:
+            raise refusal(cls, error, file) from None
+        except ValueError as error:
+            raise UserError(f"not a study's record: {error}", file=file) from None
 
 
 def check_name(name: str) -> None:

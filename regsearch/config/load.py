@@ -1,0 +1,104 @@
+"""Reads one study file into a `StudyConfig`, or refuses it in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from regsearch.config.models import StudyConfig
+from regsearch.config.refusal import keys_of, refusal
+from regsearch.config.words import brief, one_of
+from regsearch.config.yaml12 import read_yaml
+from regsearch.errors import UserError
+
+# What the command line may set in place of the file: its option, and where it goes.
+_OPTIONS = {"--trials": ("search", "trials"), "--seed": ("search", "seed"), "--tracking-uri": ("tracking", "uri")}
+
+
+def load_config(
+    path: str | Path, *, trials: int | None = None, seed: int | None = None, tracking_uri: str | None = None
+) -> StudyConfig:
+    """The study that the YAML file at `path` describes, checked and completed with its defaults.
+
+    Args:
+        path: the study file.
+        trials, seed, tracking_uri: take the place of `search.trials`, `search.seed` and `tracking.uri`.
+
+    Raises:
+        UserError: one line with the file, the key, the value and what is allowed.
+    """
+    file = Path(path)
+    raw = _read(file)
+    given = dict(zip(_OPTIONS, (trials, seed, tracking_uri), strict=True))
+    for option, value in given.items():
+        section, key = _OPTIONS[option]
+        if value is not None and isinstance(raw.setdefault(section, {}), dict):
+            raw[section][key] = value
+    raw["folder"] = str(file.resolve().parent)
+    try:
+        config = StudyConfig.model_validate(raw)
+    except ValidationError as error:
+        line = refusal(StudyConfig, error, file)
+        for option, value in given.items():
+            if value is not None and line.key == ".".join(_OPTIONS[option]):
+                raise UserError(line.what, key=option, value=line.value, allowed=line.allowed) from None
+        raise line from None
+    _refuse_idle_sizes(config, raw, file)
+    return config
+
+
+def check_objective(names: Iterable[str], metrics: Collection[str], file: str | Path | None = None) -> None:
+    """Refuse an objective that is not a tracked metric of the task.
+
+    Raises:
+        UserError: names the metric and those that are tracked.
+    """
+    for name in names:
+        if name not in metrics:
+            allowed = one_of(metrics, name)
+            raise UserError("unknown metric", file=file, key="search.objective", value=name, allowed=allowed)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(
+            "no such study file", file=file, allowed="`regsearch study init TABLE --target COLUMN` writes one"
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"cannot be read: {error.strerror}", file=file, allowed="a study file (YAML) is needed"
+        ) from None
+    except UnicodeDecodeError:
+        raise UserError("is not text", file=file, allowed="a study file is YAML in UTF-8") from None
+    try:
+        raw = read_yaml(text)
+    except ValueError as error:
+        raise UserError(str(error), file=file, allowed="a study file is YAML") from None
+    if not isinstance(raw, dict):
+        wanted = "a study file has at least the keys name, data and model"
+        raise UserError("is empty" if raw is None else "has no keys", file=file, value=brief(raw), allowed=wanted)
+    if "folder" in raw:
+        allowed = one_of(keys_of(StudyConfig))
+        raise UserError("unknown key", file=file, key="folder", value=brief(raw["folder"]), allowed=allowed)
+    # A section with nothing below its key is one left at its defaults.
+    return {key: value for key, value in raw.items() if value is not None}
+
+
+def _refuse_idle_sizes(config: StudyConfig, raw: dict[str, Any], file: Path) -> None:
+    """Sizes beside a column that names each row's part would mean nothing."""
+    if config.data.split.kind != "column":
+        return
+    for key in ("train", "validation", "test"):
+        if key in raw["data"]["split"]:
+            raise UserError(
+                "means nothing beside by: {column: ...}",
+                file=file,
+                key=f"data.split.{key}",
+                value=raw["data"]["split"][key],
+                allowed="leave it out: the column says train, validation or test for each row",
+            )

@@ -1,0 +1,254 @@
+"""Reads the `space` section of a study file against the declared knobs. Imports neither torch nor pydantic itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from regsearch.config.words import brief, one_of
+from regsearch.errors import UserError
+from regsearch.space import NONE, Knob, Range, SearchSpace
+
+TRAIN = "train"
+TRAIN_KNOBS: Mapping[str, Knob] = {
+    "train.learning_rate": Knob(
+        "train.learning_rate",
+        low=1e-4,
+        high=1e-2,
+        log=True,
+        default=1e-3,
+        minimum=1e-8,
+        maximum=10.0,
+        unit="per step",
+        doc="step size of the optimizer",
+    )
+}
+# What a study gets that names no space.
+DEFAULT_SPACE: Mapping[str, Any] = {
+    "choose": "one",
+    "from": ["l1", "l2", "elastic_net", "weight_decay"],
+    "dropout": "search",
+    "clip_by_norm": "search",
+}
+_SEARCH, _OFF = "search", "off"
+_RANGE_WORDS = "allowed are a number, search, or {low: ..., high: ..., log: ...}"
+
+
+def build_space(
+    raw: Mapping[str, Any] | None,
+    knobs: Mapping[str, Knob],
+    *,
+    train_knobs: Mapping[str, Knob] = TRAIN_KNOBS,
+    file: str | Path | None = None,
+) -> SearchSpace:
+    """The search space that the `space` section asks for.
+
+    Beside `choose` and `from` each key is a regularizer (or `train`) with its knobs, active in every trial: searched
+    (`search`, or `{low, high, log}`, what is left out as declared) or fixed (a number, or `off`). A regularizer with no
+    knobs named searches all of them; of one with some named the others keep their defaults.
+
+    Args:
+        raw: the section as read from the file; None for the default space.
+        knobs: every knob of every regularizer by flat name, as `regsearch.regularizers.knobs()` gives.
+        train_knobs: the knobs of training, by flat name.
+        file: the study file, named in refusals.
+
+    Raises:
+        UserError: an unknown regularizer or knob, a bound outside the knob's limits, low above high, a log scale that
+            reaches 0, or nothing to search.
+    """
+    try:
+        return _Reader({**knobs, **train_knobs}).space(DEFAULT_SPACE if raw is None else raw)
+    except UserError as error:
+        raise (error.within(file) if file else error) from None
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """What the file says of one regularizer: its searched and its fixed knobs."""
+
+    ranges: tuple[Range, ...]
+    fixed: dict[str, float]
+
+
+class _Reader:
+    def __init__(self, knobs: Mapping[str, Knob]) -> None:
+        self.rules: dict[str, dict[str, Knob]] = {}
+        for name, knob in knobs.items():
+            rule, _, short = name.partition(".")
+            self.rules.setdefault(rule, {})[short] = knob
+
+    def space(self, raw: Mapping[str, Any]) -> SearchSpace:
+        choose, members = self._choice(raw)
+        beside = {
+            name: self.rule(name, each, f"space.{name}") for name, each in raw.items() if name not in ("choose", "from")
+        }
+        for name in beside:
+            if name in members:
+                allowed = "leave it in one of the two: in from it is drawn, beside it acts in every trial"
+                raise UserError("stands both in from and beside it", key=f"space.{name}", allowed=allowed)
+        space = SearchSpace(
+            choose=choose,
+            members={name: rule.ranges for name, rule in members.items()},
+            member_fixed={name: rule.fixed for name, rule in members.items() if rule.fixed},
+            always=tuple(of for rule in beside.values() for of in rule.ranges),
+            fixed={name: value for rule in beside.values() for name, value in rule.fixed.items()},
+        )
+        if not space.members and not space.always:
+            allowed = "name a regularizer to search, like dropout: search, or leave space out for the default one"
+            raise UserError("nothing is searched", key="space", allowed=allowed)
+        return space
+
+    def _choice(self, raw: Mapping[str, Any]) -> tuple[Literal["one", "any"] | None, dict[str, _Rule]]:
+        if "choose" not in raw and "from" not in raw:
+            return None, {}
+        choose, named = raw.get("choose"), raw.get("from")
+        if choose not in ("one", "any"):
+            what = "is missing beside from" if choose is None else "cannot be used"
+            raise UserError(what, key="space.choose", value=brief(choose), allowed="allowed are one and any")
+        if isinstance(named, list):
+            entries: list[tuple[Any, Any]] = [(name, _SEARCH) for name in named]
+        else:
+            entries = list(named.items()) if isinstance(named, dict) else []
+        if not entries:
+            what = "is missing beside choose" if named is None else "cannot be used"
+            allowed = "allowed are a list of regularizers, like [l1, l2], and a mapping of them to their knobs"
+            raise UserError(what, key="space.from", value=brief(named), allowed=allowed)
+        members: dict[str, _Rule] = {}
+        for name, given in entries:
+            if name == NONE or name in members:
+                what = "is always among the choices" if name == NONE else "stands twice"
+                raise UserError(what, key="space.from", value=name, allowed="leave it out")
+            if name == TRAIN:
+                raise UserError(
+                    "is not a regularizer", key="space.from", value=name, allowed="put it beside: space.train"
+                )
+            key = "space.from" if isinstance(named, list) else f"space.from.{name}"
+            members[name] = self._member(name, given, key)
+        return choose, members
+
+    def _member(self, name: str, given: Any, key: str) -> _Rule:
+        rule = self.rule(name, given, key)
+        strength = next(knob for knob in self.rules[name].values() if knob.is_strength)
+        if rule.fixed.get(strength.name) == strength.off:
+            raise UserError(
+                "a choice that is off is no choice",
+                key=f"{key}.{_short(strength)}",
+                value=_OFF,
+                allowed="allowed are a range and a number that is not off; or leave the regularizer out",
+            )
+        return rule
+
+    def rule(self, name: Any, given: Any, key: str) -> _Rule:
+        """What `given` says of the regularizer `name` (or of `train`), standing at `key`."""
+        known = self.rules.get(name) if isinstance(name, str) else None
+        if known is None:
+            extra = ["choose", "from", TRAIN] if key == f"space.{name}" else []
+            raise _unknown("regularizer", name, [*(rule for rule in self.rules if rule != TRAIN), *extra], key)
+        if given is None or given == _SEARCH:
+            return _Rule(tuple(_declared(knob) for knob in known.values()), {})
+        if not isinstance(given, dict) or not given:
+            allowed = f"allowed are search and a mapping of its knobs ({', '.join(known)})"
+            if given == _OFF or _is_number(given):
+                strength = next((_short(knob) for knob in known.values() if knob.is_strength), next(iter(known)))
+                allowed += f"; for its strength write {{{strength}: {given}}}"
+            raise UserError("cannot be used", key=key, value=brief(given), allowed=allowed)
+        ranges: list[Range] = []
+        fixed: dict[str, float] = {}
+        for short, value in given.items():
+            if short not in known:
+                raise _unknown("knob", short, known, f"{key}.{short}")
+            knob = known[short]
+            if value is None or value == _SEARCH:
+                ranges.append(_declared(knob))
+            elif isinstance(value, dict):
+                ranges.append(_range(knob, value, f"{key}.{short}"))
+            else:
+                fixed[knob.name] = _fixed(knob, value, f"{key}.{short}")
+        self._with_strength(name, known, given, key)
+        return _Rule(tuple(ranges), fixed)
+
+    def _with_strength(self, name: str, known: Mapping[str, Knob], given: Mapping[str, Any], key: str) -> None:
+        for short, knob in known.items():
+            if knob.is_strength and short not in given:
+                what = f"{', '.join(given)} of {name} mean nothing while it is off"
+                raise UserError(what, key=key, allowed=f"name its strength too, like {short}: search")
+
+
+def _declared(knob: Knob) -> Range:
+    return Range(knob.name, knob.low, knob.high, knob.log, knob.integer)
+
+
+def _fixed(knob: Knob, value: Any, key: str) -> float:
+    if value == _OFF and knob.off is not None:
+        return knob.off
+    if not _is_number(value):
+        words = _RANGE_WORDS.replace("search,", "search, off,") if knob.is_strength else _RANGE_WORDS
+        raise UserError("cannot be used", key=key, value=brief(value), allowed=words)
+    reason = knob.refuse(value) or (
+        f"allowed are {knob.allowed()}" if math.isinf(value) and value != knob.off else None
+    )
+    if reason:
+        raise UserError("outside the knob's limits", key=key, value=value, allowed=reason)
+    return float(value)
+
+
+def _range(knob: Knob, given: Mapping[str, Any], key: str) -> Range:
+    for word in given:
+        if word not in ("low", "high", "log"):
+            raise _unknown("key", word, ("low", "high", "log"), f"{key}.{word}")
+    log = given.get("log", knob.log)
+    if not isinstance(log, bool):
+        raise UserError("cannot be used", key=f"{key}.log", value=brief(log), allowed="allowed are true and false")
+    low = _bound(knob, given.get("low", knob.low), f"{key}.low")
+    high = _bound(knob, given.get("high", knob.high), f"{key}.high")
+    if low > high:
+        declared = "".join(
+            f"; {word} is {value:g} as declared" for word, value in (("low", low), ("high", high)) if word not in given
+        )
+        raise UserError(
+            f"low {low:g} is above high {high:g}",
+            key=key,
+            value=brief(dict(given)),
+            allowed=f"allowed is low up to high{declared}",
+        )
+    if log and low <= 0:
+        allowed = "allowed are a low above 0 (off is tried besides where there is a choice), or log: false"
+        raise UserError("a log scale cannot reach 0", key=f"{key}.low", value=low, allowed=allowed)
+    return Range(knob.name, low, high, log, knob.integer)
+
+
+def _bound(knob: Knob, value: Any, key: str) -> float:
+    if value == _OFF and knob.off is not None:
+        value = knob.off
+    within = dataclasses.replace(knob, off=None)  # a range is searched between its bounds: off is no exception here
+    if not _is_number(value):
+        raise UserError("not a number", key=key, value=brief(value), allowed=f"allowed are {within.allowed()}")
+    if math.isinf(value):
+        allowed = f"allowed are {within.allowed()}; to try it off, put it in from, beside choose"
+        raise UserError(
+            "a searched range needs bounds that end",
+            key=key,
+            value=_OFF if value == knob.off else value,
+            allowed=allowed,
+        )
+    reason = within.refuse(value)
+    if reason:
+        raise UserError("outside the knob's limits", key=key, value=value, allowed=reason)
+    return float(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _short(knob: Knob) -> str:
+    return knob.name.partition(".")[2]
+
+
+def _unknown(kind: str, word: Any, known: Iterable[str], key: str) -> UserError:
+    return UserError(f"unknown {kind}", key=key, value=brief(word), allowed=one_of(known, word))
