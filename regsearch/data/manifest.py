@@ -1,0 +1,64 @@
+"""What a sealed split is, and how the search opens its part of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A sealed split.
+
+    Args:
+        digest: SHA-256 over the source, the target and every row of every part; `test_digest` over the sealed rows alone.
+        inputs: the shape of one row of x. `outputs`: classes, or 1.
+        preprocessing: for tables, see `regsearch.data.columns`; None for arrays.
+        target_mean, target_scale: of the training rows, for regression; None for classification.
+    """
+
+    digest: str
+    test_digest: str
+    source: str
+    task: str
+    target: str
+    inputs: tuple[int, ...]
+    outputs: int
+    sizes: dict[str, int]
+    split: dict[str, Any]
+    preprocessing: dict[str, Any] | None = None
+    classes: list[Any] | None = None
+    target_mean: float | None = None
+    target_scale: float | None = None
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        data = json.loads(text)
+        return cls(**{**data, "inputs": tuple(data["inputs"])})
+
+    @classmethod
+    def load(cls, folder: Path) -> Manifest:
+        return cls.from_json((folder / "manifest.json").read_text())
+
+
+@dataclass(frozen=True)
+class SearchData:
+    """What a search may see: x [N, F...] float32, y [N] (class codes int64, or standardised values float32)."""
+
+    train_x: np.ndarray[Any, Any]
+    train_y: np.ndarray[Any, Any]
+    validation_x: np.ndarray[Any, Any]
+    validation_y: np.ndarray[Any, Any]
+
+
+def load_search_data(folder: Path) -> SearchData:
+    """Training and validation rows; the sealed folder is not touched."""
+    names = ("train_x", "train_y", "validation_x", "validation_y")
+    return SearchData(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in names))

@@ -1,0 +1,49 @@
+"""Fit the preprocessing of a table on its training rows alone, by scikit-learn, and export it as plain numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from sklearn.impute import SimpleImputer
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from regsearch.data.columns import Preprocessing, as_text
+from regsearch.errors import UserError
+
+
+def is_numeric(values: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+
+
+def fit(train: pd.DataFrame) -> Preprocessing:
+    """Numeric columns: median imputation, standard scaling. Others: the most frequent value, one feature a category.
+
+    Raises:
+        UserError: a column has no value among the training rows.
+    """
+    columns = []
+    for name in train.columns:
+        values = train[name]
+        if values.isna().all():
+            raise UserError("column has no value among the training rows", key="data.source", value=str(name))
+        if is_numeric(values):
+            raw = np.array(values.to_numpy(dtype=np.float64, na_value=np.nan))[:, None]
+            raw[~np.isfinite(raw)] = np.nan
+            imputer = SimpleImputer(strategy="median").fit(raw)
+            scaler = StandardScaler().fit(imputer.transform(raw))
+            numbers = {"median": imputer.statistics_[0], "mean": scaler.mean_[0], "scale": scaler.scale_[0]}
+            columns.append({"name": name, "kind": "numeric", **{k: float(v) for k, v in numbers.items()}})
+        else:
+            texts = as_text(values)[:, None]
+            filler = SimpleImputer(strategy="most_frequent", missing_values=None).fit(texts)
+            encoder = OneHotEncoder(handle_unknown="ignore").fit(filler.transform(texts))
+            categories = [str(category) for category in encoder.categories_[0]]
+            columns.append(
+                {
+                    "name": name,
+                    "kind": "categorical",
+                    "most_frequent": str(filler.statistics_[0]),
+                    "categories": categories,
+                }
+            )
+    return Preprocessing(tuple(columns))

