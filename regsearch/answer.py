@@ -1,0 +1,92 @@
+"""The answer of a study: one object for programs, a table and a sentence for people. Standard library only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+_FINALS = ("winner", "baseline", "p_better", "claim", "sentence")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a study found.
+
+    Args:
+        study: the study's name.
+        complete, pruned, failed: how many trials ended so.
+        best: the best trial: `number`, `value` of the objective and `params`, its active knobs by flat name; None where
+            no trial completed.
+        pack: `width`, slots of a pack, and `workers`, packs trained at once.
+        finals: what the finals say, as `regsearch.analysis.report.answer` gives it; None where there were none.
+        sentence: the answer in one sentence.
+        test_opened: how often the sealed test of these data has been opened, this study's finals included.
+        timing: seconds per part, shares, and trial-steps per second, by name; parts that end later are added to it.
+    """
+
+    study: str
+    complete: int
+    pruned: int
+    failed: int
+    best: Mapping[str, Any] | None
+    pack: Mapping[str, int]
+    finals: Mapping[str, Any] | None
+    sentence: str
+    test_opened: int = 0
+    timing: dict[str, float] = field(default_factory=dict)
+
+    def to_json(self, full: bool = False) -> dict[str, Any]:
+        """The object that `--json` prints; plain JSON throughout, a number that is not finite is null.
+
+        A knob at infinity is off, so `best.params`, which holds active knobs, leaves it out.
+
+        Args:
+            full: keep what is not part of that contract too, so that `from_json` gives this answer again.
+        """
+        finals = self.finals
+        if finals is not None and not full:
+            finals = {name: finals[name] for name in _FINALS}
+        best = self.best and {
+            "number": self.best["number"],
+            "value": self.best["value"],
+            "params": {name: value for name, value in self.best["params"].items() if math.isfinite(value)},
+        }
+        contract = {
+            "study": self.study,
+            "trials": {"complete": self.complete, "pruned": self.pruned, "failed": self.failed},
+            "best": best,
+            "pack": self.pack,
+            "finals": finals,
+            "timing": self.timing,
+        }
+        found: dict[str, Any] = _plain(contract)
+        return {**found, "sentence": self.sentence, "test_opened": self.test_opened} if full else found
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Answer:
+        """The answer that `to_json(full=True)` wrote."""
+        shared = {name: found[name] for name in ("study", "best", "pack", "finals", "sentence", "test_opened")}
+        return cls(**found["trials"], **shared, timing=dict(found["timing"]))
+
+    def finals_table(self) -> list[tuple[str, ...]]:
+        """The printed table: header, then one row per measure with winner, baseline and their difference.
+
+        Empty where there were no finals.
+        """
+        if self.finals is None:
+            return []
+        from regsearch.analysis.comparison import FinalsSummary
+        from regsearch.analysis.report import table
+
+        header, rows = table(FinalsSummary.from_json(self.finals))
+        return [header, *rows]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

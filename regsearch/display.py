@@ -1,0 +1,240 @@
+"""Shows a study while it runs, on standard error: a live panel on a terminal, plain lines elsewhere.
+
+Drawing is work done beside the training, so a panel is drawn at most three times a second, and a driver asks `due`
+before it even gathers what would be shown.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
+
+PANEL_SECONDS = 1 / 3
+LINE_SECONDS = 2.0
+_BAR = 34
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a running study looks like now.
+
+    Args:
+        study: its name.
+        phase: `sealing`, `calibrating`, `search`, `finals`, `registering`, ...; a change of it is always shown.
+        message: what the phase does, in a few words.
+        total: trials (in finals: finals) that will have been trained.
+        complete, pruned, failed, running, waiting: how many are where now.
+        objective: name of what `best_value` is.
+        best_value, best_number, best_params: the best trial so far, its knobs by flat name; None before there is one.
+        baseline_value: the value of trial 0, None before it ended.
+        width, workers: slots of a pack, packs at once; 0 before they are known.
+        occupancy: share of slots that hold a trial, 0 to 1.
+        trial_steps_per_second: optimizer steps of single trials per second, over all packs.
+        elapsed, eta: seconds since the start; seconds left, None while unknown.
+    """
+
+    study: str = ""
+    phase: str = ""
+    message: str = ""
+    total: int = 0
+    complete: int = 0
+    pruned: int = 0
+    failed: int = 0
+    running: int = 0
+    waiting: int = 0
+    objective: str = "val_loss"
+    best_value: float | None = None
+    best_number: int | None = None
+    best_params: Mapping[str, float] = field(default_factory=dict)
+    baseline_value: float | None = None
+    width: int = 0
+    workers: int = 0
+    occupancy: float = 0.0
+    trial_steps_per_second: float = 0.0
+    elapsed: float = 0.0
+    eta: float | None = None
+
+    @property
+    def ended(self) -> int:
+        return self.complete + self.pruned + self.failed
+
+
+class Progress(Protocol):
+    """What a study tells while it works."""
+
+    def due(self) -> bool:
+        """Whether anything would be shown now; a new phase is shown in any case."""
+        ...
+
+    def __call__(self, state: Mapping[str, Any]) -> None:
+        """Show the fields of a `Snapshot` that `state` holds, if one is due or its phase is new."""
+        ...
+
+    def say(self, message: str) -> None:
+        """Show one line that stays."""
+        ...
+
+
+class Display:
+    """A `Progress` for people; use it as a context, so that the terminal is left as it was found.
+
+    Args:
+        study: the study's name, shown where a snapshot has none.
+        stream: where to write, standard error by default.
+        clock: seconds, for what is due.
+    """
+
+    def __init__(
+        self, study: str = "", stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._study = study
+        self._stream = sys.stderr if stream is None else stream
+        self._clock = clock
+        self._terminal = self._stream.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+        self._seconds = PANEL_SECONDS if self._terminal else LINE_SECONDS
+        self._start = self._next = clock()
+        self._last: Snapshot | None = None
+        self._live: Live | None = None
+
+    def __enter__(self) -> Display:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+            self._live = None
+        if self._terminal and self._last:
+            self._write(line(self._last))
+
+    def due(self) -> bool:
+        return self._clock() >= self._next
+
+    def __call__(self, state: Mapping[str, Any]) -> None:
+        own = {"study": self._study, "elapsed": self._clock() - self._start}
+        self.show(Snapshot(**{**own, **state}))
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show `snapshot` if one is due or its phase is new."""
+        turned = self._last is None or snapshot.phase != self._last.phase
+        if not turned and not self.due():
+            return
+        if turned and self._last and self._terminal:
+            self.say(line(self._last))
+        self._last = snapshot
+        self._next = self._clock() + self._seconds
+        if self._terminal:
+            self._panel(snapshot)
+        else:
+            self._write(line(snapshot))
+
+    def say(self, message: str) -> None:
+        if self._live:
+            self._live.console.print(message, markup=False, highlight=False)
+        else:
+            self._write(message)
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def _panel(self, snapshot: Snapshot) -> None:
+        if self._live is None:
+            from rich.console import Console
+            from rich.live import Live
+
+            # Standard output stays as it is: with --json it belongs to the answer.
+            console = Console(file=self._stream, force_terminal=True)
+            self._live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False)
+            self._live.start()
+        self._live.update(panel(snapshot), refresh=True)
+
+
+def panel(snapshot: Snapshot) -> RenderableType:
+    """The live panel: seven lines, made for 80 columns."""
+    from rich.panel import Panel
+    from rich.text import Text
+
+    left = f" of about {clock(snapshot.elapsed + snapshot.eta)}" if snapshot.eta is not None else ""
+    body = Text(overflow="fold")
+    if snapshot.total:
+        done = round(_BAR * min(1.0, snapshot.ended / snapshot.total))
+        body.append("━" * done, "green").append("━" * (_BAR - done), "bright_black")
+        body.append(f"  {snapshot.ended} of {snapshot.total} {_things(snapshot)}\n")
+        body.append(_counts(snapshot)).append("\n")
+    elif snapshot.message:
+        body.append(snapshot.message).append("\n")
+    if snapshot.best_value is not None:
+        body.append("best   ", "bold").append(f"trial {snapshot.best_number}, {_best(snapshot)}\n")
+        body.append(f"       {_knobs(snapshot.best_params)}\n", "cyan")
+    if snapshot.width:
+        body.append("packs  ", "bold").append(_packs(snapshot))
+    body.rstrip()
+    title = " · ".join(part for part in (snapshot.study, snapshot.phase) if part)
+    timer = f"{clock(snapshot.elapsed)}{left}"
+    return Panel(body, title=Text(title, "bold"), title_align="left", subtitle=timer, subtitle_align="right")
+
+
+def line(snapshot: Snapshot) -> str:
+    """The snapshot as one plain line."""
+    parts = [
+        f"{snapshot.phase}: {snapshot.ended}/{snapshot.total} {_things(snapshot)}" if snapshot.total else snapshot.phase
+    ]
+    if snapshot.message and not snapshot.total:
+        parts = [f"{snapshot.phase}: {snapshot.message}"]
+    ends = ((snapshot.complete, "complete"), (snapshot.pruned, "pruned"), (snapshot.failed, "failed"))
+    if snapshot.ended:
+        parts[0] += f" ({', '.join(f'{count} {word}' for count, word in ends if count)})"
+    if snapshot.best_value is not None:
+        parts.append(f"best {_best(snapshot)}, trial {snapshot.best_number}")
+    if snapshot.trial_steps_per_second:
+        parts.append(f"{snapshot.trial_steps_per_second:,.0f} trial-steps/s")
+    parts.append(clock(snapshot.elapsed))
+    if snapshot.eta:
+        parts.append(f"{clock(snapshot.eta)} left")
+    return "; ".join(parts)
+
+
+def clock(seconds: float) -> str:
+    """`1:05`, or `2:00:05` from an hour up."""
+    whole = max(0, round(seconds))
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def _things(snapshot: Snapshot) -> str:
+    return "finals" if snapshot.phase == "finals" else "trials"
+
+
+def _counts(snapshot: Snapshot) -> str:
+    words = ("complete", "pruned", "failed", "running", "waiting")
+    return "   ".join(f"{getattr(snapshot, word)} {word}" for word in words)
+
+
+def _best(snapshot: Snapshot) -> str:
+    text = f"{snapshot.objective} {snapshot.best_value:.4g}"
+    if snapshot.baseline_value is None:
+        return text
+    return f"{text} (baseline {snapshot.baseline_value:.4g})"
+
+
+def _knobs(params: Mapping[str, float]) -> str:
+    on = [f"{name} {value:.3g}" for name, value in params.items() if math.isfinite(value)]
+    return " · ".join(on) or "every searched regularizer off"
+
+
+def _packs(snapshot: Snapshot) -> str:
+    packs = f"{snapshot.workers} × {snapshot.width} slots" if snapshot.workers > 1 else f"{snapshot.width} slots"
+    text = f"{packs}, {100 * snapshot.occupancy:.0f} % busy"
+    return f"{text}   {snapshot.trial_steps_per_second:,.0f} trial-steps per second"
