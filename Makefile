@@ -1,14 +1,40 @@
-# `make demo` and `make test` each do all their own set-up in .venv; both can be repeated.
-PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do \
-	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+# Needs make and a Python from 3.11 on, nothing else: `make demo` and `make test` make their own environment in .venv.
+
+# The first of these that is new enough and can make an environment.
+CAN := import sys, venv; sys.exit(sys.version_info < (3, 11))
+PYTHON := $(shell for each in python3 python3.13 python3.12 python3.11 python3.14; do \
+	$$each -c "$(CAN)" >/dev/null 2>&1 && echo $$each && break; done)
 BIN := .venv/bin
+
+# One thread per process, and products that are bitwise the same in every slot: both are read when torch loads.
 export OMP_NUM_THREADS := 1
 export MKL_CBWR := AVX2
+# An environment that is active in the caller's shell must not leak into this one.
+unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 
-.PHONY: demo test slow lint bench clean
+# An environment whose making was cut short, that was moved with its checkout, or whose Python is gone is made again.
+SOUND := $(shell test ! -e .venv/installing && test "$$(cat .venv/made 2>/dev/null)" = "$(CURDIR)" \
+	&& $(BIN)/python -c "$(CAN)" >/dev/null 2>&1 && echo yes)
+ifneq ($(SOUND),yes)
+.PHONY: .venv/made
+endif
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test slow lint bench clean
+
+help:
+	@echo "make demo    search 200 settings on handwritten digits and print the answer"
+	@echo "make test    the tests (make slow: the long ones; make lint: style and types)"
+	@echo "make bench   trials per second against a plain Optuna + torch + MLflow loop"
+	@echo "make clean   remove the environment and caches; runs in mlruns/ stay"
 
 demo: .venv/installed
 	$(BIN)/regsearch study start studies/digits.yaml --replace
+	@echo
+	@echo "Browse it:  $(BIN)/regsearch ui"
+	@echo "Again:      $(BIN)/regsearch study resume digits   (prints the answer; nothing is trained twice)"
+	@echo "Your table: $(BIN)/regsearch study init TABLE.csv --target COLUMN"
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -m "not slow" -n 2
@@ -22,21 +48,33 @@ lint: .venv/installed-dev
 	$(BIN)/mypy
 
 bench: .venv/installed-dev
-	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python benchmarks/bench.py $(BENCH)
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
+# pip is killed now and then half-way: the file `installing` stands while it works.
+define install
+	@echo "installing $(1) into .venv (once, some minutes)"
+	@touch .venv/installing
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e "$(1)"
+	@rm .venv/installing
+endef
+
 .venv/made:
-	@test -n "$(PYTHON)" || { echo "regsearch needs Python 3.11 or newer with the venv module on the PATH"; exit 1; }
-	rm -rf .venv
-	$(PYTHON) -m venv .venv
-	touch $@
+	@test -n "$(PYTHON)" || { echo "regsearch needs Python 3.11 or newer as python3 on the PATH"; exit 1; }
+	@rm -rf .venv
+	@if $(PYTHON) -c "import ensurepip" 2>/dev/null; then $(PYTHON) -m venv .venv; \
+	elif $(PYTHON) -m pip --version >/dev/null 2>&1; then \
+		$(PYTHON) -m venv --without-pip .venv && $(PYTHON) -m pip --python $(BIN)/python install -q pip; \
+	else echo "$(PYTHON) cannot make environments: install its venv package (Debian, Ubuntu: apt install python3-venv)"; \
+		exit 1; fi
+	@echo "$(CURDIR)" > $@
 
 .venv/installed: .venv/made pyproject.toml constraints.txt
-	$(BIN)/python -m pip install -q -c constraints.txt -e .
-	touch $@
+	$(call install,.)
+	@touch $@
 
 .venv/installed-dev: .venv/made pyproject.toml constraints.txt
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
-	touch $@ .venv/installed
+	$(call install,.[dev])
+	@touch .venv/installed $@
