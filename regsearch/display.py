@@ -104,6 +104,7 @@ class Display:
         self._seconds = PANEL_SECONDS if self._terminal else LINE_SECONDS
         self._start = self._next = clock()
         self._last: Snapshot | None = None
+        self._told = False
         self._live: Live | None = None
 
     def __enter__(self) -> Display:
@@ -115,8 +116,7 @@ class Display:
         if self._live:
             self._live.stop()
             self._live = None
-        if self._terminal and self._last:
-            self._write(line(self._last))
+        self._close_phase()
 
     def due(self) -> bool:
         return self._clock() >= self._next
@@ -129,17 +129,23 @@ class Display:
         """Show `snapshot` if one is due or its phase is new."""
         turned = self._last is None or snapshot.phase != self._last.phase
         if not turned and not self.due():
+            self._last, self._told = snapshot, False  # the line that closes the phase will tell it
             return
-        if turned and self._last and self._terminal:
-            self.say(line(self._last))
-        self._last = snapshot
+        if turned:
+            self._close_phase()
+        self._last, self._told = snapshot, not self._terminal
         self._next = self._clock() + self._seconds
         if self._terminal:
             self._panel(snapshot)
         else:
             self._write(line(snapshot))
 
+    def _close_phase(self) -> None:
+        if self._last and not self._told:
+            self.say(line(self._last, last=True))
+
     def say(self, message: str) -> None:
+        """Show one line that stays."""
         if self._live:
             self._live.console.print(message, markup=False, highlight=False)
         else:
@@ -170,9 +176,10 @@ def panel(snapshot: Snapshot) -> RenderableType:
     body = Text(overflow="fold")
     if snapshot.total:
         done = round(_BAR * min(1.0, snapshot.ended / snapshot.total))
-        body.append("━" * done, "green").append("━" * (_BAR - done), "bright_black")
+        body.append("━" * done, "green").append("─" * (_BAR - done), "bright_black")
         body.append(f"  {snapshot.ended} of {snapshot.total} {_things(snapshot)}\n")
-        body.append(_counts(snapshot)).append("\n")
+        shown = [f"{count} {word}" for word, count in _counts(snapshot) if count or word == "complete"]
+        body.append("   ".join(shown)).append("\n")
     elif snapshot.message:
         body.append(snapshot.message).append("\n")
     if snapshot.best_value is not None:
@@ -186,23 +193,17 @@ def panel(snapshot: Snapshot) -> RenderableType:
     return Panel(body, title=Text(title, "bold"), title_align="left", subtitle=timer, subtitle_align="right")
 
 
-def line(snapshot: Snapshot) -> str:
-    """The snapshot as one plain line."""
-    parts = [
-        f"{snapshot.phase}: {snapshot.ended}/{snapshot.total} {_things(snapshot)}" if snapshot.total else snapshot.phase
-    ]
-    if snapshot.message and not snapshot.total:
-        parts = [f"{snapshot.phase}: {snapshot.message}"]
-    ends = ((snapshot.complete, "complete"), (snapshot.pruned, "pruned"), (snapshot.failed, "failed"))
-    if snapshot.ended:
-        parts[0] += f" ({', '.join(f'{count} {word}' for count, word in ends if count)})"
+def line(snapshot: Snapshot, last: bool = False) -> str:
+    """The snapshot as one plain line; `last` of its phase it tells the time taken, not the time left."""
+    parts = [f"{snapshot.phase}: {snapshot.message}" if snapshot.message else snapshot.phase]
+    if snapshot.total:
+        parts[0] += f": {snapshot.ended}/{snapshot.total}"
+        parts[0] += "".join(f", {count} {word}" for word, count in _counts(snapshot)[1:3] if count)
     if snapshot.best_value is not None:
-        parts.append(f"best {_best(snapshot)}, trial {snapshot.best_number}")
+        parts.append(f"best {snapshot.best_value:.4g} (trial {snapshot.best_number})")
     if snapshot.trial_steps_per_second:
         parts.append(f"{snapshot.trial_steps_per_second:,.0f} trial-steps/s")
-    parts.append(clock(snapshot.elapsed))
-    if snapshot.eta:
-        parts.append(f"{clock(snapshot.eta)} left")
+    parts.append(clock(snapshot.elapsed) if last or snapshot.eta is None else f"{clock(snapshot.eta)} left")
     return "; ".join(parts)
 
 
@@ -217,9 +218,8 @@ def _things(snapshot: Snapshot) -> str:
     return "finals" if snapshot.phase == "finals" else "trials"
 
 
-def _counts(snapshot: Snapshot) -> str:
-    words = ("complete", "pruned", "failed", "running", "waiting")
-    return "   ".join(f"{getattr(snapshot, word)} {word}" for word in words)
+def _counts(snapshot: Snapshot) -> list[tuple[str, int]]:
+    return [(word, getattr(snapshot, word)) for word in ("complete", "pruned", "failed", "running", "waiting")]
 
 
 def _best(snapshot: Snapshot) -> str:

@@ -64,6 +64,7 @@ class Driver:
         start_ms: when the study began, milliseconds since 1970.
         curves: reports already recorded, by trial number; a resumed study has some.
         describe: MLflow tags for a trial's parameters.
+        maximize: larger values of the (first) objective are better.
     """
 
     def __init__(
@@ -79,10 +80,11 @@ class Driver:
         start_ms: int,
         curves: dict[int, list[Report]] | None = None,
         describe: Callable[[Trial], dict[str, str]] = lambda trial: {},
+        maximize: bool = False,
     ) -> None:
         self.search, self.tracker, self.executor = search, tracker, executor
         self.total, self.epochs, self.seed, self.objective = trials, epochs, seed, objective
-        self.start_ms, self.describe = start_ms, describe
+        self.start_ms, self.describe, self.maximize = start_ms, describe, maximize
         self.lanes = [Lane() for _ in range(executor.lanes)]
         self.waiting: list[Trial] = []
         self.trials: dict[int, Trial] = {}
@@ -213,6 +215,15 @@ class Driver:
         elif not go_on:
             trial.state, trial.value = TrialState.PRUNED, values[0]
             self.search.tell(trial.number, TrialState.PRUNED, None)
+
+    def ranked(self) -> list[Trial]:
+        """The complete trials, best first, the earlier one first among equals."""
+        sign = -1.0 if self.maximize else 1.0
+        complete = [t for t in self.trials.values() if t.state is TrialState.COMPLETE and t.value is not None]
+        return sorted(complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
+
+    def best(self) -> Trial | None:
+        return next(iter(self.ranked()), None)
 
     def values(self, report: Report) -> list[float]:
         return [report.metrics[name] for name in self.objective]

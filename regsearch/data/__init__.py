@@ -2,6 +2,6 @@
 
 from regsearch.data.ledger import open_test, openings
 from regsearch.data.manifest import Manifest, SearchData, load_search_data
-from regsearch.data.seal import seal, verify_digest
+from regsearch.data.sealing import seal, verify_digest
 
 __all__ = ["Manifest", "SearchData", "load_search_data", "open_test", "openings", "seal", "verify_digest"]

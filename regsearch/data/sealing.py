@@ -41,7 +41,7 @@ def seal(config: DataConfig, folder: str, out: Path) -> Manifest:
     order = json.dumps({"config": config.model_dump(mode="json"), "folder": folder, "out": str(out)})
     package_root = str(Path(__file__).parents[2])
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))}
-    command = [sys.executable, "-c", "import sys; from regsearch.data.seal import main; sys.exit(main())"]
+    command = [sys.executable, "-c", "import sys; from regsearch.data.sealing import main; sys.exit(main())"]
     done = subprocess.run(command, input=order, capture_output=True, text=True, env=env, check=False)
     if done.returncode == _REFUSED:
         raise UserError(**json.loads(done.stdout.splitlines()[-1]))

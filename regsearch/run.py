@@ -1,0 +1,315 @@
+"""One stretch of work on a study: search, finals, champion, answer; started fresh or from where a kill left it."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from regsearch.analysis.comparison import FinalsSummary
+from regsearch.analysis.report import answer as finals_answer
+from regsearch.analysis.report import describe, skipped
+from regsearch.answer import Answer
+from regsearch.data import Manifest, openings
+from regsearch.display import Progress, Snapshot
+from regsearch.driver import TURN_MS, Driver
+from regsearch.executors.local import LocalExecutor
+from regsearch.finals import Finals, kept, package_champion, test_finals, train_finals, write_json
+from regsearch.regularizers import all_regularizers
+from regsearch.search.optuna import OptunaSearch
+from regsearch.space import active_regularizers
+from regsearch.study import Study
+from regsearch.tracking.client import start_writer
+from regsearch.tracking.outbox import Outbox, read_from
+from regsearch.tracking.protocol import Artifact, Dataset, Metrics, Model, Note, StudyEnd, StudyStart
+from regsearch.trial import Report, Trial, TrialState
+
+DRAIN_SECONDS = 120.0
+_PHASES = {
+    "starting": "starting the workers, measuring the pack width",
+    "finals": "winner and baseline on fresh paired seeds",
+    "registering": "packaging the champion",
+    "delivering": "the rest of the records to MLflow",
+}
+
+
+class Interrupted(KeyboardInterrupt):
+    """The study was stopped by hand; everything decided is on disk, `resume` goes on."""
+
+
+class Run:
+    """Works on a study that is sealed and locked."""
+
+    def __init__(self, study: Study, timeout: float | None, progress: Progress | None, begun: float) -> None:
+        self.study, self.config, self.folder = study, study.config, study.folder
+        self.timeout, self.progress, self.begun = timeout, progress, begun
+        self.manifest = Manifest.load(self.folder / "data")
+        self.strengths = [rule.strength for rule in all_regularizers().values()]
+        self.seconds: dict[str, float] = {}
+        self.start_ms = study.created_ms or 0
+
+    def to_the_end(self) -> Answer:
+        """Search until all trials ended, hold finals, deliver everything, and give the answer.
+
+        Raises:
+            Interrupted: the study was asked to stop, or its time is up.
+        """
+        self._say(phase="starting")
+        outbox = Outbox(self.folder / "outbox.jsonl")
+        outbox.append(self._start_record())
+        outbox.commit()
+        writer = start_writer(outbox.path, self.study.uri, self.study.root / "artifacts")
+        executor = None
+        try:
+            executor = self._executor()
+            self.seconds["start"] = time.time() - self.begun
+            driver = self._search(executor, outbox, writer)
+            if any(not trial.state.ended for trial in driver.trials.values()) or len(driver.trials) < driver.total:
+                outbox.append(StudyEnd("INTERRUPTED", driver.now_ms()))
+                outbox.commit()
+                writer.drain(DRAIN_SECONDS)
+                raise Interrupted(f"stopped; `regsearch study resume {self.config.name}` goes on")
+            answer = self._answer(driver, executor, outbox)
+        finally:
+            if executor is not None:
+                executor.close()
+            outbox.close()
+        start = time.time()
+        self._say(phase="delivering")
+        if not writer.drain(DRAIN_SECONDS):
+            raise RuntimeError(
+                f"the MLflow store did not take everything: {writer.status().error or 'no answer'}; "
+                f"`regsearch study resume {self.config.name}` delivers the rest"
+            )
+        self.seconds |= {"deliver": time.time() - start, "total": time.time() - self.begun}
+        write_json(self.folder / "answer.json", answer.to_json(full=True))
+        return answer
+
+    def _start_record(self) -> StudyStart:
+        config, manifest = self.config, self.manifest
+        params = {
+            "data.source": manifest.source,
+            "task": manifest.task,
+            "model": config.model.name or config.model.factory,
+            **{f"train.{name}": value for name, value in config.train.model_dump().items()},
+            **{f"search.{name}": getattr(config.search, name) for name in ("sampler", "trials", "parallel", "seed")},
+            "search.pruner": config.search.pruner_name,
+        }
+        features = 1
+        for size in manifest.inputs:
+            features *= size
+        data = Dataset(config.name, manifest.source, manifest.digest, manifest.sizes["train"], features)
+        return StudyStart(config.name, params, {"regsearch.digest": manifest.digest}, self.start_ms, data)
+
+    def _executor(self) -> LocalExecutor:
+        file = self.folder / "machine.json"
+        width = self.config.search.width or (json.loads(file.read_text())["width"] if file.exists() else None)
+        executor = LocalExecutor(
+            self.config.to_json(),
+            str(self.folder / "data"),
+            self.study.space.regularizers(),
+            self.config.search.parallel,
+            self.config.search.workers,
+            width,
+        )
+        write_json(file, {"width": executor.width, "workers": executor.workers})
+        return executor
+
+    def _search(self, executor: LocalExecutor, outbox: Outbox, writer: Any) -> Driver:
+        objectives = self.config.search.objectives
+        higher = {f"{part}_{name}" for part in ("train", "val") for name in ("accuracy", "balanced_accuracy")}
+        directions = ["maximize" if name in higher else "minimize" for name in objectives]
+        epochs = self.config.train.epochs
+        search = OptunaSearch(
+            self.config.name, self.study.space, self.config.search, self.folder / "search.journal", directions, epochs
+        )
+        driver = Driver(
+            search,
+            outbox,
+            executor,
+            trials=self.config.search.trials,
+            epochs=epochs,
+            seed=self.config.search.seed,
+            objective=objectives,
+            start_ms=self.start_ms,
+            curves=_curves(outbox.path),
+            describe=self._tags,
+            maximize=directions[0] == "maximize",
+        )
+        before, cpu, writer_cpu = executor.spent(), time.process_time(), writer.status().cpu.get("delivery", 0.0)
+        start = time.time()
+        deadline = None if self.timeout is None else self.begun + self.timeout
+
+        def watch(driver: Driver) -> bool:
+            self._say_search(driver, executor, start)
+            return not self.study.stop and (deadline is None or time.time() < deadline)
+
+        driver.run(watch)
+        wall = time.time() - start
+        spent = {name: value - before[name] for name, value in executor.spent().items()}
+        outside = time.process_time() - cpu + writer.status().cpu.get("delivery", 0.0) - writer_cpu
+        outside += max(0.0, spent["cpu"] - spent["pack"]) if before["cpu"] else 0.0
+        whole = outside + spent["pack"]
+        self.seconds |= {
+            "search": wall,
+            **{f"driver_{part}": getattr(driver.timing, part) for part in driver.timing.parts},
+            "pack_cpu": spent["pack"],
+            "outside_cpu": outside,
+            "outside_cpu_share": outside / whole if whole else 0.0,
+            "waited_share": spent["waited"] / (wall * executor.workers) if wall else 0.0,
+            "trial_steps_per_second": spent["steps"] / wall if wall else 0.0,
+        }
+        return driver
+
+    def _answer(self, driver: Driver, executor: LocalExecutor, outbox: Outbox) -> Answer:
+        trials = list(driver.trials.values())
+        complete = [trial for trial in trials if trial.state is TrialState.COMPLETE and trial.value is not None]
+        best = driver.best()
+        summary, opened, winner = None, 0, best
+        start = time.time()
+        if best is not None and self.config.finalize.seeds and driver.trials[0] in complete:
+            self._say(phase="finals")
+            ranked = [trial for trial in driver.ranked() if trial.number]
+            candidates = ranked[: self.config.finalize.top] + [driver.trials[0]]
+            finals = train_finals(self.config, executor, outbox, candidates, driver.now_ms(), self._tags)
+            summary, winner = self._test(finals, outbox)
+            opened = len(openings(self.study.root / "ledger", self.manifest.test_digest))
+        self._picture_gaps(trials, winner, outbox)
+        sentence = self._sentence(summary, best, complete)
+        note = f"**{sentence}**\n\nTest opened {_times(opened)}." if summary else f"**{sentence}**"
+        outbox.append(Note({"mlflow.note.content": note, "regsearch.answer": sentence[:480]}))
+        outbox.append(StudyEnd("COMPLETE", driver.now_ms() + TURN_MS))
+        outbox.commit()
+        self.seconds["finals"] = time.time() - start
+        counts = {state: sum(trial.state is state for trial in trials) for state in TrialState}
+        return Answer(
+            study=self.config.name,
+            complete=counts[TrialState.COMPLETE],
+            pruned=counts[TrialState.PRUNED],
+            failed=counts[TrialState.FAIL],
+            best=None if best is None else {"number": best.number, "value": best.value, "params": best.params},
+            pack={"width": executor.width, "workers": executor.workers},
+            finals=None if summary is None else finals_answer(summary, target=self._target()),
+            sentence=sentence,
+            test_opened=opened,
+            timing=self.seconds,
+        )
+
+    def _target(self) -> str | None:
+        return self.manifest.target if self.manifest.task == "regression" else None
+
+    def _sentence(self, summary: FinalsSummary | None, best: Trial | None, complete: list[Trial]) -> str:
+        if summary is not None:
+            return str(finals_answer(summary, target=self._target())["sentence"])
+        if best is None or best.value is None:
+            return "No trial ended with a value, so there is no answer; the failed trials say why."
+        baseline = next((trial.value for trial in complete if trial.number == 0), None)
+        return skipped(len(complete), describe(best.params), best.value, baseline)
+
+    def _test(self, finals: Finals, outbox: Outbox) -> tuple[FinalsSummary, Trial]:
+        from regsearch.analysis.pictures import learning_curves
+        from regsearch.core.fit import build_program
+
+        program = build_program(self.config, self.manifest, self.study.space.regularizers())
+        ledger = self.study.root / "ledger"
+        summary, index = test_finals(self.config, program, self.manifest, finals, self.folder, ledger)
+        out = self.folder / "finals"
+        out.mkdir(exist_ok=True)
+        base = next(i for i, candidate in enumerate(finals.candidates) if candidate.number == 0)
+        curves = [_losses(finals.trials[i], self.config.train.epochs) for i in (index, base)]
+        words = "cross-entropy (nats)" if self.manifest.task == "classification" else "squared error (standardised)"
+        for path in learning_curves(*curves, words, out / "learning_curves"):
+            outbox.append(Artifact("study", 0, str(path), "pictures"))
+        write_json(out / "summary.json", summary.to_json())
+        outbox.append(Artifact("study", 0, str(out / "summary.json"), "finals"))
+        good = sorted((f for f in finals.trials[index] if f.reason is None), key=lambda f: (kept(f)["val_loss"], f.number))
+        champion = good[(len(good) - 1) // 2]
+        self._say(phase="registering")
+        package_champion(program, self.folder / "data", finals.weights[champion.number], out / "champion")
+        tags = {"regsearch.trial": str(finals.candidates[index].number), "regsearch.claim": str(summary.claim).lower()}
+        outbox.append(Model(str(out / "champion"), self.config.name, "champion", "final", champion.number, tags))
+        outbox.commit()
+        return summary, finals.candidates[index]
+
+    def _picture_gaps(self, trials: list[Trial], winner: Trial | None, outbox: Outbox) -> None:
+        from regsearch.analysis.pictures import gap_against_loss
+
+        rows = []
+        for trial in trials:
+            if not trial.reports or trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
+                continue
+            metrics = kept(trial)
+            names = " + ".join(active_regularizers(trial.params, self.strengths)) or "none"
+            measured = {name: metrics[name] for name in ("val_loss", "train_loss", "gap")}
+            rows.append({"number": trial.number, "state": trial.state.value, "regularizers": names, **measured})
+        if not rows:
+            return
+        out = self.folder / "finals"
+        out.mkdir(exist_ok=True)
+        number = winner.number if winner else None
+        for path in gap_against_loss(pd.DataFrame(rows), out / "gap_against_loss", winner=number):
+            outbox.append(Artifact("study", 0, str(path), "pictures"))
+
+    def _tags(self, trial: Trial) -> dict[str, str]:
+        return {"regsearch.regularizers": "+".join(active_regularizers(trial.params, self.strengths)) or "none"}
+
+    def _say(self, phase: str) -> None:
+        if self.progress is not None:
+            total = self.config.search.trials
+            self.progress.show(Snapshot(study=self.config.name, phase=phase, message=_PHASES.get(phase, ""), total=total))
+
+    def _say_search(self, driver: Driver, executor: LocalExecutor, start: float) -> None:
+        if self.progress is None or not self.progress.due():
+            return
+        trials = driver.trials.values()
+        counts = {state: sum(trial.state is state for trial in trials) for state in TrialState}
+        best = driver.best()
+        elapsed = time.time() - start
+        ended = sum(counts[state] for state in TrialState if state.ended)
+        self.progress.show(
+            Snapshot(
+                study=self.config.name,
+                phase="search",
+                total=driver.total,
+                complete=counts[TrialState.COMPLETE],
+                pruned=counts[TrialState.PRUNED],
+                failed=counts[TrialState.FAIL],
+                running=counts[TrialState.RUNNING],
+                waiting=driver.total - ended - counts[TrialState.RUNNING],
+                objective=driver.objective[0],
+                best_value=best.value if best else None,
+                best_number=best.number if best else None,
+                best_params=best.params if best else {},
+                baseline_value=driver.trials[0].value,
+                width=executor.width,
+                workers=executor.workers,
+                occupancy=counts[TrialState.RUNNING] / executor.lanes,
+                trial_steps_per_second=executor.spent()["steps"] / elapsed if elapsed else 0.0,
+                elapsed=elapsed,
+                eta=elapsed * (driver.total - ended) / ended if ended else None,
+            )
+        )
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _curves(outbox: Path) -> dict[int, list[Report]]:
+    """What the outbox knows of each trial's curve."""
+    found: dict[int, dict[int, Report]] = {}
+    for record, _ in read_from(outbox):
+        if isinstance(record, Metrics) and record.kind == "trial":
+            report = Report(record.number, record.epoch, dict(record.values))
+            found.setdefault(record.number, {})[record.epoch] = report
+    return {number: list(curve.values()) for number, curve in found.items()}
+
+
+def _losses(finals: list[Trial], epochs: int) -> dict[str, list[list[float]]]:
+    """Curves [S, E] of training and validation loss, NaN after an early end."""
+    gone = [float("nan")] * epochs
+    names = ("train_loss", "val_loss")
+    return {name: [([r.metrics[name] for r in final.reports] + gone)[:epochs] for final in finals] for name in names}

@@ -1,0 +1,245 @@
+"""A study from its file to its answer: the objects that the command line and Python users share."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from regsearch.answer import Answer
+from regsearch.config import StudyConfig, build_space, check_name, check_objective, load_config
+from regsearch.display import Snapshot
+from regsearch.errors import UserError
+from regsearch.space import SearchSpace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from regsearch.data import Manifest
+    from regsearch.display import Progress
+
+
+
+
+def home() -> Path:
+    """Where state lives: REGSEARCH_HOME, else `mlruns` under the working directory."""
+    return Path(os.environ.get("REGSEARCH_HOME") or "mlruns").absolute()
+
+
+class Study:
+    """One search: data, model, space, budget.
+
+    Args:
+        config: the study file, read and checked.
+        created_ms: when it began, milliseconds since 1970; None for one that has not begun.
+    """
+
+    def __init__(self, config: StudyConfig, created_ms: int | None = None) -> None:
+        self.config, self.created_ms = config, created_ms
+        self.root = home()
+        self.folder = self.root / "studies" / config.name
+        self.stop = False
+        self._space: SearchSpace | None = None
+
+    @classmethod
+    def from_file(
+        cls,
+        path: str | Path,
+        *,
+        trials: int | None = None,
+        seed: int | None = None,
+        tracking_uri: str | None = None,
+        device: str | None = None,
+    ) -> Study:
+        """The study that a YAML file describes; the arguments override what it says.
+
+        Raises:
+            UserError: the file, or a device other than `cpu`.
+        """
+        if device not in (None, "cpu"):
+            raise UserError("no such device", key="--device", value=device, allowed="allowed is cpu")
+        return cls(load_config(path, trials=trials, seed=seed, tracking_uri=tracking_uri))
+
+    @classmethod
+    def open(cls, name: str) -> Study:
+        """The study that was started under `name`.
+
+        Raises:
+            UserError: there is none.
+        """
+        check_name(name)
+        file = home() / "studies" / name / "study.json"
+        if not file.exists():
+            known = ", ".join(sorted(each["name"] for each in cls.list())) or "none"
+            raise UserError("no such study", key="NAME", value=name, allowed=f"there are: {known}")
+        saved = json.loads(file.read_text())
+        return cls(StudyConfig.from_json(json.dumps(saved["config"])), saved["created_ms"])
+
+    @staticmethod
+    def list() -> list[dict[str, Any]]:
+        """Every study begun here: name, when it began, whether it has its answer."""
+        found = []
+        for file in sorted((home() / "studies").glob("*/study.json")):
+            saved = json.loads(file.read_text())
+            done = (file.parent / "answer.json").exists()
+            config = saved["config"]
+            row = {"name": config["name"], "created_ms": saved["created_ms"], "finished": done}
+            found.append({**row, "trials": config["search"]["trials"], "source": config["data"]["source"]})
+        return found
+
+    @property
+    def uri(self) -> str:
+        from regsearch.tracking.store import tracking_uri
+
+        return tracking_uri(self.config.tracking.uri, self.root)
+
+    @property
+    def space(self) -> SearchSpace:
+        """The settings this study may try."""
+        if self._space is None:
+            from regsearch.regularizers import knobs
+
+            self._space = build_space(self.config.space, knobs())
+        return self._space
+
+    def check(self) -> dict[str, Any]:
+        """Check everything a run would need, data and model included, and write nothing.
+
+        Raises:
+            UserError: what would be refused.
+        """
+        import tempfile
+
+        from regsearch.data import seal
+        from regsearch.tracking.store import check_store
+
+        check_store(self.uri)
+        with tempfile.TemporaryDirectory() as place:
+            manifest = seal(self.config.data, self.config.folder, Path(place) / "data")
+        self._check_model(manifest)
+        return {
+            "study": self.config.name,
+            "data": {"source": manifest.source, "task": manifest.task, "rows": manifest.sizes},
+            "trials": self.config.search.trials,
+            "regularizers": list(self.space.regularizers()),
+            "searched": [of.name for of in self.space.ranges()],
+            "finals": self.config.finalize.seeds,
+        }
+
+    def _check_model(self, manifest: Manifest) -> None:
+        from regsearch.core.fit import build_program, task_of
+
+        task = task_of(manifest)
+        tracked = [f"{part}_{name}" for part in ("train", "val", "gap") for name in task.metrics_names]
+        check_objective(self.config.search.objectives, {"train_loss", "val_loss", "gap", *tracked})
+        build_program(self.config, manifest, self.space.regularizers())
+
+    def run(
+        self, *, replace: bool = False, timeout: float | None = None, progress: Progress | None = None
+    ) -> Answer:
+        """Start the study: seal the data, search, hold finals, register the champion.
+
+        Raises:
+            UserError: something cannot be used; nothing is left behind.
+        """
+        from regsearch.data import seal
+        from regsearch.tracking.store import check_store
+
+        if (self.folder / "study.json").exists() and not replace:
+            allowed = f"`regsearch study resume {self.config.name}` goes on, --replace starts anew"
+            raise UserError("a study of this name exists", key="name", value=self.config.name, allowed=allowed)
+        check_store(self.uri)
+        begun = time.time()
+        aside = self.root / "studies" / f".{self.config.name}.new"
+        try:
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir(parents=True)
+        except OSError as error:
+            raise UserError(f"cannot be written: {error}", key="mlruns", value=str(self.root)) from error
+        try:
+            if progress is not None:
+                progress.show(Snapshot(study=self.config.name, phase="sealing", message="cutting and sealing the data"))
+            self._check_model(seal(self.config.data, self.config.folder, aside / "data"))
+            self.created_ms = int(begun * 1000)
+            saved = {"config": json.loads(self.config.to_json()), "created_ms": self.created_ms}
+            (aside / "study.json").write_text(json.dumps(saved, indent=1))
+            if (self.folder / "study.json").exists():
+                self.delete()
+            shutil.rmtree(self.folder, ignore_errors=True)
+            os.replace(aside, self.folder)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        return self._go_on(timeout, progress, begun)
+
+    def resume(self, timeout: float | None = None, progress: Progress | None = None) -> Answer:
+        """Go on from wherever the study was stopped or killed; a finished study gives its answer.
+
+        Raises:
+            UserError: the data changed, or another process works on this study.
+        """
+        from regsearch.data import verify_digest
+
+        answer = self.folder / "answer.json"
+        if answer.exists() and self._delivered():
+            return Answer.from_json(json.loads(answer.read_text()))
+        verify_digest(self.config.data, self.config.folder, self.folder / "data")
+        return self._go_on(timeout, progress, time.time())
+
+    def finalize(self, progress: Progress | None = None) -> Answer:
+        """Hold the finals of a study whose search has ended (again)."""
+        (self.folder / "answer.json").unlink(missing_ok=True)
+        return self.resume(progress=progress)
+
+    def _delivered(self) -> bool:
+        from regsearch.tracking.cursor import read_cursor
+
+        outbox = self.folder / "outbox.jsonl"
+        return read_cursor(outbox) >= outbox.stat().st_size
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        with open(self.folder / "lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                allowed = "wait for it, or stop it"
+                raise UserError(
+                    "another process works on this study", key="name", value=self.config.name, allowed=allowed
+                ) from None
+            yield
+
+    def _go_on(self, timeout: float | None, progress: Progress | None, begun: float) -> Answer:
+        from regsearch.run import Run
+
+        with self._lock():
+            return Run(self, timeout, progress, begun).to_the_end()
+
+    def frame(self) -> pd.DataFrame:
+        """One row a run, trials and finals: kind, number, state, params.*, last metrics; from the MLflow store."""
+        from regsearch.tracking.runs import read_runs
+
+        return read_runs(self.uri, self.config.name)
+
+    def show(self) -> dict[str, Any]:
+        """The study's answer where it has one, else how far it is."""
+        answer = self.folder / "answer.json"
+        if answer.exists():
+            return Answer.from_json(json.loads(answer.read_text())).to_json()
+        return {"study": self.config.name, "finished": False, "resume": f"regsearch study resume {self.config.name}"}
+
+    def delete(self) -> None:
+        """Delete the study here and in the MLflow store. The ledger keeps its openings of the test split."""
+        from regsearch.tracking.runs import delete_study
+
+        with self._lock(), contextlib.suppress(UserError):
+            delete_study(self.uri, self.config.name)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+__all__ = ["Answer", "Study", "home"]
