@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ from regsearch.errors import UserError
 if TYPE_CHECKING:
     from regsearch.answer import Answer
     from regsearch.display import Display
+    from regsearch.study import Study
 
 REFUSED, STOPPED = 2, 130
 # The extra of the package that brings a module; the rest of what is imported comes with regsearch itself.
@@ -103,7 +106,7 @@ def start(
     if dry_run:
         _print_mapping(study.check(), as_json)
         return
-    with _progress(study.config.name) as progress:
+    with _watched(study) as progress:
         answer = study.run(replace=replace, timeout=seconds, progress=progress)
     _print_answer(answer, as_json)
 
@@ -114,7 +117,7 @@ def resume(name: Name, as_json: Json = False) -> None:
     from regsearch.study import Study
 
     study = Study.open(name)
-    with _progress(name) as progress:
+    with _watched(study) as progress:
         answer = study.resume(progress=progress)
     _print_answer(answer, as_json)
 
@@ -125,7 +128,7 @@ def finalize(name: Name, as_json: Json = False) -> None:
     from regsearch.study import Study
 
     study = Study.open(name)
-    with _progress(name) as progress:
+    with _watched(study) as progress:
         answer = study.finalize(progress=progress)
     _print_answer(answer, as_json)
 
@@ -236,11 +239,25 @@ def _seconds(text: str | None) -> float | None:
 
 
 @contextmanager
-def _progress(study: str) -> Iterator[Display]:
+def _watched(study: Study) -> Iterator[Display]:
+    """A display, and Ctrl-C: the first ends the search after the running round, the second ends everything at once."""
     from regsearch.display import Display
 
-    with Display(study) as display:
-        yield display
+    def stop(signum: int, frame: object) -> None:
+        if study.stop:
+            display.leave()
+            os._exit(STOPPED)
+        study.stop = True
+        if display.phase != "search":  # what else takes long has no rounds; resume does it again
+            raise KeyboardInterrupt
+        display.later("Ctrl-C: the running round ends; once more stops at once")
+
+    with Display(study.config.name) as display:
+        before = signal.signal(signal.SIGINT, stop)
+        try:
+            yield display
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 def _print_answer(answer: Answer, as_json: bool) -> None:

@@ -105,6 +105,7 @@ class Display:
         self._start = self._next = clock()
         self._last: Snapshot | None = None
         self._told = False
+        self._later: list[str] = []
         self._live: Live | None = None
 
     def __enter__(self) -> Display:
@@ -113,13 +114,24 @@ class Display:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.leave()
+        self._say_later()
+        self._close_phase()
+
+    def leave(self) -> None:
+        """Give the terminal back as it was."""
         if self._live:
             self._live.stop()
             self._live = None
-        self._close_phase()
+
+    @property
+    def phase(self) -> str:
+        """The phase last told of."""
+        return self._last.phase if self._last else ""
 
     def due(self) -> bool:
-        return self._clock() >= self._next
+        """Whether anything would be shown now; a new phase is shown in any case."""
+        return self._clock() >= self._next or bool(self._later)
 
     def __call__(self, state: Mapping[str, Any]) -> None:
         own = {"study": self._study, "elapsed": self._clock() - self._start}
@@ -127,6 +139,7 @@ class Display:
 
     def show(self, snapshot: Snapshot) -> None:
         """Show `snapshot` if one is due or its phase is new."""
+        self._say_later()
         turned = self._last is None or snapshot.phase != self._last.phase
         if not turned and not self.due():
             self._last, self._told = snapshot, False  # the line that closes the phase will tell it
@@ -139,6 +152,14 @@ class Display:
             self._panel(snapshot)
         else:
             self._write(line(snapshot))
+
+    def later(self, message: str) -> None:
+        """Show one line that stays, but not now: a signal may have come in the middle of drawing."""
+        self._later.append(message)
+
+    def _say_later(self) -> None:
+        while self._later:
+            self.say(self._later.pop(0))
 
     def _close_phase(self) -> None:
         if self._last and not self._told:
