@@ -11,9 +11,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -40,7 +40,7 @@ class Snapshot:
         width, workers: slots of a pack, packs at once; 0 before they are known.
         occupancy: share of slots that hold a trial, 0 to 1.
         trial_steps_per_second: optimizer steps of single trials per second, over all packs.
-        elapsed, eta: seconds since the start; seconds left, None while unknown.
+        elapsed, eta: seconds since the start (0: the display's own clock); seconds left, None while unknown.
     """
 
     study: str = ""
@@ -76,8 +76,8 @@ class Progress(Protocol):
         """Whether anything would be shown now; a new phase is shown in any case."""
         ...
 
-    def __call__(self, state: Mapping[str, Any]) -> None:
-        """Show the fields of a `Snapshot` that `state` holds, if one is due or its phase is new."""
+    def show(self, snapshot: Snapshot) -> None:
+        """Show `snapshot` if one is due or its phase is new."""
         ...
 
     def say(self, message: str) -> None:
@@ -133,13 +133,11 @@ class Display:
         """Whether anything would be shown now; a new phase is shown in any case."""
         return self._clock() >= self._next or bool(self._later)
 
-    def __call__(self, state: Mapping[str, Any]) -> None:
-        own = {"study": self._study, "elapsed": self._clock() - self._start}
-        self.show(Snapshot(**{**own, **state}))
-
     def show(self, snapshot: Snapshot) -> None:
         """Show `snapshot` if one is due or its phase is new."""
         self._say_later()
+        elapsed = snapshot.elapsed or self._clock() - self._start
+        snapshot = replace(snapshot, study=snapshot.study or self._study, elapsed=elapsed)
         turned = self._last is None or snapshot.phase != self._last.phase
         if not turned and not self.due():
             self._last, self._told = snapshot, False  # the line that closes the phase will tell it
@@ -195,7 +193,7 @@ def panel(snapshot: Snapshot) -> RenderableType:
 
     left = f" of about {clock(snapshot.elapsed + snapshot.eta)}" if snapshot.eta is not None else ""
     body = Text(overflow="fold")
-    if snapshot.total:
+    if _counted(snapshot):
         done = round(_BAR * min(1.0, snapshot.ended / snapshot.total))
         body.append("━" * done, "green").append("─" * (_BAR - done), "bright_black")
         body.append(f"  {snapshot.ended} of {snapshot.total} {_things(snapshot)}\n")
@@ -217,7 +215,7 @@ def panel(snapshot: Snapshot) -> RenderableType:
 def line(snapshot: Snapshot, last: bool = False) -> str:
     """The snapshot as one plain line; `last` of its phase it tells the time taken, not the time left."""
     parts = [f"{snapshot.phase}: {snapshot.message}" if snapshot.message else snapshot.phase]
-    if snapshot.total:
+    if _counted(snapshot):
         parts[0] += f": {snapshot.ended}/{snapshot.total}"
         parts[0] += "".join(f", {count} {word}" for word, count in _counts(snapshot)[1:3] if count)
     if snapshot.best_value is not None:
@@ -233,6 +231,11 @@ def clock(seconds: float) -> str:
     whole = max(0, round(seconds))
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def _counted(snapshot: Snapshot) -> bool:
+    """Whether the phase counts anything: one that only says what it does has a message and no trial of its own."""
+    return bool(snapshot.total) and bool(snapshot.ended or snapshot.running or not snapshot.message)
 
 
 def _things(snapshot: Snapshot) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -31,7 +32,7 @@ def print_answer(answer: Answer) -> None:
     )
     rows = answer.finals_table()
     if rows:
-        table = Table(*rows[0], header_style="bold", title_justify="left", pad_edge=False)
+        table = Table(*rows[0], header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
         for column in table.columns[1:]:
             column.overflow = "fold"
         for row in rows[1:]:
@@ -121,7 +122,8 @@ def snippet(rule: type[Regularizer]) -> str:
 def _docstring(rule: type[Regularizer]) -> str:
     import inspect
 
-    return inspect.getdoc(rule) or ""
+    paragraphs = (inspect.getdoc(rule) or "").split("\n\n")
+    return "\n\n".join(" ".join(each.split()) for each in paragraphs)
 
 
 def _searched(knob: Knob) -> str:
@@ -150,7 +152,9 @@ def _flat(found: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str
 
 
 def _table(*titles: str) -> Table:
-    return Table(*titles, header_style="bold", box=None, pad_edge=False)
+    table = Table(*titles, header_style="bold", box=None, pad_edge=False)
+    table.columns[0].no_wrap = True  # a name is there to be copied
+    return table
 
 
 def _console(wide: int | None = None) -> Console:
