@@ -221,7 +221,7 @@ def line(snapshot: Snapshot, last: bool = False) -> str:
     if snapshot.best_value is not None:
         parts.append(f"best {snapshot.best_value:.4g} (trial {snapshot.best_number})")
     if snapshot.trial_steps_per_second:
-        parts.append(f"{snapshot.trial_steps_per_second:,.0f} trial-steps/s")
+        parts.append(f"{snapshot.trial_steps_per_second:,.0f} steps/s")
     parts.append(clock(snapshot.elapsed) if last or snapshot.eta is None else f"{clock(snapshot.eta)} left")
     return "; ".join(parts)
 
