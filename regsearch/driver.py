@@ -1,10 +1,13 @@
 """The search loop: asks, hands trials to the packs, decides over their reports, and tells the tracker.
 
-Decisions follow a logical clock. `search.parallel` lanes hold the trials in flight, in two cohorts that take turns; one turn is
-one epoch of every trial in the cohort. Reports of a turn are handled in the order of trial numbers; freed lanes take the
+Decisions follow a logical clock. `search.parallel` lanes hold the trials in flight, in two cohorts that take
+turns; one turn is
+one epoch of every trial in the cohort. Reports of a turn are handled in the order of trial numbers; freed lanes
+take the
 next waiting trials; waiting trials are asked for after the next turn was dispatched, so the sampler works while
 the packs train. None of this knows how many workers there are, how wide a pack is, or what time it is: the same study
-gives the same answer. What a turn decided becomes durable as a whole: first the tracker's outbox, then the search's journal with the
+gives the same answer. What a turn decided becomes durable as a whole: first the tracker's outbox, then the
+search's journal with the
 clock; a study killed at any moment goes on from its last whole turn.
 """
 
@@ -12,7 +15,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -243,7 +246,7 @@ class Driver:
         self.timing.track += middle - start
         self.timing.store += time.perf_counter() - middle
 
-    def _restore(self, clock: dict[str, Any]) -> int:
+    def _restore(self, clock: Mapping[str, Any]) -> int:
         self.turn = int(clock["turn"])
         self.waiting = [self.trials[number] for number in clock["waiting"]]
         for lane, held in zip(self.lanes, clock["lanes"], strict=True):
@@ -259,8 +262,11 @@ class Driver:
         return self.start_ms + self.turn * TURN_MS
 
 
-def train_all(executor: LocalExecutor, trials: list[Trial], epochs: int, ended: Callable[[Trial, dict[str, Any]], None]) -> None:
-    """Train every trial to its end, without a search: `ended` gets each one and its weights, in the order of their lanes.
+def train_all(
+    executor: LocalExecutor, trials: list[Trial], epochs: int, ended: Callable[[Trial, dict[str, Any]], None]
+) -> None:
+    """Train every trial to its end, without a search: `ended` gets each one and its weights, in the order of their
+    lanes.
 
     Trials fill the lanes in waves; the answer does not depend on which lane a trial is in.
     """
@@ -271,7 +277,9 @@ def train_all(executor: LocalExecutor, trials: list[Trial], epochs: int, ended: 
         while active:
             cohorts = [[lane for lane in sorted(active) if executor.cohort(lane) == c] for c in range(COHORTS)]
             for cohort, lanes in enumerate(cohorts):
-                loads = [(i, Load(wave[i].number, dict(wave[i].params), wave[i].seed), 0) for i in lanes] if fresh else []
+                loads = (
+                    [(i, Load(wave[i].number, dict(wave[i].params), wave[i].seed), 0) for i in lanes] if fresh else []
+                )
                 if lanes:
                     executor.dispatch(cohort, loads, lanes)
             fresh = False

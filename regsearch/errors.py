@@ -36,6 +36,4 @@ class UserError(ValueError):
 
     def within(self, file: str | Path) -> UserError:
         """The same error with the file it stands in, where none was known."""
-        return UserError(
-            self.what, file=self.file or file, key=self.key, value=self.value, allowed=self.allowed
-        )
+        return UserError(self.what, file=self.file or file, key=self.key, value=self.value, allowed=self.allowed)

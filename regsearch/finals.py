@@ -111,9 +111,9 @@ def test_finals(
     decision = {"winner": winner.number, "params": winner.params, "mean_val_loss": mean_validation(finals.trials[best])}
     x, y = open_test(folder / "data", ledger, config.name, "finals", decision)
     test_x, test_y = torch.from_numpy(np.array(x)), torch.from_numpy(np.array(y))
-    candidates = [_candidate(program, manifest, finals, index, test_x, test_y) for index in (best, base)]
+    one, other = (_candidate(program, manifest, finals, index, test_x, test_y) for index in (best, base))
     truth = np.array(y) if manifest.task == "classification" else _units(np.array(y), manifest)
-    return summarize(*candidates, truth, program.task.metric, seed=config.search.seed), best
+    return summarize(one, other, truth, program.task.metric, seed=config.search.seed), best
 
 
 def _candidate(program: Program, manifest: Manifest, finals: Finals, index: int, x: Any, y: Any) -> Candidate:

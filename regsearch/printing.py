@@ -72,7 +72,7 @@ def print_regularizers() -> None:
 
     table = _table("regularizer", "site", "strength", "searched", "off", "what it does")
     for name, rule in all_regularizers().items():
-        knob = rule.strength
+        knob = rule.strength_knob
         short = knob.name.partition(".")[2]
         summary = rule.summary().split(": ")[0].split("; ")[0].rstrip(".")
         table.add_row(*map(escape, (name, rule.site, short, _searched(knob), _number(knob.off), summary)))
@@ -108,14 +108,13 @@ def print_regularizer(name: str) -> None:
 
 def snippet(rule: type[Regularizer]) -> str:
     """Lines for a study file: the rule searched over its declared bounds, and what else may stand there."""
-    strength = rule.strength.name.partition(".")[2]
+    strength = rule.strength_knob.name.partition(".")[2]
     lines = ["space:", f"  {rule.name}:"]
     for knob in rule.knobs:
         short = knob.name.partition(".")[2]
         lines.append(f"    {short}: {{low: {_yaml(knob.low)}, high: {_yaml(knob.high)}, log: {str(knob.log).lower()}}}")
-    lines.append(
-        f"  # or {rule.name}: search, or fixed in every trial: {rule.name}: {{{strength}: {_yaml(rule.strength.high)}}}"
-    )
+    fixed = f"{rule.name}: {{{strength}: {_yaml(rule.strength_knob.high)}}}"
+    lines.append(f"  # or {rule.name}: search, or fixed in every trial: {fixed}")
     return "\n".join(lines) + "\n"
 
 

@@ -47,7 +47,7 @@ class Run:
         self.study, self.config, self.folder = study, study.config, study.folder
         self.timeout, self.progress, self.begun = timeout, progress, begun
         self.manifest = Manifest.load(self.folder / "data")
-        self.strengths = [rule.strength for rule in all_regularizers().values()]
+        self.strengths = [rule.strength_knob for rule in all_regularizers().values()]
         self.seconds: dict[str, float] = {}
         self.start_ms = study.created_ms or 0
 
@@ -173,7 +173,7 @@ class Run:
         if best is not None and self.config.finalize.seeds and driver.trials[0] in complete:
             self._say(phase="finals")
             ranked = [trial for trial in driver.ranked() if trial.number]
-            candidates = ranked[: self.config.finalize.top] + [driver.trials[0]]
+            candidates = [*ranked[: self.config.finalize.top], driver.trials[0]]
             finals = train_finals(self.config, executor, outbox, candidates, driver.now_ms(), self._tags)
             summary, winner = self._test(finals, outbox)
             opened = len(openings(self.study.root / "ledger", self.manifest.test_digest))
@@ -219,13 +219,15 @@ class Run:
         out = self.folder / "finals"
         out.mkdir(exist_ok=True)
         base = next(i for i, candidate in enumerate(finals.candidates) if candidate.number == 0)
-        curves = [_losses(finals.trials[i], self.config.train.epochs) for i in (index, base)]
+        ours, theirs = (_losses(finals.trials[i], self.config.train.epochs) for i in (index, base))
         words = "cross-entropy (nats)" if self.manifest.task == "classification" else "squared error (standardised)"
-        for path in learning_curves(*curves, words, out / "learning_curves"):
+        for path in learning_curves(ours, theirs, words, out / "learning_curves"):
             outbox.append(Artifact("study", 0, str(path), "pictures"))
         write_json(out / "summary.json", summary.to_json())
         outbox.append(Artifact("study", 0, str(out / "summary.json"), "finals"))
-        good = sorted((f for f in finals.trials[index] if f.reason is None), key=lambda f: (kept(f)["val_loss"], f.number))
+        good = sorted(
+            (f for f in finals.trials[index] if f.reason is None), key=lambda f: (kept(f)["val_loss"], f.number)
+        )
         champion = good[(len(good) - 1) // 2]
         self._say(phase="registering")
         package_champion(program, self.folder / "data", finals.weights[champion.number], out / "champion")
@@ -259,7 +261,9 @@ class Run:
     def _say(self, phase: str) -> None:
         if self.progress is not None:
             total = self.config.search.trials
-            self.progress.show(Snapshot(study=self.config.name, phase=phase, message=_PHASES.get(phase, ""), total=total))
+            self.progress.show(
+                Snapshot(study=self.config.name, phase=phase, message=_PHASES.get(phase, ""), total=total)
+            )
 
     def _say_search(self, driver: Driver, executor: LocalExecutor, start: float) -> None:
         if self.progress is None or not self.progress.due():

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from regsearch.display import Progress
 
 
-
-
 def home() -> Path:
     """Where state lives: REGSEARCH_HOME, else `mlruns` under the working directory."""
     return Path(os.environ.get("REGSEARCH_HOME") or "mlruns").absolute()
@@ -140,9 +138,7 @@ class Study:
         check_objective(self.config.search.objectives, {"train_loss", "val_loss", "gap", *tracked})
         build_program(self.config, manifest, self.space.regularizers())
 
-    def run(
-        self, *, replace: bool = False, timeout: float | None = None, progress: Progress | None = None
-    ) -> Answer:
+    def run(self, *, replace: bool = False, timeout: float | None = None, progress: Progress | None = None) -> Answer:
         """Start the study: seal the data, search, hold finals, register the champion.
 
         Raises:

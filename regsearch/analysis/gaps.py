@@ -34,7 +34,7 @@ def regularizer_sets(frame: pd.DataFrame, strengths: Iterable[Knob] | None = Non
     if strengths is None:
         from regsearch.regularizers import all_regularizers  # imports torch
 
-        strengths = [rule.strength for rule in all_regularizers().values()]
+        strengths = [rule.strength_knob for rule in all_regularizers().values()]
     known = [knob for knob in strengths if PREFIX + knob.name in frame]
     values = frame[[PREFIX + knob.name for knob in known]].to_numpy(dtype=float, na_value=float("nan"))
     settings = [

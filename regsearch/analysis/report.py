@@ -28,7 +28,7 @@ def describe(params: Mapping[str, float]) -> str:
         grouped.setdefault(group, {})[knob] = value
     words = []
     for group, knobs in grouped.items():
-        strength = rules[group].strength if group in rules else None
+        strength = rules[group].strength_knob if group in rules else None
         key = strength.name.partition(".")[2] if strength else ""
         if strength is None:
             words += [f"{name.replace('_', ' ')} {value:.2g}" for name, value in knobs.items()]

@@ -1,6 +1,7 @@
 """Where each parameter of a model lies in a trial's flat row.
 
-Legend: T trials, P floats in a row. Tensors start at multiples of 16 floats (64 bytes: products of unaligned matrices are
+Legend: T trials, P floats in a row. Tensors start at multiples of 16 floats (64 bytes: products of unaligned
+matrices are
 not bitwise reproducible); the row ends at a multiple of 32, so that no vector loop has a scalar rest.
 """
 
@@ -79,7 +80,9 @@ class Layout:
 
 
 def parameter_roles(module: nn.Module) -> dict[str, str]:
-    """`weight`, `bias` or `norm` for each parameter: normalization layers' are `norm`, else one-dimensional ones `bias`."""
+    """`weight`, `bias` or `norm` for each parameter: normalization layers' are `norm`, else one-dimensional ones
+    `bias`.
+    """
     roles = {}
     for prefix, part in module.named_modules():
         normalizes = type(part).__name__.endswith("Norm") or "Norm" in type(part).__name__

@@ -37,6 +37,8 @@ class PackedBatchNorm(nn.Module):
         if not stock.track_running_stats or stock.momentum is None:
             raise UserError("BatchNorm needs running statistics and a momentum to train packed", key="model")
         self.weight, self.bias = stock.weight, stock.bias
+        self.running_mean: torch.Tensor
+        self.running_var: torch.Tensor
         self.register_buffer("running_mean", stock.running_mean)
         self.register_buffer("running_var", stock.running_var)
         self.momentum, self.eps = float(stock.momentum), stock.eps
@@ -66,7 +68,8 @@ class PackedBatchNorm(nn.Module):
 class Lifted(nn.Module):
     """A copy of a stock module whose activation sites call `effect` and whose BatchNorm layers are packed ones.
 
-    Sites are the module's dropout layers; without any, its `Site` markers; without any, its activation layers. The dropout
+    Sites are the module's dropout layers; without any, its `Site` markers; without any, its activation layers. The
+    dropout
     layers themselves become identities: `effect` is called with the author's rate.
     """
 
@@ -80,9 +83,9 @@ class Lifted(nn.Module):
             rate = float(each.p) if isinstance(each, DROPOUTS) else 0.0
             if isinstance(each, DROPOUTS):
                 each.p = 0.0
-            each.register_forward_hook(lambda _module, _args, h, rate=rate: self._apply(h, rate))
+            each.register_forward_hook(lambda _module, _args, h, rate=rate: self._at_site(h, rate))
 
-    def _apply(self, h: torch.Tensor, rate: float) -> torch.Tensor:
+    def _at_site(self, h: torch.Tensor, rate: float) -> torch.Tensor:
         return h if self.effect is None else self.effect(h, rate)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -105,7 +108,7 @@ def _replace_batch_norm(module: nn.Module) -> nn.Module:
 
 def _sites(module: nn.Module) -> list[nn.Module]:
     for kinds in (DROPOUTS, (Site,), ACTIVATIONS):
-        found = [part for part in module.modules() if isinstance(part, kinds)]
+        found: list[nn.Module] = [part for part in module.modules() if isinstance(part, kinds)]
         if found:
             return found
     return []

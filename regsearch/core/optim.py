@@ -14,9 +14,12 @@ State = dict[str, torch.Tensor]
 
 
 class Optimizer(Protocol):
-    """`slots` names the state rows [P]; `step` maps (w, g, state, t, learning rate) to (w, state), t counting from 1."""
+    """`slots` names the state rows [P]; `step` maps (w, g, state, t, learning rate) to (w, state), t counting from
+    1.
+    """
 
-    slots: tuple[str, ...]
+    @property
+    def slots(self) -> tuple[str, ...]: ...
 
     def step(
         self, w: torch.Tensor, g: torch.Tensor, state: State, t: torch.Tensor, learning_rate: torch.Tensor
@@ -69,7 +72,9 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 
 
 def schedule_factor(name: str, progress: torch.Tensor) -> torch.Tensor:
-    """The learning rate's factor at a share `progress` in [0, 1] of the training: 1, or (1 + cos(pi * progress)) / 2."""
+    """The learning rate's factor at a share `progress` in [0, 1] of the training: 1, or (1 + cos(pi * progress)) /
+    2.
+    """
     if name == "cosine":
         return (1 + torch.cos(torch.pi * progress)) / 2
     return torch.ones_like(progress)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -40,7 +41,8 @@ class Load:
 class Pack:
     """T slots of a program.
 
-    A pack has at least two slots, since products of a single slot are not bitwise those of several; slots without a trial
+    A pack has at least two slots, since products of a single slot are not bitwise those of several; slots without
+    a trial
     train on and are never looked at.
     """
 
@@ -72,9 +74,9 @@ class Pack:
             self.knobs[name][slot] = float(load.params.get(name, knob.default))
         self.steps[slot], self.seeds[slot] = 0, load.seed
         self.learning_rate[slot] = load.params.get("train.learning_rate", self.program.training.learning_rate)
-        for rule, state in zip(self.program.loops, self.loops, strict=True):
+        for rule, kept in zip(self.program.loops, self.loops, strict=True):
             for name, value in self._start(rule, self._rows()).items():
-                state[name][slot] = value[slot]
+                kept[name][slot] = value[slot]
         self.loads[slot], self.epochs[slot] = load, 0
 
     def free(self, slot: int) -> None:
@@ -146,12 +148,12 @@ class Pack:
         rows = self._rows()
         for index, rule in enumerate(self.program.loops):
 
-            def observe(knobs: Tensors, state: Tensors, w: torch.Tensor, report: Tensors, rule=rule) -> object:  # type: ignore[no-untyped-def]
+            def observe(knobs: Tensors, state: Tensors, w: torch.Tensor, report: Tensors, rule: Any = rule) -> Any:
                 return rule.at(dict(knobs)).observe(state, w, report)
 
             self.loops[index], goes = torch.func.vmap(observe)(self.knobs, self.loops[index], rows, report)
             go_on &= goes
-        return go_on.tolist()  # type: ignore[no-any-return]
+        return go_on.tolist()
 
     def _finish(self, slot: int) -> int | None:
         """Let the loops choose the weights to keep; the epoch they belong to, or None for the last."""

@@ -78,7 +78,9 @@ class Program:
                 where = "a weight tensor"
             else:
                 continue
-            raise UserError("this rule finds no site in the model", key=f"space.{rule.name}", allowed=f"it needs {where}")
+            raise UserError(
+                "this rule finds no site in the model", key=f"space.{rule.name}", allowed=f"it needs {where}"
+            )
 
     def fresh(self, seed: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Initial weights [P] and buffers of the trial with this seed: the module's own initialisation."""
@@ -108,7 +110,7 @@ class Program:
     def outputs(self, w: torch.Tensor, buffers: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
         """The outputs of w [T, P] on x [N, F...], [T, N, C], in evaluation mode."""
         parts = []
-        for rows in x.split(_CHUNK):
+        for rows in torch.split(x, _CHUNK):
             # Every trial gets its own product: one wide product over shared rows is not bitwise the same.
             spread = rows.unsqueeze(0).expand(w.shape[0], *rows.shape)
             parts.append(self._run(("forward", tuple(spread.shape)), vmap(self._forward), (w, buffers, spread)))

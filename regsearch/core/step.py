@@ -63,11 +63,11 @@ class Step:
         g = self.layout.row(slopes)
         for rule in at("penalties"):
             if isinstance(rule, ElementwisePenalty):
-                g = self._first(g, lambda part, rule=rule: part + rule.slope(w[: self.layout.penalized]))
+                g = self._first(g, g[: self.layout.penalized] + rule.slope(w[: self.layout.penalized]))
         for rule in at("gradients"):
             g = rule.gradient(g, w, ctx)
         for rule in at("decay"):
-            w = self._first(w, lambda part, rule=rule: rule.decay(part, learning_rate))
+            w = self._first(w, rule.decay(w[: self.layout.penalized], learning_rate))
         w, state = self.optimizer.step(w, g, state, t, learning_rate)
         if at("projections"):
             tensors = self.layout.views(w)
@@ -100,7 +100,7 @@ class Step:
             for rule in at("norms"):
                 h = rule.normalize(h, ctx)
             if author_rate and not searched:
-                h = Dropout(p=author_rate).activation(h, ctx)
+                h = Dropout.at({"dropout.p": author_rate}).activation(h, ctx)  # type: ignore[attr-defined]
             for rule in at("activations"):
                 h = rule.activation(h, ctx)
             return h
@@ -111,10 +111,9 @@ class Step:
         values = dict(knobs)
         return lambda site: [rule.at(values) for rule in self.rules if rule.site == site]
 
-    def _first(self, row: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-        """The row with its penalized floats changed."""
-        part, rest = row[: self.layout.penalized], row[self.layout.penalized :]
-        return torch.cat([change(part), rest])
+    def _first(self, row: torch.Tensor, changed: torch.Tensor) -> torch.Tensor:
+        """The row with its penalized floats replaced."""
+        return torch.cat([changed, row[self.layout.penalized :]])
 
 
 def forward(

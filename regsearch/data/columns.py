@@ -16,7 +16,8 @@ import pandas as pd
 class Preprocessing:
     """Fitted preprocessing of a table: one entry per raw column, in order.
 
-    A numeric column becomes (value or median - mean) / scale; a categorical one becomes one 0/1 feature per category, the
+    A numeric column becomes (value or median - mean) / scale; a categorical one becomes one 0/1 feature per
+    category, the
     missing value standing for the most frequent category and an unknown one giving zeros.
     """
 
@@ -39,7 +40,8 @@ class Preprocessing:
         if missing:
             raise ValueError(f"the table lacks the column(s) {', '.join(map(str, missing))}")
         parts = [_feature(column, table[column["name"]]) for column in self.columns]
-        return np.concatenate(parts, axis=1).astype(np.float32)
+        features: np.ndarray = np.concatenate(parts, axis=1).astype(np.float32)
+        return features
 
 
 def as_text(values: pd.Series) -> np.ndarray:
@@ -55,7 +57,8 @@ def _feature(column: dict[str, Any], values: pd.Series) -> np.ndarray:
         except (TypeError, ValueError) as error:
             raise ValueError(f"column {column['name']} must hold numbers: {error}") from error
         numbers = np.where(np.isfinite(numbers), numbers, column["median"])
-        return ((numbers - column["mean"]) / column["scale"])[:, None]
+        scaled: np.ndarray = (numbers - column["mean"]) / column["scale"]
+        return scaled[:, None]
     texts = as_text(values)
     filled = np.array([column["most_frequent"] if text is None else text for text in texts], dtype=object)
     return np.stack([filled == category for category in column["categories"]], axis=1).astype(np.float64)

@@ -15,7 +15,8 @@ class Manifest:
     """A sealed split.
 
     Args:
-        digest: SHA-256 over the source, the target and every row of every part; `test_digest` over the sealed rows alone.
+        digest: SHA-256 over the source, the target and every row of every part; `test_digest` over the sealed rows
+        alone.
         inputs: the shape of one row of x. `outputs`: classes, or 1.
         preprocessing: for tables, see `regsearch.data.columns`; None for arrays.
         target_mean, target_scale: of the training rows, for regression; None for classification.

@@ -1,6 +1,7 @@
 """Seal a split: a short-lived child process reads the source, cuts it and writes the parts.
 
-The parent gets a manifest; test rows never enter it. Parts are written beside and renamed as a whole, so a folder with a manifest is
+The parent gets a manifest; test rows never enter it. Parts are written beside and renamed as a whole, so a folder
+with a manifest is
 complete.
 """
 
@@ -191,4 +192,3 @@ def main() -> int:
         print(json.dumps({k: v if isinstance(v, (int, float)) or v is None else str(v) for k, v in fields.items()}))
         return _REFUSED
     return 0
-

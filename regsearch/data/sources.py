@@ -24,7 +24,9 @@ KINDS = ("sklearn:NAME", "csv:PATH", "parquet:PATH", "python:MODULE:FUNCTION", "
 
 @dataclass(frozen=True)
 class Table:
-    """Raw rows: `x` a DataFrame of columns or an array [N, F...], `y` the raw targets, `task` and `target` as resolved."""
+    """Raw rows: `x` a DataFrame of columns or an array [N, F...], `y` the raw targets, `task` and `target` as
+    resolved.
+    """
 
     x: pd.DataFrame | np.ndarray[Any, Any]
     y: pd.Series

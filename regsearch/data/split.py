@@ -30,18 +30,24 @@ def split_rows(table: Table, config: SplitConfig) -> Rows:
     if config.column is not None and (not isinstance(table.x, pd.DataFrame) or config.column not in table.x.columns):
         raise UserError("no such column", key="data.split.by", value=config.column)
     if config.kind == "column":
-        rows = _by_column(table.x[config.column])
+        rows = _by_column(_column(table, config))
     elif config.kind == "time":
-        order = np.argsort(table.x[config.column].to_numpy(), kind="stable")
+        order = np.argsort(_column(table, config).to_numpy(), kind="stable")
         rows = _consecutive(order, sizes, config.embargo)
     else:
-        keys = _feature_keys(table) if config.kind == "random" else pd.factorize(table.x[config.column])[0]
+        keys = _feature_keys(table) if config.kind == "random" else pd.factorize(_column(table, config))[0]
         strata = pd.factorize(table.y)[0] if table.task == "classification" else np.zeros(len(table.y), dtype=np.int64)
         rows = _by_groups(keys, strata, sizes, config.seed)
     for part in PARTS:
         if len(rows[part]) == 0 and (part != "test" or config.test > 0):
             raise UserError("this part of the split is empty", key=f"data.split.{part}", value=getattr(config, part))
     return {part: np.sort(found) for part, found in rows.items()}
+
+
+def _column(table: Table, config: SplitConfig) -> pd.Series:
+    """The column that the split goes by."""
+    assert isinstance(table.x, pd.DataFrame), "arrays were refused before"
+    return table.x[config.column]
 
 
 def _sizes(total: int, config: SplitConfig) -> dict[str, int]:
@@ -88,7 +94,8 @@ def _consecutive(order: np.ndarray[Any, Any], sizes: dict[str, int], embargo: in
 
 
 def _by_groups(keys: np.ndarray[Any, Any], strata: np.ndarray[Any, Any], sizes: dict[str, int], seed: int) -> Rows:
-    """Whole groups to parts, in random order, each to the part that lacks its class the most; sizes are met exactly where
+    """Whole groups to parts, in random order, each to the part that lacks its class the most; sizes are met
+    exactly where
     groups of one row remain to fill them."""
     random = np.random.default_rng(seed)
     total = len(keys)

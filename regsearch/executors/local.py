@@ -1,6 +1,7 @@
 """Packs on this machine: one worker process and one thread per core, the lanes shared out among them.
 
-A lane is a place for one trial in flight. Lanes belong to two cohorts that take turns: while the driver decides over one
+A lane is a place for one trial in flight. Lanes belong to two cohorts that take turns: while the driver decides
+over one
 cohort's reports, the workers train the other. Which worker or slot a lane is in never changes an answer.
 """
 
@@ -11,7 +12,6 @@ import multiprocessing
 import os
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
-
 
 from regsearch.executors.worker import WorkerSpec, main
 from regsearch.trial import Report
@@ -136,6 +136,3 @@ class LocalExecutor:
                 process.kill()
                 process.join()
         self._pipes, self._processes = [], []
-
-
-

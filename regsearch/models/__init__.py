@@ -57,10 +57,7 @@ def build_model(
     Raises:
         UserError: unknown name, a factory that cannot be imported or fails, or one that returns no `nn.Module`.
     """
-    if factory is None:
-        maker = _choice("model.name", name, MODELS)
-    else:
-        maker = _import(factory, folder)
+    maker = _choice("model.name", name, MODELS) if factory is None else _import(factory, folder)
     try:
         module = maker(inputs=inputs, outputs=outputs, **options)
     except UserError:

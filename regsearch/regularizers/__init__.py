@@ -1,6 +1,7 @@
 """The regularizers: ten site files, named for where in the training step a rule acts, one declaration per rule.
 
-The folder is the training step, in this order: batches, targets, weights, norms, activations, penalties, gradients, decay,
+The folder is the training step, in this order: batches, targets, weights, norms, activations, penalties,
+gradients, decay,
 projections, loops. Outside packages add rules through the entry-point group `regsearch.regularizers`: each entry point
 names a module to import or a class decorated with `@regularizer`.
 """
@@ -22,7 +23,17 @@ from regsearch.regularizers import (  # noqa: F401  (importing a site file decla
     targets,
     weights,
 )
-from regsearch.regularizers.base import REGISTRY, Context, Paper, Parameter, Regularizer, Shape, Strength, knob, regularizer
+from regsearch.regularizers.base import (
+    REGISTRY,
+    Context,
+    Paper,
+    Parameter,
+    Regularizer,
+    Shape,
+    Strength,
+    knob,
+    regularizer,
+)
 from regsearch.space import Knob
 
 SITES = (

@@ -11,15 +11,17 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeVar, get_type_hints
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar, get_type_hints
 
 import torch
 
 from regsearch.space import Knob
 
 Strength = float | torch.Tensor
-"""The type of the one knob that turns the regularizer on: it has an `off` value, at which the effect is the identity."""
-Shape = float | torch.Tensor | None
+"""The type of the one knob that turns the regularizer on: it has an `off` value, at which the effect is the
+identity.
+"""
+Shape = Annotated[float | torch.Tensor, "shapes the effect"]
 """The type of a knob that shapes the effect and means nothing while the strength is off."""
 
 
@@ -72,7 +74,7 @@ class Regularizer:
     source: ClassVar[Paper]
     name: ClassVar[str]
     knobs: ClassVar[tuple[Knob, ...]]
-    strength: ClassVar[Knob]
+    strength_knob: ClassVar[Knob]
 
     @classmethod
     def summary(cls) -> str:
@@ -110,7 +112,9 @@ def knob(
     lowest = low if minimum is None else minimum
     highest = high if maximum is None else maximum
     if not lowest <= low <= high <= highest or (log and low <= 0):
-        raise ValueError(f"knob '{doc}': bounds {lowest} <= {low} <= {high} <= {highest} are not in order for its scale")
+        raise ValueError(
+            f"knob '{doc}': bounds {lowest} <= {low} <= {high} <= {highest} are not in order for its scale"
+        )
     shape = {"low": low, "high": high, "off": off, "log": log, "integer": integer, "unit": unit, "doc": doc}
     return dataclasses.field(
         default=start, metadata={"knob": {**shape, "minimum": lowest, "maximum": highest, "default": start}}
@@ -137,9 +141,9 @@ def regularizer(cls: type[Rule]) -> type[Rule]:
     name = snake_case(cls.__name__)
     if not cls.site:
         raise ValueError(f"regularizer {cls.__name__} must derive from a site (Batch, Target, ..., Loop)")
-    hints = get_type_hints(cls)
+    hints = get_type_hints(cls, include_extras=True)
     knobs = []
-    for each in dataclasses.fields(cls):
+    for each in dataclasses.fields(cls):  # type: ignore[arg-type]
         if "knob" not in each.metadata:
             raise ValueError(f"regularizer {cls.__name__}: field {each.name} must be declared with knob(...)")
         if (hints[each.name] == Strength) != (each.metadata["knob"]["off"] is not None):
@@ -148,7 +152,7 @@ def regularizer(cls: type[Rule]) -> type[Rule]:
     strengths = [knob for knob in knobs if knob.is_strength]
     if len(strengths) != 1:
         raise ValueError(f"regularizer {cls.__name__} must have exactly one Strength, not {len(strengths)}")
-    cls.name, cls.knobs, cls.strength = name, tuple(knobs), strengths[0]
+    cls.name, cls.knobs, cls.strength_knob = name, tuple(knobs), strengths[0]
     REGISTRY[name] = cls
     return cls
 

@@ -22,7 +22,9 @@ class GradientNoise(Gradient):
     """Add Gaussian noise to the gradient: g + sigma * e, e standard normal."""
 
     source = Paper("Neelakantan et al.", 2015, "https://arxiv.org/abs/1511.06807")
-    sigma: Strength = knob(1e-5, 1e-1, off=0.0, log=True, minimum=0.0, maximum=INFINITY, unit="gradient", doc="noise level")
+    sigma: Strength = knob(
+        1e-5, 1e-1, off=0.0, log=True, minimum=0.0, maximum=INFINITY, unit="gradient", doc="noise level"
+    )
 
     def gradient(self, g: torch.Tensor, w: torch.Tensor, ctx: Context) -> torch.Tensor:
         return g + self.sigma * ctx.normal(g)
@@ -38,7 +40,7 @@ class ClipByValue(Gradient):
     )
 
     def gradient(self, g: torch.Tensor, w: torch.Tensor, ctx: Context) -> torch.Tensor:
-        return torch.minimum(torch.maximum(g, -self.limit), self.limit)
+        return torch.minimum(torch.maximum(g, torch.as_tensor(-self.limit)), torch.as_tensor(self.limit))
 
 
 @regularizer

@@ -43,7 +43,9 @@ class EarlyStopping(Loop):
     patience: Strength = knob(
         1, 20, off=INFINITY, integer=True, minimum=0, maximum=INFINITY, unit="epochs", doc="epochs without improvement"
     )
-    min_delta: Shape = knob(0.0, 0.01, default=0.0, maximum=INFINITY, unit="loss", doc="smallest improvement that counts")
+    min_delta: Shape = knob(
+        0.0, 0.01, default=0.0, maximum=INFINITY, unit="loss", doc="smallest improvement that counts"
+    )
 
     def start(self, w: torch.Tensor) -> State:
         best = torch.full_like(w[0], INFINITY)

@@ -6,7 +6,17 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
-from regsearch.regularizers.base import INFINITY, Context, Paper, Parameter, Regularizer, Shape, Strength, knob, regularizer
+from regsearch.regularizers.base import (
+    INFINITY,
+    Context,
+    Paper,
+    Parameter,
+    Regularizer,
+    Shape,
+    Strength,
+    knob,
+    regularizer,
+)
 
 
 class Penalty(Regularizer):
@@ -45,7 +55,9 @@ class L1(ElementwisePenalty):
     """
 
     source = Paper("Tibshirani", 1996, "https://doi.org/10.1111/j.2517-6161.1996.tb02080.x")
-    strength: Strength = knob(1e-6, 1e-1, off=0.0, log=True, minimum=0.0, maximum=INFINITY, unit="loss per |w|", doc="λ")
+    strength: Strength = knob(
+        1e-6, 1e-1, off=0.0, log=True, minimum=0.0, maximum=INFINITY, unit="loss per |w|", doc="λ"
+    )
 
     def penalty(self, parameters: Sequence[Parameter], ctx: Context) -> torch.Tensor:
         return self.strength * sum_of(each.tensor.abs() for each in parameters)
@@ -63,7 +75,9 @@ class L2(ElementwisePenalty):
     """
 
     source = Paper("Hoerl and Kennard", 1970, "https://doi.org/10.1080/00401706.1970.10488634")
-    strength: Strength = knob(1e-6, 1.0, off=0.0, log=True, minimum=0.0, maximum=INFINITY, unit="loss per w^2/2", doc="λ")
+    strength: Strength = knob(
+        1e-6, 1.0, off=0.0, log=True, minimum=0.0, maximum=INFINITY, unit="loss per w^2/2", doc="λ"
+    )
 
     def penalty(self, parameters: Sequence[Parameter], ctx: Context) -> torch.Tensor:
         return self.strength / 2 * sum_of(each.tensor.square() for each in parameters)

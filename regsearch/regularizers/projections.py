@@ -25,7 +25,9 @@ class ProximalL1(Projection):
     """
 
     source = Paper("Beck and Teboulle", 2009, "https://doi.org/10.1137/080716542")
-    strength: Strength = knob(1e-6, 1e-1, off=0.0, log=True, minimum=0.0, maximum=INFINITY, unit="loss per |w|", doc="λ")
+    strength: Strength = knob(
+        1e-6, 1e-1, off=0.0, log=True, minimum=0.0, maximum=INFINITY, unit="loss per |w|", doc="λ"
+    )
 
     def project(self, w: torch.Tensor, learning_rate: torch.Tensor) -> torch.Tensor:
         threshold = learning_rate * self.strength

@@ -33,7 +33,9 @@ class DropConnect(Weight):
 class WeightNoise(Weight):
     """Add Gaussian noise to the weights in each forward pass: w + sigma * e, e standard normal."""
 
-    source = Paper("Graves", 2011, "https://papers.nips.cc/paper/4329-practical-variational-inference-for-neural-networks")
+    source = Paper(
+        "Graves", 2011, "https://papers.nips.cc/paper/4329-practical-variational-inference-for-neural-networks"
+    )
     sigma: Strength = knob(0.0, 0.1, off=0.0, maximum=INFINITY, unit="units of the weights", doc="noise level")
 
     def weight(self, w: torch.Tensor, ctx: Context) -> torch.Tensor:

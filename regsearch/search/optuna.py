@@ -1,6 +1,7 @@
 """Optuna as the search: samplers, pruners and a journal, driven by ask, report, tell.
 
-The sampler is reseeded for each trial from (study seed, trial number), so a resumed study asks what the undisturbed one would
+The sampler is reseeded for each trial from (study seed, trial number), so a resumed study asks what the
+undisturbed one would
 have asked. Trial 0 is the baseline; it draws nothing and is never pruned.
 """
 
@@ -48,8 +49,8 @@ class _Suggest:
         self._trial = trial
 
     def categorical(self, name: str, choices: tuple[Value, ...]) -> Value:
-        found: Value = self._trial.suggest_categorical(name, choices)
-        return found
+        found = self._trial.suggest_categorical(name, choices)
+        return found  # type: ignore[return-value]
 
     def number(self, of: Range) -> float:
         if of.integer:
@@ -173,7 +174,7 @@ class OptunaSearch:
             storage=self._storage,
             sampler=make_sampler(config.sampler, config.seed, space),
             pruner=pruner,
-            directions=list(directions),
+            directions=list(directions),  # type: ignore[arg-type]
             load_if_exists=True,
         )
         self._ids = {t.number: t._trial_id for t in self.study.get_trials(deepcopy=False)}

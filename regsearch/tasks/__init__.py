@@ -12,12 +12,21 @@ import torch.nn.functional as F
 
 
 class Task(Protocol):
-    """One kind of supervised learning. `metric` is the one that finals decide by; `higher` names metrics to maximise."""
+    """One kind of supervised learning. `metric` is the one that finals decide by; `higher` names metrics to
+    maximise.
+    """
 
-    name: str
-    metric: str
-    metrics_names: tuple[str, ...]
-    higher: frozenset[str]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def metric(self) -> str: ...
+
+    @property
+    def metrics_names(self) -> tuple[str, ...]: ...
+
+    @property
+    def higher(self) -> frozenset[str]: ...
 
     def encode(self, y: torch.Tensor) -> torch.Tensor:
         """Stored targets [N] to training targets [N, C]."""

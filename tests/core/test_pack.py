@@ -62,13 +62,15 @@ def test_a_neighbour_that_diverges_changes_no_bit_and_is_reported() -> None:
 def test_off_is_exactly_the_identity(name: str) -> None:
     shaped = {k.name: k.high for k in RULES[name].knobs if not k.is_strength}
     plain = curves(program(()), {0: Load(0, {}, 3)}, 2)[0]
-    off = curves(program((name,)), {0: Load(0, {RULES[name].strength.name: RULES[name].strength.off, **shaped}, 3)}, 2)
+    off = curves(
+        program((name,)), {0: Load(0, {RULES[name].strength_knob.name: RULES[name].strength_knob.off, **shaped}, 3)}, 2
+    )
     assert off[0] == plain
 
 
 @pytest.mark.parametrize("name", [name for name in RULES if name != "early_stopping"])
 def test_on_changes_the_curve(name: str) -> None:
-    strength = RULES[name].strength
+    strength = RULES[name].strength_knob
     tight = {"clip_by_norm.max_norm": 0.1, "clip_by_value.limit": 1e-3, "max_norm.max_norm": 0.5}
     on = tight.get(strength.name, min(strength.high, 0.5))
     plain = curves(program(()), {0: Load(0, {}, 3)}, 2)[0]
