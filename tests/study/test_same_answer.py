@@ -1,0 +1,77 @@
+"""The same study gives the same answer: whatever the workers, the pack width, or the moment it was stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.study.small import study_file
+
+ROOT = str(Path(__file__).parents[2])
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+    folder.mkdir(exist_ok=True)
+    env = {**os.environ, "PYTHONPATH": ROOT, "REGSEARCH_HOME": str(folder / "mlruns"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", "from regsearch.cli import main; main()", "study", *words, "--json"]
+    return subprocess.Popen(
+        command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def answer(process: subprocess.Popen[str]) -> dict[str, Any]:
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    found: dict[str, Any] = json.loads(out)
+    return {name: found[name] for name in ("trials", "best", "finals")}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    found = answer(start(folder, "start", str(study_file(folder))))
+    assert sum(found["trials"].values()) == 24 and found["finals"] is not None
+    return found
+
+
+def test_two_workers_and_another_width(undisturbed: dict[str, Any], tmp_path: Path) -> None:
+    assert answer(start(tmp_path, "start", str(study_file(tmp_path, width=4, workers=2)))) == undisturbed
+
+
+def test_killed_and_resumed(undisturbed: dict[str, Any], tmp_path: Path) -> None:
+    """Killed three times: while it starts, in the search, and later; each time all its processes end with it."""
+    process = start(tmp_path, "start", str(study_file(tmp_path)))
+    journal = tmp_path / "mlruns" / "studies" / "small" / "search.journal"
+    for lines in (1, 60, 150):
+        until = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < until:
+            if journal.exists() and journal.read_bytes().count(b"\n") >= lines:
+                break
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        process = start(tmp_path, "resume", "small")
+    assert answer(process) == undisturbed
+    assert_whole(tmp_path)
+
+
+def assert_whole(folder: Path) -> None:
+    """Nothing lost, nothing twice: every trial once in the store, every (trial, metric, epoch) once."""
+    import sqlite3
+
+    store = sqlite3.connect(folder / "mlruns" / "mlflow.db")
+    tag = "select count(*), count(distinct b.value) from tags a join tags b on a.run_uuid = b.run_uuid"
+    kind = "where a.key = 'regsearch.kind' and a.value = 'trial' and b.key = 'regsearch.trial'"
+    assert store.execute(f"{tag} {kind}").fetchone() == (24, 24)
+    twice = "select run_uuid, key, step, count(*) from metrics group by run_uuid, key, step having count(*) > 1"
+    assert store.execute(twice).fetchall() == []
+    assert store.execute("select count(*) from runs where status = 'RUNNING'").fetchone() == (0,)
+    store.close()
