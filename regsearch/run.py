@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import platform
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from regsearch.trial import Report, Trial, TrialState
 
 DRAIN_SECONDS = 120.0
 _PHASES = {
-    "starting": "starting the workers, measuring the pack width",
+    "starting": "starting the workers, compiling, measuring the pack width",
     "finals": "winner and baseline on fresh paired seeds",
     "registering": "packaging the champion",
     "delivering": "the rest of the records to MLflow",
@@ -106,16 +108,19 @@ class Run:
 
     def _executor(self) -> LocalExecutor:
         file = self.folder / "machine.json"
-        width = self.config.search.width or (json.loads(file.read_text())["width"] if file.exists() else None)
+        known = json.loads(file.read_text()) if file.exists() else {}
         executor = LocalExecutor(
             self.config.to_json(),
             str(self.folder / "data"),
             self.study.space.regularizers(),
             self.config.search.parallel,
             self.config.search.workers,
-            width,
+            self.config.search.width or known.get("width"),
+            known.get("compiled", self.config.train.compile),
         )
-        write_json(file, {"width": executor.width, "workers": executor.workers})
+        write_json(
+            file, {"width": executor.width, "workers": executor.workers, "compiled": executor.compiled, **machine()}
+        )
         return executor
 
     def _search(self, executor: LocalExecutor, outbox: Outbox, writer: Any) -> Driver:
@@ -296,6 +301,12 @@ class Run:
                 eta=elapsed * (driver.total - ended) / ended if ended else None,
             )
         )
+
+
+def machine() -> dict[str, Any]:
+    """What the bits of a curve depend on besides the study: kind of processor, and versions."""
+    names = ("torch", "numpy")
+    return {"processor": platform.machine(), "python": platform.python_version(), **{n: version(n) for n in names}}
 
 
 def _times(count: int) -> str:

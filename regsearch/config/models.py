@@ -105,6 +105,8 @@ class TrainConfig(Section):
     schedule: Literal["constant", "cosine"] = "constant"
     penalize_bias: Flag = False
     """Let penalties and decay act on biases and normalization parameters too."""
+    compile: Flag | None = None
+    """Compile the training step; left out, where there is a C++ compiler and the study is long enough to gain."""
 
 
 class SearchConfig(Section):

@@ -56,14 +56,16 @@ def load_data(folder: Path) -> Data:
 def measure_width(program: Program, data: Data, most: int) -> int:
     """The pack width with the most trial-steps per second on this machine, at most `most` slots, at least two."""
     rates = {}
+    size = min(program.training.batch_size, len(data.train_y))
     for width in [w for w in CANDIDATE_WIDTHS if w < most] + [max(2, most)]:
         pack = Pack(program, data, width)
         for slot in range(pack.width):
             pack.load(slot, Load(slot, {}, slot))
-        order = torch.arange(min(program.training.batch_size, len(data.train_y))).expand(pack.width, -1)
-        pack._step(order)  # traces
-        start = time.perf_counter()
-        for _ in range(4):
-            pack._step(order)
-        rates[width] = pack.width / (time.perf_counter() - start)
+        plan = pack.plan(1)
+        rates[width] = 0.0
+        for _ in range(5):
+            start = time.perf_counter()
+            for _ in range(3):
+                pack._step(torch.arange(size).expand(pack.width, -1), *(each[0] for each in plan))
+            rates[width] = max(rates[width], pack.width / (time.perf_counter() - start))
     return max(rates, key=lambda width: rates[width])

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from regsearch.core.optim import schedule_factor
-from regsearch.core.program import Program
+from regsearch.core.program import Program, best_chunk
 from regsearch.core.rng import step_keys
 from regsearch.trial import Report
 
@@ -61,6 +61,7 @@ class Pack:
         self.loads: list[Load | None] = [None] * t
         self.epochs = [0] * t
         self.trial_steps = 0
+        self.chunk = best_chunk(len(data.train_y), len(data.validation_y))
 
     def load(self, slot: int, load: Load) -> None:
         """Put a trial into a slot at epoch 0; whatever was there is gone."""
@@ -87,10 +88,11 @@ class Pack:
         """Train the trials in `slots` for one epoch and measure them; all other slots keep their state."""
         others = [slot for slot in range(self.width) if self.loads[slot] is not None and slot not in slots]
         kept = {slot: self._snapshot(slot) for slot in others}
-        rows = len(self.data.train_y)
+        rows, batch = len(self.data.train_y), self.program.training.batch_size
         order = torch.stack([self._order(slot, rows) for slot in range(self.width)])
-        for start in range(0, rows, self.program.training.batch_size):
-            self._step(order[:, start : start + self.program.training.batch_size])
+        plan = self.plan(self.program.steps_per_epoch(rows))
+        for index, start in enumerate(range(0, rows, batch)):
+            self._step(order[:, start : start + batch], *(each[index] for each in plan))
         for slot in range(self.width):
             self.epochs[slot] += 1
         self.trial_steps += len(slots) * self.program.steps_per_epoch(rows)
@@ -103,25 +105,27 @@ class Pack:
         load = self.loads[slot]
         return torch.arange(rows) if load is None else self.program.order(load.seed, self.epochs[slot], rows)
 
-    def _step(self, chosen: torch.Tensor) -> None:
+    def plan(self, steps: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Keys [S, T, 2], step counts [S, T] and learning rates [S, T] of the next `steps` steps."""
+        training = self.program.training
+        done = self.steps + torch.arange(steps).unsqueeze(1)
+        total = training.epochs * self.program.steps_per_epoch(len(self.data.train_y))
+        factor = schedule_factor(training.schedule, (done / total).to(torch.float32))
+        return step_keys(self.seeds, done), (done + 1).to(torch.float32), self.learning_rate * factor
+
+    def arguments(self, chosen: torch.Tensor, *plan: torch.Tensor) -> tuple[Any, ...]:
+        """What `Program.train_step` takes, for the training rows `chosen` [T, B] and one step's plan."""
         x, y = self.data.train_x[chosen], self.data.train_y[chosen]
-        total = self.program.training.epochs * self.program.steps_per_epoch(len(self.data.train_y))
-        factor = schedule_factor(self.program.training.schedule, (self.steps / total).to(torch.float32))
-        key = step_keys(self.seeds, self.steps)
+        return self.w, self.state, self.buffers, x, y, self.knobs, *plan
+
+    def _step(self, chosen: torch.Tensor, key: torch.Tensor, t: torch.Tensor, learning_rate: torch.Tensor) -> None:
+        self.program.train_step(*self.arguments(chosen, key, t, learning_rate))
         self.steps += 1
-        t = self.steps.to(torch.float32)
-        w, state, buffers, _ = self.program.train_step(
-            self.w, self.state, self.buffers, x, y, self.knobs, key, t, self.learning_rate * factor
-        )
-        self.w.copy_(w)
-        for name, value in state.items():
-            self.state[name].copy_(value)
-        for name, value in buffers.items():
-            self.buffers[name].copy_(value)
 
     def _measure(self, slots: list[int]) -> list[Report]:
-        train = self.program.evaluate(self.w, self.buffers, self.data.train_x, self.data.train_y)
-        val = self.program.evaluate(self.w, self.buffers, self.data.validation_x, self.data.validation_y)
+        train = self.program.evaluate(self.w, self.buffers, self.data.train_x, self.data.train_y, self.chunk)
+        rows = self.data.validation_x, self.data.validation_y
+        val = self.program.evaluate(self.w, self.buffers, *rows, self.chunk)
         go_on = self._observe(val["loss"])
         measured = {name: (train[name].tolist(), val[name].tolist()) for name in train}
         reports = []

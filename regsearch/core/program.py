@@ -1,4 +1,4 @@
-"""The tensor program of a study: one trial's step and evaluation, lifted over T trials and traced once per shape.
+"""The tensor program of a study: one trial's step and evaluation, lifted over T trials.
 
 Legend: T trials, B batch, N rows, C outputs, P floats of a row.
 """
@@ -12,19 +12,27 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.func import vmap
-from torch.fx.experimental.proxy_tensor import make_fx
 
+from regsearch.core.graph import PackFunction
 from regsearch.core.layout import Layout
 from regsearch.core.lift import Lifted
 from regsearch.core.optim import OPTIMIZERS
-from regsearch.core.step import Step, forward
+from regsearch.core.step import Step, Tensors, forward
 from regsearch.errors import UserError
 from regsearch.regularizers.base import Regularizer
 from regsearch.tasks import Task
 from regsearch.trial import derive_seed
 
-_CHUNK = 2048
+# Rows that are evaluated at once, at most: activations should stay in the cache.
+_CHUNK = 256
+
+
+def best_chunk(*rows: int) -> int:
+    """How many rows to evaluate at once, so that sets of these sizes are filled up to whole chunks with the fewest."""
+    if max(rows) <= _CHUNK:
+        return max(rows)
+    sizes = range(_CHUNK // 2, _CHUNK + 1, 16)
+    return min(sizes, key=lambda size: (sum(-(-each // size) * size for each in rows), -size))
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,10 @@ class Program:
         self.knobs = {knob.name: knob for rule in rules for knob in rule.knobs}
         self.buffers = {name: value for name, value in self.model.named_buffers() if value.is_floating_point()}
         self.loops = tuple(rule for rule in rules if rule.site == "loops")
-        self._traced: dict[tuple[Any, ...], Callable[..., Any]] = {}
+        self._step = PackFunction(self.step, into=(0, 1, 2))
+        self._outputs = PackFunction(self._forward)
+        self._measured = PackFunction(self._metrics)
+        self._functions = (self._step, self._outputs, self._measured)
         self._refuse_rules_without_site()
 
     def _refuse_rules_without_site(self) -> None:
@@ -95,46 +106,64 @@ class Program:
         generator = torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
         return torch.randperm(rows, generator=generator)
 
-    def train_step(self, *arguments: Any) -> Any:
-        """`Step` over T trials; see there for the arguments, each with a leading axis T."""
-        x = arguments[3]
-        return self._run(("step", tuple(x.shape)), vmap(self.step), arguments)
+    @property
+    def traces(self) -> int:
+        """How many graphs were traced so far; new knob values must not add any."""
+        return sum(each.traces for each in self._functions)
+
+    def train_step(self, *arguments: Any) -> None:
+        """`Step` over T trials, written into its first three arguments; each argument has a leading axis T."""
+        self._run(self._step, *arguments, shape=tuple(arguments[3].shape[1:]))
 
     def evaluate(
-        self, w: torch.Tensor, buffers: dict[str, torch.Tensor], x: torch.Tensor, y: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
+        self, w: torch.Tensor, buffers: Tensors, x: torch.Tensor, y: torch.Tensor, chunk: int | None = None
+    ) -> Tensors:
         """Loss and metrics of w [T, P] on rows x [N, F...], y [N], in evaluation mode: `loss` and metrics, each [T]."""
-        out = self.outputs(w, buffers, x)
-        return self._run(("metrics", tuple(out.shape)), vmap(self._metrics, in_dims=(0, None)), (out, y))  # type: ignore[no-any-return]
+        out = self.outputs(w, buffers, x, chunk)
+        return self._run(self._measured, out, y.expand(len(out), *y.shape), shape=len(y))  # type: ignore[no-any-return]
 
-    def outputs(self, w: torch.Tensor, buffers: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-        """The outputs of w [T, P] on x [N, F...], [T, N, C], in evaluation mode."""
-        parts = []
-        for rows in torch.split(x, _CHUNK):
-            # Every trial gets its own product: one wide product over shared rows is not bitwise the same.
-            spread = rows.unsqueeze(0).expand(w.shape[0], *rows.shape)
-            parts.append(self._run(("forward", tuple(spread.shape)), vmap(self._forward), (w, buffers, spread)))
-        return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+    def outputs(self, w: torch.Tensor, buffers: Tensors, x: torch.Tensor, chunk: int | None = None) -> torch.Tensor:
+        """The outputs of w [T, P] on x [N, F...], [T, N, C], in evaluation mode, `chunk` rows at a time."""
+        chunk = chunk or best_chunk(len(x))
+        missing = -len(x) % chunk
+        padded = torch.cat([x, x.new_zeros(missing, *x.shape[1:])]) if missing else x
+        parts = [self._part(w, buffers, rows) for rows in torch.split(padded, chunk)]
+        return torch.cat(parts, 1)[:, : len(x)] if len(parts) > 1 or missing else parts[0]
 
-    def _forward(self, w: torch.Tensor, buffers: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    def _part(self, w: torch.Tensor, buffers: Tensors, rows: torch.Tensor) -> torch.Tensor:
+        # Every trial gets its own product: one wide product over shared rows is not bitwise the same.
+        spread = rows.expand(len(w), *rows.shape)
+        return self._run(self._outputs, w, buffers, spread, shape=tuple(rows.shape))  # type: ignore[no-any-return]
+
+    def compile_step(self, *arguments: Any) -> None:
+        """Compile `train_step` for arguments like these; nothing is written into them. See `PackFunction.compile`."""
+        self._step.compile(*arguments, shape=tuple(arguments[3].shape[1:]))
+
+    def compile_outputs(self, w: torch.Tensor, buffers: Tensors, rows: torch.Tensor) -> None:
+        """Compile `outputs` for chunks of the shape of `rows` [N, F...]."""
+        self._outputs.compile(w, buffers, rows.expand(len(w), *rows.shape), shape=tuple(rows.shape))
+
+    def run_uncompiled(self) -> None:
+        """Forget what was compiled."""
+        for each in self._functions:
+            each.forget()
+
+    def _forward(self, w: torch.Tensor, buffers: Tensors, x: torch.Tensor) -> torch.Tensor:
         self.model.eval()
         return forward(self.model, self.layout.views(w), buffers, x, None)[0]
 
-    def _metrics(self, out: torch.Tensor, y: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _metrics(self, out: torch.Tensor, y: torch.Tensor) -> Tensors:
         return {"loss": self.task.loss(out, self.task.encode(y)).mean(), **self.task.metrics(out, y)}
 
-    def _run(self, key: tuple[Any, ...], function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        if key not in self._traced:
-            try:
-                self._traced[key] = make_fx(lambda *given: function(*given))(*arguments)
-            except (RuntimeError, NotImplementedError, TypeError) as error:
-                raise UserError(
-                    f"the model cannot be trained packed: {str(error).splitlines()[0]}",
-                    key="model",
-                    allowed="a module without data-dependent control flow",
-                ) from error
-        with torch.no_grad():
-            return self._traced[key](*arguments)
+    def _run(self, function: PackFunction, *arguments: Any, shape: Any = None) -> Any:
+        try:
+            return function(*arguments, shape=shape)
+        except (RuntimeError, NotImplementedError, TypeError) as error:
+            raise UserError(
+                f"the model cannot be trained packed: {str(error).splitlines()[0]}",
+                key="model",
+                allowed="a module without data-dependent control flow",
+            ) from error
 
     def check(self, x: torch.Tensor, outputs: int) -> None:
         """Refuse a model whose output does not fit the task, from a few rows x [N, F...].

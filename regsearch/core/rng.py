@@ -6,7 +6,6 @@ Legend: T trials. A trial's key at one step is two 32-bit words; each call of a 
 from __future__ import annotations
 
 import math
-from functools import cache
 
 import torch
 
@@ -33,8 +32,7 @@ def _round(x: torch.Tensor, shift: int, factor: int) -> torch.Tensor:
     return (x ^ ((x >> shift) & ((1 << (32 - shift)) - 1))) * factor
 
 
-@cache
-def _counters(shape: tuple[int, ...]) -> torch.Tensor:
+def _counters(shape: torch.Size) -> torch.Tensor:
     return torch.arange(math.prod(shape), dtype=torch.int32).reshape(shape)
 
 
@@ -43,11 +41,12 @@ class StepContext:
 
     Args:
         key: the trial's key at this step, [2] int32.
+        first: the number of the first call; parts of a step that are traced apart count from different ones.
     """
 
-    def __init__(self, key: torch.Tensor) -> None:
+    def __init__(self, key: torch.Tensor, first: int = 0) -> None:
         self._key = key
-        self._calls = 0
+        self._calls = first
 
     def uniform(self, like: torch.Tensor) -> torch.Tensor:
         """Numbers in [0, 1) of the shape of `like`, multiples of 2^-24."""
@@ -63,8 +62,9 @@ class StepContext:
         """24 random bits as float32 for each entry of `shape`."""
         self._calls += 1
         call = (self._calls * 0x3C6EF372) & 0x7FFFFFFF
-        low = _round(_round(self._key[0] ^ call, 16, _FIRST), 15, _SECOND)
-        high = _round(_round(self._key[1] + call, 16, _FIRST), 15, _SECOND)
-        x = _round(_counters(tuple(shape)) ^ low, 16, _FIRST)
+        # Words of shape [1]: `vmap` turns the scalars beside a 0-d integer into tensors, which compilers round.
+        low = _round(_round(self._key[:1] ^ call, 16, _FIRST), 15, _SECOND)
+        high = _round(_round(self._key[1:] + call, 16, _FIRST), 15, _SECOND)
+        x = _round(_counters(shape) ^ low, 16, _FIRST)
         x = _round(x ^ high, 15, _SECOND)
         return ((x >> 8) & 0xFFFFFF).to(torch.float32)

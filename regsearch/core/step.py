@@ -21,6 +21,8 @@ from regsearch.regularizers.penalties import ElementwisePenalty
 from regsearch.tasks import Task
 
 Tensors = dict[str, torch.Tensor]
+# Calls for random numbers in the update count from here, those in the gradient from 0.
+_UPDATE = 1 << 20
 
 
 class Step:
@@ -49,8 +51,18 @@ class Step:
         key: torch.Tensor,
         t: torch.Tensor,
         learning_rate: torch.Tensor,
-    ) -> tuple[torch.Tensor, Tensors, Tensors, torch.Tensor]:
-        """w [P], optimizer state of [P], buffers, x [B, F...], y [B, ...], 0-d knobs to (w, state, buffers, loss)."""
+    ) -> tuple[torch.Tensor, Tensors, Tensors]:
+        """One step: w [P], optimizer state of [P], buffers, x [B, F...], y [B, ...], 0-d knobs, key [2] to the first
+        three anew; t counts steps from 1.
+        """
+        g, fresh = self.gradient(w, buffers, x, y, knobs, key)
+        w, state = self.update(w, state, g, knobs, key, t, learning_rate)
+        return w, state, buffers | fresh
+
+    def gradient(
+        self, w: torch.Tensor, buffers: Tensors, x: torch.Tensor, y: torch.Tensor, knobs: Tensors, key: torch.Tensor
+    ) -> tuple[torch.Tensor, Tensors]:
+        """w [P], buffers, x [B, F...], y [B, ...], 0-d knobs, key [2] to the gradient [P] and the fresh buffers."""
         ctx = StepContext(key)
         at = self._rules_at(knobs)
         y = self.task.encode(y)
@@ -58,16 +70,29 @@ class Step:
             x, y = rule.batch(x, y, ctx)
         for rule in at("targets"):
             y = rule.target(y, ctx)
-        weights = self.layout.views(w)
-        slopes, (loss, fresh) = grad(self._loss, has_aux=True)(weights, buffers, x, y, ctx, at)
-        g = self.layout.row(slopes)
+        slopes, fresh = grad(self._loss, has_aux=True)(self.layout.views(w), buffers, x, y, ctx, at)
+        return self.layout.row(slopes), fresh
+
+    def update(
+        self,
+        w: torch.Tensor,
+        state: Tensors,
+        g: torch.Tensor,
+        knobs: Tensors,
+        key: torch.Tensor,
+        t: torch.Tensor,
+        learning_rate: torch.Tensor,
+    ) -> tuple[torch.Tensor, Tensors]:
+        """w [P], optimizer state of [P], g [P], 0-d knobs, key [2], step count t, learning rate to (w, state)."""
+        ctx = StepContext(key, _UPDATE)
+        at = self._rules_at(knobs)
         for rule in at("penalties"):
             if isinstance(rule, ElementwisePenalty):
-                g = self._first(g, g[: self.layout.penalized] + rule.slope(w[: self.layout.penalized]))
+                g = self._penalized(g + rule.slope(w), g)
         for rule in at("gradients"):
             g = rule.gradient(g, w, ctx)
         for rule in at("decay"):
-            w = self._first(w, rule.decay(w[: self.layout.penalized], learning_rate))
+            w = self._penalized(rule.decay(w, learning_rate), w)
         w, state = self.optimizer.step(w, g, state, t, learning_rate)
         if at("projections"):
             tensors = self.layout.views(w)
@@ -75,23 +100,22 @@ class Step:
                 roles = self.layout.parameters(tensors)
                 tensors |= {p.name: rule.project(p.tensor, learning_rate) for p in roles if p.role == "weight"}
             w = self.layout.row(tensors)
-        return w, state, buffers | fresh, loss
+        return w, state
 
     def _loss(
         self, weights: Tensors, buffers: Tensors, x: torch.Tensor, y: torch.Tensor, ctx: StepContext, at: Any
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, Tensors]]:
+    ) -> tuple[torch.Tensor, Tensors]:
         used = dict(weights)
         for rule in at("weights"):
             roles = self.layout.parameters(used)
             used |= {p.name: rule.weight(p.tensor, ctx) for p in roles if p.role == "weight"}
         self.model.train()
         out, fresh = forward(self.model, used, buffers, x, self._effect(ctx, at))
-        loss = self.task.loss(out, y).mean()
-        total = loss
+        total = self.task.loss(out, y).mean()
         for rule in at("penalties"):
             if not isinstance(rule, ElementwisePenalty):
                 total = total + rule.penalty(self.layout.parameters(weights, penalized_only=True), ctx)
-        return total, (loss.detach(), fresh)
+        return total, fresh
 
     def _effect(self, ctx: StepContext, at: Any) -> Callable[[torch.Tensor, float], torch.Tensor]:
         searched = Dropout in self.rules
@@ -111,9 +135,9 @@ class Step:
         values = dict(knobs)
         return lambda site: [rule.at(values) for rule in self.rules if rule.site == site]
 
-    def _first(self, row: torch.Tensor, changed: torch.Tensor) -> torch.Tensor:
-        """The row with its penalized floats replaced."""
-        return torch.cat([changed, row[self.layout.penalized :]])
+    def _penalized(self, changed: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
+        """`changed` where the row [P] holds penalized floats, else the row itself."""
+        return torch.where(torch.arange(self.layout.width) < self.layout.penalized, changed, row)
 
 
 def forward(

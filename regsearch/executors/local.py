@@ -13,6 +13,7 @@ import os
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
+from regsearch.errors import UserError
 from regsearch.executors.worker import WorkerSpec, main
 from regsearch.trial import Report
 
@@ -34,6 +35,10 @@ class LocalExecutor:
         lanes: how many trials are in flight at most.
         workers: processes; by default one per core that this process may use.
         width: slots per pack; by default measured.
+        compiled: run compiled, or operation by operation; by default compiled where that works and pays.
+
+    Raises:
+        UserError: the model or the data is refused, or `compiled` is asked for and does not work.
     """
 
     def __init__(
@@ -44,6 +49,7 @@ class LocalExecutor:
         lanes: int,
         workers: int | None = None,
         width: int | None = None,
+        compiled: bool | None = None,
     ) -> None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.lanes = lanes
@@ -54,8 +60,8 @@ class LocalExecutor:
         self._due: dict[int, list[int]] = {}
         self._spent: dict[int, dict[str, float]] = {}
         self._answers: dict[int, list[Any]] = {}
-        self.width = width or 0
-        self._start(width)
+        self.width, self.compiled = width or 0, False
+        self._start(width, compiled)
 
     def cohort(self, lane: int) -> int:
         return lane % COHORTS
@@ -63,22 +69,28 @@ class LocalExecutor:
     def _worker(self, lane: int) -> int:
         return (lane // COHORTS) % self.workers
 
-    def _start(self, width: int | None) -> None:
+    def _start(self, width: int | None, compiled: bool | None) -> None:
         context = multiprocessing.get_context("spawn")
         os.environ.update(THREADS)
         for index in range(self.workers):
             mine = [lane for lane in range(self.lanes) if self._worker(lane) == index]
             by_cohort = {c: tuple(lane for lane in mine if self.cohort(lane) == c) for c in range(COHORTS)}
-            spec = WorkerSpec(*self._spec, {c: part for c, part in by_cohort.items() if part}, width, os.getpid())
+            lanes = {c: part for c, part in by_cohort.items() if part}
+            spec = WorkerSpec(index, *self._spec, lanes, width, compiled, os.getpid())
             ours, theirs = context.Pipe()
             process = context.Process(target=main, args=(spec, theirs), daemon=True)
             process.start()
             theirs.close()
             self._pipes.append(ours)
             self._processes.append(process)
-        for index in range(self.workers):
-            _, found = self._receive(index)
-            self.width = max(self.width, int(found))
+        ready = [self._receive(index) for index in range(self.workers)]
+        why = next((uncompiled for _, uncompiled in ready if uncompiled), None)
+        if compiled and why:
+            self.close()
+            raise UserError("the training step cannot be compiled", key="train.compile", value=True, allowed=why)
+        self.width, self.compiled = max(found for found, _ in ready), why is None
+        for pipe in self._pipes:
+            pipe.send((self.width, self.compiled))
 
     def _receive(self, index: int) -> Any:
         try:
@@ -92,10 +104,10 @@ class LocalExecutor:
         if answer[0] == "failed":
             self.close()
             raise RuntimeError(f"pack worker {index} failed: {answer[1]}")
-        if len(answer) == 3:
-            self._spent[index] = answer[2]
-            return answer[1]
-        return answer
+        if answer[0] == "ready":
+            return answer[1:]
+        self._spent[index] = answer[2]
+        return answer[1]
 
     def dispatch(self, cohort: int, loads: list[tuple[int, Load, int]], lanes: list[int]) -> None:
         """Have `lanes` of a cohort train one epoch, after loading (lane, trial, epoch that it is at)."""

@@ -22,13 +22,18 @@ _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What a worker needs to build its packs: the study, its data, its regularizers and its lanes by cohort."""
+    """What a worker needs to build its packs: the study, its data, its regularizers and its lanes by cohort.
 
+    `width` and `compiled` are None where they are to be found out.
+    """
+
+    index: int
     config: str
     data: str
     regularizers: tuple[str, ...]
     lanes: dict[int, tuple[int, ...]]
     width: int | None
+    compiled: bool | None
     parent: int
 
 
@@ -38,7 +43,8 @@ def main(spec: WorkerSpec, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what Ctrl-C means
     try:
         worker = _Worker(spec)
-        pipe.send(("ready", worker.width))
+        pipe.send(("ready", worker.width, worker.uncompiled))
+        worker.build(*pipe.recv())
         worker.serve(pipe)
     except UserError as error:
         pipe.send(("refused", error))
@@ -62,23 +68,37 @@ class _Worker:
         import torch
 
         from regsearch.config import StudyConfig
+        from regsearch.core.compiling import compile_program, pays
         from regsearch.core.fit import build_program, load_data, measure_width
-        from regsearch.core.pack import Pack
         from regsearch.data import Manifest
 
         torch.set_num_threads(1)
-        folder = Path(spec.data)
-        program = build_program(StudyConfig.from_json(spec.config), Manifest.load(folder), spec.regularizers)
-        data = load_data(folder)
+        folder, self.lanes = Path(spec.data), spec.lanes
+        config = StudyConfig.from_json(spec.config)
+        self.program = build_program(config, Manifest.load(folder), spec.regularizers)
+        self.data = load_data(folder)
         most = max(len(lanes) for lanes in spec.lanes.values())
-        self.width = spec.width or measure_width(program, data, most)
+        trials, train = config.search.trials, config.train
+        self.uncompiled: str | None = "the study is too short"
+        if spec.compiled is False:
+            self.uncompiled = "the study file says so"
+        elif spec.compiled or pays(len(self.data.train_y), train.batch_size, train.epochs, trials):
+            self.uncompiled = compile_program(self.program, self.data, trials, backwards=spec.index % 2 == 1)
+        self.width = spec.width or measure_width(self.program, self.data, most)
         self.place: dict[int, tuple[Pack, int]] = {}
-        for lanes in spec.lanes.values():
-            for start in range(0, len(lanes), self.width):
-                part = lanes[start : start + self.width]
-                pack = Pack(program, data, min(self.width, len(part)))
-                self.place.update({lane: (pack, slot) for slot, lane in enumerate(part)})
         self.pack_cpu = self.waited = 0.0
+
+    def build(self, width: int, compiled: bool) -> None:
+        """Make the packs, as the driver decided for all workers alike."""
+        from regsearch.core.pack import Pack
+
+        if not compiled:
+            self.program.run_uncompiled()
+        for lanes in self.lanes.values():
+            for start in range(0, len(lanes), width):
+                part = lanes[start : start + width]
+                pack = Pack(self.program, self.data, min(width, len(part)))
+                self.place.update({lane: (pack, slot) for slot, lane in enumerate(part)})
 
     def serve(self, pipe: Connection) -> None:
         start = time.perf_counter()
@@ -91,7 +111,6 @@ class _Worker:
             start = time.perf_counter()
 
     def _spent(self) -> dict[str, float]:
-        steps = sum(pack.trial_steps for pack, _ in self.place.values()) if not self.place else 0
         packs = {id(pack): pack for pack, _ in self.place.values()}
         steps = sum(pack.trial_steps for pack in packs.values())
         return {"pack": self.pack_cpu, "cpu": time.process_time(), "waited": self.waited, "steps": float(steps)}

@@ -1,0 +1,98 @@
+"""One graph for packs of any width: a function of one trial, lifted over T trials and traced once.
+
+Legend: T trials. Every argument and result has T as its first axis.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch.func import vmap
+from torch.fx import GraphModule, Node
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_unflatten
+
+# Two widths that no other size of a graph is likely to share.
+_WIDTHS = (11, 13)
+Leaves = Sequence[torch.Tensor]
+
+
+class NotGeneric(Exception):
+    """The graphs of two widths differ by more than multiples of the width."""
+
+
+def trace(
+    function: Callable[..., Any], leaves: Leaves, spec: TreeSpec, into: Sequence[int] | None = None
+) -> GraphModule:
+    """The graph of `vmap(function)` at the width of `leaves`; it takes leaves and returns leaves.
+
+    Args:
+        function: maps one trial's tensors to tensors.
+        leaves, spec: example arguments, flattened.
+        into: where given, the results are written into the arguments at these positions, and nothing is returned.
+    """
+
+    def flat(*given: torch.Tensor) -> list[torch.Tensor]:
+        results = tree_leaves(vmap(function)(*tree_unflatten(list(given), spec)))
+        if into is None:
+            return results
+        for position, result in zip(into, results, strict=True):
+            given[position].copy_(result)
+        return []
+
+    return make_fx(flat)(*leaves)
+
+
+def trace_any_width(
+    function: Callable[..., Any], leaves: Leaves, spec: TreeSpec, into: Sequence[int] | None = None
+) -> GraphModule:
+    """`trace` for leaves of any width T: where a size depends on T, the graph reads T off its inputs.
+
+    `vmap` takes T for a plain number, so symbolic tracing alone pins it. Here the graph is traced at two widths; a
+    whole number that differs between them is a multiple of T.
+
+    Raises:
+        NotGeneric: the graphs differ otherwise.
+    """
+    first, second = (trace(function, resized(leaves, width), spec, into) for width in _WIDTHS)
+    nodes, others = list(first.graph.nodes), list(second.graph.nodes)
+    if [(node.op, node.target) for node in nodes] != [(node.op, node.target) for node in others]:
+        raise NotGeneric("other operations at another width")
+    placeholders = [node for node in nodes if node.op == "placeholder"]
+    with first.graph.inserting_after(placeholders[-1]):
+        width = first.graph.call_function(torch.ops.aten.sym_size.int, (placeholders[0], 0))
+    multiples: dict[int, Node] = {1: width}
+
+    def generic(one: Any, other: Any) -> Any:
+        if isinstance(one, list | tuple):
+            if len(one) != len(other):
+                raise NotGeneric("an operation takes other arguments at another width")
+            return type(one)(generic(a, b) for a, b in zip(one, other, strict=True))
+        if isinstance(one, Node) or one == other:
+            return one
+        if not isinstance(one, int) or one % _WIDTHS[0] or one // _WIDTHS[0] * _WIDTHS[1] != other:
+            raise NotGeneric(f"{one} at width {_WIDTHS[0]} is {other} at width {_WIDTHS[1]}")
+        factor = one // _WIDTHS[0]
+        if factor not in multiples:
+            with first.graph.inserting_after(width):
+                multiples[factor] = first.graph.call_function(operator.mul, (width, factor))
+        return multiples[factor]
+
+    for node, twin in zip(nodes, others, strict=True):
+        if node.op == "call_function":
+            node.args = generic(node.args, twin.args)
+            node.kwargs = {key: generic(value, twin.kwargs[key]) for key, value in node.kwargs.items()}
+    first.graph.lint()
+    first.recompile()
+    return first
+
+
+def resized(leaves: Leaves, width: int) -> list[torch.Tensor]:
+    """The leaves with `width` rows, repeated or cut; fresh memory."""
+    return [each[torch.arange(width) % len(each)] for each in leaves]
+
+
+__all__ = ["NotGeneric", "resized", "trace", "trace_any_width", "tree_flatten"]
