@@ -21,12 +21,13 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test slow lint bench clean
+.PHONY: help demo test slow lint docs bench clean
 
 help:
 	@echo "make demo    search 200 settings on handwritten digits and print the answer"
 	@echo "make test    the tests (make slow: the long ones; make lint: style and types)"
 	@echo "make bench   trials per second against a plain Optuna + torch + MLflow loop"
+	@echo "make docs    the demo's answer and picture in the README, and the page of the regularizers, anew"
 	@echo "make clean   remove the environment and caches; runs in mlruns/ stay"
 
 demo: .venv/installed
@@ -46,6 +47,9 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: .venv/installed
+	$(BIN)/python docs/refresh.py
 
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/bench.py $(BENCH)

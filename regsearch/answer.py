@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from regsearch.analysis.comparison import FinalsSummary
 
 _FINALS = ("winner", "baseline", "p_better", "claim", "sentence")
 
@@ -77,11 +80,30 @@ class Answer:
         """
         if self.finals is None:
             return []
-        from regsearch.analysis.comparison import FinalsSummary
         from regsearch.analysis.report import table
 
-        header, rows = table(FinalsSummary.from_json(self.finals))
+        header, rows = table(self._summary(self.finals))
         return [header, *rows]
+
+    def notes(self) -> list[str]:
+        """What else a reader of the finals should know, a line each: how they were held, and what to allow for."""
+        if self.finals is None:
+            return []
+        from regsearch.analysis.report import flattery
+
+        summary = self._summary(self.finals)
+        contrast = summary.contrast
+        held = f"finals: {contrast.seeds} fresh seeds each, tested on {contrast.rows:,} rows that no search has opened"
+        if self.test_opened > 1:
+            held = f"finals: {contrast.seeds} fresh seeds each, tested on {contrast.rows:,} sealed rows, by now opened "
+            held += f"{self.test_opened} times"
+        return [held] if summary.same else [held, flattery(summary)]
+
+    @staticmethod
+    def _summary(finals: Mapping[str, Any]) -> FinalsSummary:
+        from regsearch.analysis.comparison import FinalsSummary
+
+        return FinalsSummary.from_json(finals)
 
 
 def _plain(value: Any) -> Any:

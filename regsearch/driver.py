@@ -1,14 +1,11 @@
 """The search loop: asks, hands trials to the packs, decides over their reports, and tells the tracker.
 
-Decisions follow a logical clock. `search.parallel` lanes hold the trials in flight, in two cohorts that take
-turns; one turn is
-one epoch of every trial in the cohort. Reports of a turn are handled in the order of trial numbers; freed lanes
-take the
-next waiting trials; waiting trials are asked for after the next turn was dispatched, so the sampler works while
-the packs train. None of this knows how many workers there are, how wide a pack is, or what time it is: the same study
-gives the same answer. What a turn decided becomes durable as a whole: first the tracker's outbox, then the
-search's journal with the
-clock; a study killed at any moment goes on from its last whole turn.
+Decisions follow a logical clock. `search.parallel` lanes hold the trials in flight, in two cohorts that take turns;
+one turn is one epoch of every trial in the cohort. Reports of a turn are handled in the order of trial numbers; freed
+lanes take the next waiting trials; waiting trials are asked for after the next turn was dispatched, so the sampler
+works while the packs train. None of this knows how many workers there are, how wide a pack is, or what time it is:
+the same study gives the same answer. What a turn decided becomes durable as a whole: first the tracker's outbox, then
+the search's journal with the clock; a study killed at any moment goes on from its last whole turn.
 """
 
 from __future__ import annotations

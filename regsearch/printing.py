@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -17,35 +17,35 @@ from regsearch.errors import UserError
 
 if TYPE_CHECKING:
     from regsearch.answer import Answer
-    from regsearch.regularizers import Regularizer
-    from regsearch.space import Knob
 
 
 def print_answer(answer: Answer) -> None:
-    """The trials in one line, the finals as a table, the best setting, one sentence, and where to go on."""
-    console = _console()
+    """The trials and the best of them, the finals as a table with notes, the answer in a sentence, what to do next."""
+    trials = answer.complete + answer.pruned + answer.failed
     counts = f"{answer.complete} complete, {answer.pruned} pruned, {answer.failed} failed"
     seconds = answer.timing.get("total")
     took = f" in {seconds:.0f} s" if seconds is not None else ""
-    console.print(
-        f"\n[bold]{escape(answer.study)}[/]: {answer.complete + answer.pruned + answer.failed} trials{took} ({counts})"
-    )
-    rows = answer.finals_table()
-    if rows:
-        table = Table(*rows[0], header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-        for column in table.columns[1:]:
-            column.overflow = "fold"
-        for row in rows[1:]:
-            table.add_row(*map(escape, row))
-        console.print(table)
+    _print(Text.assemble("\n", (answer.study, "bold"), f": {trials} trials{took} ({counts})"))
     if answer.best:
         params = {name: value for name, value in answer.best["params"].items() if abs(value) != float("inf")}
         setting = ", ".join(f"{name} {value:.4g}" for name, value in params.items()) or "every searched regularizer off"
         number, value = answer.best["number"], answer.best["value"]
-        console.print(f"best of the search: trial {number} ({value:.4g}): {setting}")
-    console.print()
-    console.print(Text(answer.sentence, "bold"))
-    console.print("\nbrowse it: regsearch ui")
+        _print(Text(f"best of the search: trial {number}, value {value:.4g}: {setting}"))
+    rows = answer.finals_table()
+    if rows:
+        table = Table(*rows[0], header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        table.columns[0].no_wrap = True
+        for column in table.columns[1:]:
+            column.overflow = "fold"
+        for row in rows[1:]:
+            table.add_row(*map(escape, row))
+        _print(Text())
+        _print(table)
+        _print(Text())
+    for note in answer.notes():
+        _print(Text(note))
+    _print(Text.assemble("\n", (answer.sentence, "bold"), "\n"))
+    _print(Text("browse it: regsearch ui"))
 
 
 def print_studies(rows: list[dict[str, Any]]) -> None:
@@ -55,7 +55,7 @@ def print_studies(rows: list[dict[str, Any]]) -> None:
         begun = datetime.fromtimestamp(row["created_ms"] / 1000).strftime("%Y-%m-%d %H:%M")
         answered = "yes" if row["finished"] else "not yet: study resume"
         table.add_row(*(escape(str(each)) for each in (row["name"], begun, row["trials"], answered, row["source"])))
-    _console().print(table)
+    _print(table)
 
 
 def print_mapping(found: Mapping[str, Any]) -> None:
@@ -67,16 +67,21 @@ def print_mapping(found: Mapping[str, Any]) -> None:
 
 
 def print_regularizers() -> None:
-    """Every regularizer in the order of the training step: its strength, searched range and off value."""
-    from regsearch.regularizers import all_regularizers
+    """Every regularizer under its site, in the order of the training step: its strength, searched range and effect."""
+    from itertools import groupby
 
-    table = _table("regularizer", "site", "strength", "searched", "off", "what it does")
-    for name, rule in all_regularizers().items():
-        knob = rule.strength_knob
-        short = knob.name.partition(".")[2]
-        summary = rule.summary().split(": ")[0].split("; ")[0].rstrip(".")
-        table.add_row(*map(escape, (name, rule.site, short, _searched(knob), _number(knob.off), summary)))
-    _console(wide=110).print(table)
+    from regsearch.regularizers import all_regularizers
+    from regsearch.regularizers.words import paragraphs, searched, short
+
+    table = _table("regularizer", "strength, searched", "what it does")
+    for site, rules in groupby(all_regularizers().values(), key=lambda rule: rule.site):
+        table.add_row(f"[bold]{site}[/]")
+        for rule in rules:
+            knob = rule.strength_knob
+            effect = paragraphs(rule)[0].split(": ")[0].split("; ")[0].rstrip(".")
+            table.add_row(*map(escape, (f"  {rule.name}", f"{short(knob)} {searched(knob)}", effect)))
+    _print(table)
+    sys.stdout.write("\none of them in full: regsearch regularizers NAME\n")
 
 
 def print_regularizer(name: str) -> None:
@@ -87,58 +92,27 @@ def print_regularizer(name: str) -> None:
     """
     from regsearch.config.words import one_of
     from regsearch.regularizers import all_regularizers
+    from regsearch.regularizers.words import number, paragraphs, searched, snippet
 
     rules = all_regularizers()
     if name not in rules:
         raise UserError("unknown regularizer", key="NAME", value=name, allowed=one_of(rules, name))
     rule = rules[name]
-    console = _console()
-    console.print(f"[bold]{name}[/] (site: {rule.site})\n")
-    console.print(Text(_docstring(rule)))
-    console.print()
-    table = _table("knob", "searched", "allowed", "default", "unit", "what it is")
+    _print(Text.assemble((name, "bold"), f"  (site: {rule.site})\n"))
+    for paragraph in paragraphs(rule):
+        _print(Text(f"{paragraph}\n"))
+    table = _table()
     for knob in rule.knobs:
-        default = "off" if knob.is_strength else _number(knob.default)
-        table.add_row(*map(escape, (knob.name, _searched(knob), _limits(knob), default, knob.unit, knob.doc)))
-    console.print(table)
-    if getattr(rule, "source", None):
-        console.print(Text(f"\nsource: {rule.source}"), soft_wrap=True)
+        unit = f" ({knob.unit})" if knob.unit and knob.unit not in knob.doc else ""
+        default = f"off ({number(knob.default)})" if knob.is_strength else number(knob.default)
+        limits = knob.allowed().removeprefix("numbers ")
+        table.add_row(Text(knob.name, "bold"), Text(knob.doc + unit))
+        table.add_row("", Text(f"searched {searched(knob)}; allowed {limits}; by default {default}"))
+    _print(table)
+    source = getattr(rule, "source", None)
+    if source:
+        sys.stdout.write(f"\nsource: {source}\n")
     sys.stdout.write("\n" + snippet(rule))
-
-
-def snippet(rule: type[Regularizer]) -> str:
-    """Lines for a study file: the rule searched over its declared bounds, and what else may stand there."""
-    strength = rule.strength_knob.name.partition(".")[2]
-    lines = ["space:", f"  {rule.name}:"]
-    for knob in rule.knobs:
-        short = knob.name.partition(".")[2]
-        lines.append(f"    {short}: {{low: {_yaml(knob.low)}, high: {_yaml(knob.high)}, log: {str(knob.log).lower()}}}")
-    fixed = f"{rule.name}: {{{strength}: {_yaml(rule.strength_knob.high)}}}"
-    lines.append(f"  # or {rule.name}: search, or fixed in every trial: {fixed}")
-    return "\n".join(lines) + "\n"
-
-
-def _docstring(rule: type[Regularizer]) -> str:
-    import inspect
-
-    paragraphs = (inspect.getdoc(rule) or "").split("\n\n")
-    return "\n\n".join(" ".join(each.split()) for each in paragraphs)
-
-
-def _searched(knob: Knob) -> str:
-    return f"{_number(knob.low)} to {_number(knob.high)}{' (log)' if knob.log else ''}"
-
-
-def _limits(knob: Knob) -> str:
-    return knob.allowed().removeprefix("numbers ")
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else "∞" if value == float("inf") else f"{value:g}"
-
-
-def _yaml(value: float) -> str:
-    return f"{value:g}"
 
 
 def _flat(found: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
@@ -151,11 +125,20 @@ def _flat(found: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str
 
 
 def _table(*titles: str) -> Table:
-    table = Table(*titles, header_style="bold", box=None, pad_edge=False)
-    table.columns[0].no_wrap = True  # a name is there to be copied
+    table = Table(
+        *titles, header_style="bold", show_header=bool(titles), box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
+    if titles:
+        table.columns[0].no_wrap = True  # a name is there to be copied
     return table
 
 
-def _console(wide: int | None = None) -> Console:
-    """Standard output; where it is no terminal nothing is styled, and `wide` columns are used."""
-    return Console(width=None if sys.stdout.isatty() else wide, highlight=False)
+def _print(what: RenderableType) -> None:
+    """To standard output; where it is no terminal nothing is styled, and no line ends in blanks."""
+    console = Console(highlight=False)
+    if sys.stdout.isatty():
+        console.print(what)
+        return
+    with console.capture() as capture:
+        console.print(what)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()))

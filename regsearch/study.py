@@ -217,7 +217,7 @@ class Study:
             return Run(self, timeout, progress, begun).to_the_end()
 
     def frame(self) -> pd.DataFrame:
-        """One row a run, trials and finals: kind, number, state, params.*, last metrics; from the MLflow store."""
+        """One row per trial and final, from MLflow: kind, number, state, parameters and last metrics by flat name."""
         from regsearch.tracking.runs import read_runs
 
         return read_runs(self.uri, self.config.name)

@@ -165,8 +165,9 @@ def test_a_missing_extra_names_the_install_command(monkeypatch: pytest.MonkeyPat
 
 def test_regularizers_are_listed_and_explained() -> None:
     listed = regsearch("regularizers").stdout
+    assert max(map(len, listed.splitlines())) <= 80
     for name, rule in all_regularizers().items():
-        assert f"\n{name} " in listed
+        assert f"\n  {name} " in listed
         page = regsearch("regularizers", name)
         assert page.exit_code == 0
         assert rule.source.url in page.stdout
@@ -296,7 +297,7 @@ def test_an_answer_is_plain_json_and_reads_back() -> None:
     full = answer(timing={"search": 1.5}).to_json(full=True)
     assert Answer.from_json(full).to_json(full=True) == full
     assert answer(best=None).to_json()["best"] is None
-    assert answer().finals_table() == []
+    assert answer().finals_table() == answer().notes() == []
 
 
 def test_study_init_writes_a_file_that_loads(folder: Path) -> None:

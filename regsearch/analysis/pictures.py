@@ -60,22 +60,28 @@ def learning_curves(
     figure, axes = _figure(6.3, 3.5, right=0.73)
     labels: list[tuple[float, str, str]] = []
     last, finite = 1, []
+    spans: list[tuple[NDArray[np.float64], NDArray[np.float64], str]] = []
     for name, curves, colour in (("baseline", baseline_curves, BASELINE), ("winner", winner_curves, WINNER)):
+        means = []
         for key, word, dashes in (("train_loss", "training", (0, (3, 1.6))), ("val_loss", "validation", "solid")):
             loss = _carried(curves, key, name)
             epochs = np.arange(1, loss.shape[1] + 1)
             mean = loss.mean(axis=0)
+            means.append(mean)
             low, high = np.quantile(loss, [0.1, 0.9], axis=0)
             axes.fill_between(epochs, low, high, color=colour, alpha=0.16, linewidth=0)
             axes.plot(epochs, mean, color=colour, linestyle=dashes, linewidth=1.8, solid_capstyle="round")
             labels.append((float(mean[-1]), f"{name}, {word}", colour))
             last = max(last, int(epochs[-1]))
             finite.append(high)
+        spans.append((means[0], means[1], colour))
     top = max(float(np.max(each)) for each in finite)
     settled = max(float(np.max(each[len(each) // 5 :])) for each in finite)
     # The first epochs of an untrained model would flatten all that follows: they may leave the picture at the top.
     axes.set_ylim(0, min(top * 1.03, settled * 1.35))
     axes.set_xlim(1, max(last, 2))
+    for span, share in zip(spans, (0.83, 0.93), strict=True):
+        _mark_gap(axes, *span, share)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=2))
     axes.set_xlabel("epoch")
     axes.set_ylabel(loss_name)
@@ -277,6 +283,22 @@ def _end_labels(axes: Axes, labels: list[tuple[float, str, str]]) -> None:
             annotation_clip=False,
             arrowprops=arrow,
         )
+
+
+def _mark_gap(
+    axes: Axes, training: NDArray[np.float64], validation: NDArray[np.float64], colour: str, share: float
+) -> None:
+    """An arrow from training to validation loss at `share` of the epochs, where it has the room to be read."""
+    epoch = round(share * len(training))
+    start, end = (float(curve[epoch - 1]) for curve in (training, validation))
+    bottom, top = axes.get_ylim()
+    if len(training) < 10 or not 0.2 * (top - bottom) < abs(end - start) < top - start:
+        return
+    axes.annotate(
+        "", (epoch, start), (epoch, end), arrowprops={"arrowstyle": "<->", "color": colour, "shrinkA": 1, "shrinkB": 1}
+    )
+    paper = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
+    axes.text(epoch, (start + end) / 2, "gap", color=colour, fontsize=SIZE, ha="center", va="center", bbox=paper)
 
 
 def _figure(width: float, height: float, right: float) -> tuple[Figure, Axes]:

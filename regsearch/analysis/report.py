@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from regsearch.analysis.comparison import FinalsSummary
@@ -91,25 +91,38 @@ def skipped(trials: int, label: str, best: float, baseline: float | None) -> str
 
 
 def table(summary: FinalsSummary) -> tuple[Row, list[Row]]:
-    """The answer as a header and rows of text: measure, winner, baseline, winner - baseline."""
+    """The answer as a header and rows of text: measure, winner, baseline, winner - baseline.
+
+    The numbers of a row have the same decimals; an interval stands below what it belongs to.
+    """
     one, other, contrast = summary.winner, summary.baseline, summary.contrast
     words = metric_of(contrast.metric).words
+    share = 3 if metric_of(contrast.metric).higher_is_better else None
     change = Interval(contrast.difference, contrast.low, contrast.high)
+    name = f"  {100 * contrast.level:g} % interval"
     rows = [
         ("trial", str(one.number), str(other.number), ""),
         ("setting", one.label or "no regularization", other.label, ""),
-        _compared("validation loss", one.val_loss, other.val_loss),
-        (
-            "gap (validation - training loss)",
-            _span(one.gap),
-            _span(other.gap),
-            _signed(one.gap.value - other.gap.value),
-        ),
-        _compared(f"{words}, training", one.train_metric, other.train_metric),
-        (f"{words}, test", _span(one.test_metric), _span(other.test_metric), _span(change, _signed)),
-        ("optimism of the search", "", "", _span(summary.optimism, _signed)),
+        *_compared("validation loss", _alone(one.val_loss), _alone(other.val_loss)),
+        *_compared("gap to training loss", one.gap, other.gap, name),
+        (words, "", "", ""),
+        *_compared("  training", _alone(one.train_metric), _alone(other.train_metric), decimals=share),
+        *_compared("  test", one.test_metric, other.test_metric, name, share, change),
     ]
+    if not math.isnan(contrast.p_better):
+        rows.append(("  p_better", "", "", f"{contrast.p_better:.2f}"))
     return ("", "winner", "baseline", "winner - baseline"), rows
+
+
+def flattery(summary: FinalsSummary) -> str:
+    """The optimism in words: how much the losses that the search chose by flatter the winner."""
+    much = summary.optimism
+    decimals = _enough([much.value], _decimals(max(summary.winner.val_loss, summary.baseline.val_loss)))
+    text = f"optimism {_fixed(much.value, decimals, '+')}"
+    if not math.isinf(much.low):
+        ends = (_fixed(end, decimals, "+") for end in (much.low, much.high))
+        text += f" ({100 * summary.contrast.level:g} % interval {' to '.join(ends)})"
+    return f"{text}: how much more the search's own validation loss flatters the winner than the baseline"
 
 
 class _Share:
@@ -167,8 +180,8 @@ def _is(number: int) -> str:
     return "is" if number == 1 else "are"
 
 
-def _fixed(value: float, decimals: int) -> str:
-    return f"{value:,.{decimals}f}"
+def _fixed(value: float, decimals: int, sign: str = "") -> str:
+    return f"{value:{sign},.{decimals}f}" if math.isfinite(value) else "unknown"
 
 
 def _decimals(value: float) -> int:
@@ -188,14 +201,33 @@ def _significant(value: float) -> str:
     return f"{value:.3g}" if math.isfinite(value) else "unknown"
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.3g}" if math.isfinite(value) else "unknown"
+def _alone(value: float) -> Interval:
+    return Interval(value, -math.inf, math.inf)
 
 
-def _compared(name: str, one: float, other: float) -> Row:
-    return name, _significant(one), _significant(other), _signed(one - other)
+def _compared(
+    title: str,
+    one: Interval,
+    other: Interval,
+    ends: str = "",
+    decimals: int | None = None,
+    change: Interval | None = None,
+) -> list[Row]:
+    """The row of a measure, and below it, titled `ends`, that of the intervals where there are any.
 
-
-def _span(span: Interval, show: Callable[[float], str] = _significant) -> str:
-    ends = "" if math.isinf(span.low) or math.isinf(span.high) else f" ({show(span.low)} to {show(span.high)})"
-    return show(span.value) + ends
+    Args:
+        decimals: of all numbers in both rows; by default such that the larger value has three significant digits.
+        change: one - other with its interval, where that is known.
+    """
+    change = change or _alone(one.value - other.value)
+    known = [abs(each.value) for each in (one, other) if math.isfinite(each.value)]
+    decimals = _decimals(max(known, default=0.0)) if decimals is None else decimals
+    decimals = _enough([each for each in (change.value,) if math.isfinite(each)], decimals)
+    cells = [(each, sign) for each, sign in ((one, ""), (other, ""), (change, "+"))]
+    values = [_fixed(each.value, decimals, sign) for each, sign in cells]
+    spans = [
+        "" if math.isinf(each.low) else f"{_fixed(each.low, decimals, sign)} to {_fixed(each.high, decimals, sign)}"
+        for each, sign in cells
+    ]
+    rows = [(title, *values), (ends, *spans)] if any(spans) else [(title, *values)]
+    return [(name, first, second, third) for name, first, second, third in rows]

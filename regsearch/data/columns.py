@@ -16,9 +16,8 @@ import pandas as pd
 class Preprocessing:
     """Fitted preprocessing of a table: one entry per raw column, in order.
 
-    A numeric column becomes (value or median - mean) / scale; a categorical one becomes one 0/1 feature per
-    category, the
-    missing value standing for the most frequent category and an unknown one giving zeros.
+    A numeric column becomes (value or median - mean) / scale; a categorical one becomes one 0/1 feature per category,
+    the missing value standing for the most frequent category and an unknown one giving zeros.
     """
 
     columns: tuple[dict[str, Any], ...]

@@ -1,8 +1,7 @@
 """Seal a split: a short-lived child process reads the source, cuts it and writes the parts.
 
 The parent gets a manifest; test rows never enter it. Parts are written beside and renamed as a whole, so a folder
-with a manifest is
-complete.
+with a manifest is complete.
 """
 
 from __future__ import annotations

@@ -94,9 +94,10 @@ def _consecutive(order: np.ndarray[Any, Any], sizes: dict[str, int], embargo: in
 
 
 def _by_groups(keys: np.ndarray[Any, Any], strata: np.ndarray[Any, Any], sizes: dict[str, int], seed: int) -> Rows:
-    """Whole groups to parts, in random order, each to the part that lacks its class the most; sizes are met
-    exactly where
-    groups of one row remain to fill them."""
+    """Whole groups to parts, in random order, each to the part that lacks its class the most.
+
+    Sizes are met exactly where groups of one row remain to fill them.
+    """
     random = np.random.default_rng(seed)
     total = len(keys)
     counts = np.bincount(strata)

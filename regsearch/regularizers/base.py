@@ -18,9 +18,7 @@ import torch
 from regsearch.space import Knob
 
 Strength = float | torch.Tensor
-"""The type of the one knob that turns the regularizer on: it has an `off` value, at which the effect is the
-identity.
-"""
+"""The type of the one knob that turns the regularizer on: at its `off` value the effect is the identity."""
 Shape = Annotated[float | torch.Tensor, "shapes the effect"]
 """The type of a knob that shapes the effect and means nothing while the strength is off."""
 

@@ -1,10 +1,9 @@
 """Optuna's journal file, written a whole batch at a time.
 
 The lines are those of `optuna.storages.journal.JournalFileBackend`, so Optuna and its dashboard read the file.
-Nothing reaches the
-disk before `flush`, which writes and syncs the batch at once; a batch ends with the driver's clock (a study
-attribute), and on
-opening everything behind the last clock is cut off. So the file holds whole turns, whenever its writer was killed.
+Nothing reaches the disk before `flush`, which writes and syncs the batch at once; a batch ends with the driver's
+clock (a study attribute), and on opening everything behind the last clock is cut off. So the file holds whole turns,
+whenever its writer was killed.
 """
 
 from __future__ import annotations

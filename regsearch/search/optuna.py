@@ -1,8 +1,7 @@
 """Optuna as the search: samplers, pruners and a journal, driven by ask, report, tell.
 
-The sampler is reseeded for each trial from (study seed, trial number), so a resumed study asks what the
-undisturbed one would
-have asked. Trial 0 is the baseline; it draws nothing and is never pruned.
+The sampler is reseeded for each trial from (study seed, trial number), so a resumed study asks what the undisturbed
+one would have asked. Trial 0 is the baseline; it draws nothing and is never pruned.
 """
 
 from __future__ import annotations

@@ -49,6 +49,12 @@ def test_learning_curves_show_both_candidates(tmp_path: Path) -> None:
     assert _pixels(written[1], BLUE) > 500 and _pixels(written[1], ORANGE) > 500
 
 
+@pytest.mark.parametrize(("ends", "marked"), [((0.3, 0.6), 2), ((0.02, 0.6), 1), ((0.0, 0.01), 0)])
+def test_the_gap_is_marked_where_it_can_be_read(tmp_path: Path, ends: tuple[float, float], marked: int) -> None:
+    svg, _ = learning_curves(_curves(ends[0]), _curves(ends[1]), "loss", tmp_path / "curves")
+    assert svg.read_text().count("<!-- gap -->") == marked
+
+
 @pytest.mark.parametrize(("seeds", "epochs"), [(1, 1), (1, 30), (2, 3)])
 def test_short_curves_are_drawn(tmp_path: Path, seeds: int, epochs: int) -> None:
     _check(learning_curves(_curves(0.0, seeds, epochs), _curves(0.0, seeds, epochs), "loss", tmp_path / "curves"))

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from regsearch.analysis.report import answer, baseline_label, describe, sentence, skipped, table
+from regsearch.analysis.report import answer, baseline_label, describe, flattery, sentence, skipped, table
+from regsearch.analysis.statistics import Interval
 from tests.analysis.finals import summary
 
 LEAD = (
@@ -124,8 +125,36 @@ def test_table_and_answer_agree_with_the_summary() -> None:
     assert all(len(row) == len(header) for row in rows)
     cells = {row[0]: row[1:] for row in rows}
     assert cells["trial"][:2] == ("17", "0")
-    assert cells["balanced accuracy, test"][2] == "+0.032 (+0.019 to +0.046)"
-    assert cells["balanced accuracy, test"][0].startswith("0.912 (")
+    assert cells["  test"] == ("0.912", "0.880", "+0.032")
+    assert cells["  p_better"] == ("", "", "0.90")
+    below = [rows[index + 1] for index, row in enumerate(rows) if row[0] in ("  test", "gap to training loss")]
+    assert [row[0] for row in below] == ["  95 % interval"] * 2
+    assert below[1][3] == "+0.019 to +0.046"
+    assert below[0][3] == ""  # no interval is known of the difference of two gaps
     whole = answer(made, "images")
     assert whole["sentence"] == sentence(made, "images")
     assert whole["claim"] is True and whole["p_better"] == 0.9 and whole["winner"]["number"] == 17
+
+
+def test_the_numbers_of_a_row_share_their_decimals_and_no_difference_reads_as_none() -> None:
+    made = summary(difference=0.0003, low=-0.002, high=0.0026, test=(0.95, 0.9497))
+    cells = {row[0]: row[1:] for row in table(replace(made, winner=replace(made.winner, train_metric=1.0)))[1]}
+    assert cells["  test"] == ("0.9500", "0.9497", "+0.0003")
+    assert cells["  training"] == ("1.000", "0.990", "+0.010")
+    errors = summary(test=(51234.0, 52345.0), metric="rmse", difference=-1111.0, low=-2000.0, high=-222.0)
+    assert {row[0]: row for row in table(errors)[1]}["  test"][1:] == ("51,234", "52,345", "-1,111")
+
+
+def test_one_seed_has_no_intervals() -> None:
+    made = summary(difference=0.032, low=-math.inf, high=math.inf, seeds=1, p_better=math.nan)
+    ends = Interval(0.01, -math.inf, math.inf)
+    made = replace(made, optimism=ends)
+    below = [row for row in table(made)[1] if row[0] == "  95 % interval" and row[3]]
+    assert below == [] and all(row[0] != "  p_better" for row in table(made)[1])
+    assert flattery(made).startswith("optimism +0.010: ")
+
+
+@pytest.mark.parametrize(("value", "said"), [(0.039, "+0.039"), (-0.039, "-0.039"), (0.00004, "+0.00004")])
+def test_optimism_has_a_sign_and_its_interval(value: float, said: str) -> None:
+    made = replace(summary(difference=0.0, low=-0.1, high=0.1), optimism=Interval(value, value - 0.01, value + 0.01))
+    assert flattery(made).startswith(f"optimism {said} (95 % interval ")

@@ -1,0 +1,49 @@
+"""Bring up to date what the documentation shows: `make docs`, after `make demo`.
+
+From the demo's study in mlruns/: its answer, as docs/digits.json and in README.md, and its learning curves. From the
+declarations: the page of the regularizers. Where there was no demo, what is shown of it stays as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from regsearch.answer import Answer
+from regsearch.printing import print_answer
+from regsearch.regularizers import page
+from regsearch.study import home
+
+ROOT = Path(__file__).resolve().parent.parent
+ANSWER, README = ROOT / "docs" / "digits.json", ROOT / "README.md"
+BLOCK = re.compile(r"(?<=```text\n).*?(?=```)", re.DOTALL)
+
+
+def printed(answer: Path = ANSWER) -> str:
+    """What the command prints of a stored answer on 80 columns."""
+    os.environ["COLUMNS"] = "80"
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        print_answer(Answer.from_json(json.loads(answer.read_text(encoding="utf-8"))))
+    return out.getvalue().lstrip("\n")
+
+
+def main() -> None:
+    demo = home() / "studies" / "digits"
+    if (demo / "answer.json").exists():
+        shutil.copyfile(demo / "answer.json", ANSWER)
+        shutil.copyfile(demo / "finals" / "learning_curves.png", ROOT / "docs" / "learning_curves.png")
+    else:
+        sys.stderr.write("no finished demo in mlruns/: its answer and picture stay as they are\n")
+    README.write_text(BLOCK.sub(lambda _: printed(), README.read_text(encoding="utf-8"), count=1), encoding="utf-8")
+    page.PAGE.write_text(page.render(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""The page of all regularizers, README.md beside this file; `python -m regsearch.regularizers.page` writes it anew.
+
+It is made from the declarations alone, so it says what the search and the training step do.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from regsearch.regularizers import SITES, Regularizer, all_regularizers
+from regsearch.regularizers.words import number, paragraphs, searched, settings, short
+
+PAGE = Path(__file__).with_name("README.md")
+
+DOES_NOT_APPLY: tuple[tuple[str, str, str], ...] = ()
+"""What does not apply where: (regularizer, where, reason). The one table that page and tests read."""
+
+_INTRODUCTION = """\
+# The regularizers
+
+<!-- Generated from the declarations: python -m regsearch.regularizers.page -->
+
+Every rule below is one declaration in this folder: a frozen dataclass whose fields are its knobs and whose method is
+its effect, written for one trial. The sections stand in the order of the training step. Each rule has one *strength*;
+at its `off` value the effect is exactly the identity, and off is the default. The other knobs shape the effect and
+mean nothing while it is off.
+
+Under each table stand the lines for the `space` section of a study file, with the ranges that are searched where a
+study names none. `dropout: search` is the same in short, `dropout: {p: 0.3}` holds a knob at one value in every trial.
+`regsearch regularizers NAME` shows one rule on the command line.
+"""
+_HEADER = ("regularizer", "what it does", "knob", "searched", "off", "unit", "source")
+
+
+def render() -> str:
+    """The page as Markdown: a table per site for the rules of this package, outsiders' left out."""
+    rules = {name: rule for name, rule in all_regularizers().items() if rule.__module__.startswith("regsearch.")}
+    parts = [_INTRODUCTION]
+    for site in SITES:
+        members = [rule for rule in rules.values() if rule.site == site]
+        parts += [_site(site, members)] if members else []
+    parts.append(_exceptions(rules, DOES_NOT_APPLY))
+    return "\n".join(parts)
+
+
+def _site(site: str, members: list[type[Regularizer]]) -> str:
+    base = next(each for each in reversed(members[0].__mro__) if getattr(each, "site", "") == site)
+    rows = [row for rule in members for row in _rows(rule)]
+    notes = [f"- `{rule.name}`: {text}" for rule in members for text in paragraphs(rule)[1:]]
+    space = [f"  {rule.name}: {{{', '.join(f'{k}: {v}' for k, v in settings(rule).items())}}}" for rule in members]
+    blocks = [f"## {site}", "\n\n".join(paragraphs(base)), _table(_HEADER, rows)]
+    blocks += ["\n".join(notes)] if notes else []
+    blocks.append("\n".join(["```yaml", "space:", *space, "```"]))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _rows(rule: type[Regularizer]) -> list[tuple[str, ...]]:
+    """One row per knob; what belongs to the whole rule stands in the first."""
+    source = getattr(rule, "source", None)
+    link = f"[{source.authors} {source.year}]({source.url})" if source else ""
+    rows: list[tuple[str, ...]] = []
+    for index, knob in enumerate(rule.knobs):
+        name, effect, origin = (f"`{rule.name}`", paragraphs(rule)[0], link) if index == 0 else ("", "", "")
+        off = f"default {number(knob.default)}" if knob.off is None else number(knob.off)
+        rows.append((name, effect, f"`{short(knob)}`: {knob.doc}", searched(knob), off, knob.unit, origin))
+    return rows
+
+
+def _exceptions(rules: dict[str, type[Regularizer]], rows: tuple[tuple[str, str, str], ...]) -> str:
+    unknown = sorted({name for name, _, _ in rows} - set(rules))
+    if unknown:
+        raise ValueError(f"DOES_NOT_APPLY names {', '.join(unknown)}: no such regularizer")
+    table = _table(("regularizer", "where", "why"), [(f"`{name}`", where, why) for name, where, why in rows])
+    return "## What does not apply where\n\n" + (table if rows else "No exception is known.") + "\n"
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    # A bar inside a cell is not a border.
+    cells = ([each.replace("|", "\\|") for each in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render(), encoding="utf-8")
+    sys.stderr.write(f"{PAGE} is written\n")

@@ -1,0 +1,76 @@
+"""CONTRIBUTING's regularizer, added as it says there: declared in one file, found, searched, trained, tracked."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from regsearch.regularizers import all_regularizers
+from tests.documents import ROOT, blocks, run, write_files
+from tests.test_imports import LAYERS
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds the package as an installer leaves it: the module, and the entry points in its metadata."""
+    folder = tmp_path_factory.mktemp("site")
+    write_files("CONTRIBUTING.md", folder)
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    metadata = folder / f"my_rules-{project['version']}.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: 1.0\n")
+    lines = [f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in found.items()) for group, found in _groups(project)]
+    (metadata / "entry_points.txt").write_text("\n".join(lines))
+    return folder
+
+
+def _groups(project: dict[str, dict[str, dict[str, str]]]) -> list[tuple[str, dict[str, str]]]:
+    return list(project["entry-points"].items())
+
+
+def test_the_example_is_fifteen_lines_and_no_rule_of_regsearch_itself() -> None:
+    (example,) = (block.text for block in blocks("CONTRIBUTING.md") if block.language == "python")
+    code = [line for line in example.splitlines() if line.strip() and not line.startswith("#")]
+    assert len(code) <= 15
+    assert "gaussian_dropout" not in all_regularizers(), "choose another example"
+
+
+def test_the_registry_and_the_command_line_find_it(installed: Path, tmp_path: Path) -> None:
+    code = "from regsearch.regularizers import all_regularizers as a; print(a()['gaussian_dropout'].site)"
+    assert run(["python", "-c", code], tmp_path, installed) == "activations\n"
+    assert "\n  gaussian_dropout " in run(["regsearch", "regularizers"], tmp_path, installed)
+    page = run(["regsearch", "regularizers", "gaussian_dropout"], tmp_path, installed)
+    assert "gaussian_dropout.sigma" in page and "srivastava14a" in page
+    code = "from regsearch.regularizers.page import PAGE, render; assert render() == PAGE.read_text(encoding='utf-8')"
+    run(["python", "-c", code], tmp_path, installed)  # the page is that of regsearch's own rules
+
+
+@pytest.mark.timeout(900)  # half a minute on an idle machine
+def test_a_study_searches_trains_and_tracks_it(installed: Path, tmp_path: Path) -> None:
+    write_files("CONTRIBUTING.md", tmp_path)
+    (tmp_path / "my_rules.py").unlink()  # only the installed one is there
+    found = json.loads(run(["regsearch", "study", "start", "mine.yaml", "--json"], tmp_path, installed))
+    assert sum(found["trials"].values()) == 4 and found["trials"]["failed"] == 0
+    assert found["finals"] is not None
+    code = (
+        "from regsearch import Study; runs = Study.open('mine').frame(); runs = runs[runs.kind == 'trial']; "
+        "print(runs[['gaussian_dropout.sigma', 'train_loss']].to_json(orient='values'))"
+    )
+    rows = json.loads(run(["python", "-c", code], tmp_path, installed))
+    (baseline, _), *others = rows
+    assert baseline is None  # off: no parameter
+    assert len(others) == 3
+    assert all(0 < sigma <= 1 for sigma, _ in others)
+    assert len({loss for _, loss in rows}) == 4
+
+
+def test_the_layers_are_those_that_the_tests_hold() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[2] for line in text.split("| layer | parts |")[1].split("\n\n")[0].splitlines()[2:]]
+    shown = [set(row.replace("`", " ").replace(",", " ").replace(":", " ").split()) for row in rows]
+    assert len(shown) == len(LAYERS)
+    for parts, layer in zip(reversed(shown), LAYERS, strict=True):
+        assert layer - {"testing", "__main__"} <= parts

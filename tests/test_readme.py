@@ -1,0 +1,123 @@
+"""README's examples, run as they stand there; its answer is what the command prints; what it names exists."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from regsearch.cli import app
+from tests.documents import ROOT, blocks, commands, run, spoken, write_files
+
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "regsearch/regularizers/README.md")
+
+
+def patients(path: Path) -> None:
+    """120 patients of scikit-learn's breast cancer data as a table from practice: words, a category, missing values."""
+    from sklearn.datasets import load_breast_cancer
+
+    found = load_breast_cancer(as_frame=True)
+    table = found.data.iloc[:, :8].head(120).rename(columns=lambda name: name.replace(" ", "_"))
+    table["size"] = ["large" if radius > 14 else "small" for radius in table["mean_radius"]]
+    table.loc[table.index[::17], "mean_texture"] = None
+    table.loc[table.index[::23], "size"] = None
+    table["outcome"] = found.target.head(120).map(lambda code: found.target_names[code])
+    table.to_csv(path, index=False)
+
+
+@pytest.mark.timeout(900)  # half a minute on an idle machine
+def test_your_own_table(tmp_path: Path) -> None:
+    patients(tmp_path / "patients.csv")
+    init, check, start = commands("README.md", "Your own table")
+    run(init, tmp_path)
+    plan = run(check, tmp_path)
+    assert "classification" in plan
+    assert not (tmp_path / "mlruns").exists()
+    printed = run(start, tmp_path)
+    assert re.search(r"^patients: 100 trials ", printed, flags=re.MULTILINE)
+    assert re.search(r"On 2\d unseen rows, ", printed)
+    found = json.loads(run(["regsearch", "study", "show", "patients", "--json"], tmp_path))
+    assert found["trials"]["failed"] == 0
+    assert isinstance(found["finals"]["claim"], bool)
+
+
+@pytest.mark.timeout(900)  # half a minute on an idle machine
+def test_your_own_model_and_from_python(tmp_path: Path) -> None:
+    """The Python example goes over the study that the command has just run, as a reader would."""
+    write_files("README.md", tmp_path)
+    (start,) = commands("README.md", "Your own model")
+    assert "mine: 12 trials" in run(start, tmp_path)
+    found = json.loads(run(["regsearch", "study", "show", "mine", "--json"], tmp_path))
+    printed = run(["python", "search.py"], tmp_path)
+    assert found["finals"]["sentence"] in printed
+    head, *rows = printed.splitlines()[-6:]
+    assert head.split() == ["number", "state", "dropout.p", "val_loss", "gap"]
+    assert len(rows) == 5
+
+
+def test_the_printed_answer_is_what_the_command_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    spec = importlib.util.spec_from_file_location("refresh", ROOT / "docs" / "refresh.py")
+    assert spec is not None and spec.loader is not None
+    refresh = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(refresh)
+    (shown,) = (block.text for block in blocks("README.md") if block.language == "text")
+    assert shown == refresh.printed(), "write it anew: make docs"
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_every_block_is_run_or_shown_for_a_reason() -> None:
+    run_here = {"Your own table", "Your own model", "From Python"}
+    assert {block.section for block in blocks("README.md")} - run_here == {"Two commands", "How to read the answer"}
+    for block in blocks("README.md"):
+        assert block.language in ("sh", "text") or block.file is not None, block.text
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_somewhere(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not target.startswith("https://"):
+            assert ((ROOT / document).parent / target).exists(), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_commands_exist(document: str) -> None:
+    """Every `make` target, every script and every `regsearch` command that a document names."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for line in spoken(document):
+        program, *words = line.removeprefix(".venv/bin/").split() or [""]
+        if program == "make" and words:
+            assert re.search(rf"^{words[0]}:", makefile, flags=re.MULTILINE), line
+        elif program == "python" and words[-1].endswith(".py"):
+            assert (ROOT / words[-1]).exists(), line
+        elif program == "regsearch" and words and not words[0].startswith("-"):
+            named = words[: 2 if words[0] == "study" else 1]
+            assert CliRunner().invoke(app, [*named, "--help"], prog_name="regsearch").exit_code == 0, line
+
+
+@pytest.mark.parametrize(
+    ("text", "check"),
+    [
+        ("`make tea`", test_commands_exist),
+        ("```sh\nmake tea    # or coffee\n```\n", test_commands_exist),
+        ("`.venv/bin/python -m pytest tests/test_tea.py`", test_commands_exist),
+        ("`.venv/bin/regsearch brew`", test_commands_exist),
+        ("```sh\nregsearch study brew mine.yaml\n```\n", test_commands_exist),
+        ("[there](not/there.md)", test_links_lead_somewhere),
+    ],
+)
+def test_what_does_not_exist_is_found(
+    text: str, check: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "Makefile").write_text("demo:\n")
+    (tmp_path / "README.md").write_text(text)
+    for module in ("test_readme", "documents"):
+        monkeypatch.setattr(f"tests.{module}.ROOT", tmp_path)
+    with pytest.raises(AssertionError):
+        check("README.md")
