@@ -14,11 +14,12 @@ import torch
 from torch.fx import GraphModule
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
-from regsearch.core.trace import NotGeneric, resized, trace, trace_any_width
+from regsearch.core.trace import Leaves, NotGeneric, any_width, resized, trace
 
 # How far a compiled graph may be from the same graph run operation by operation, both in float32; see `_check`.
 _AGREE = 1e-3
-_EXAMPLE_WIDTH = 6
+# No other size of a graph is likely to be one of these.
+_EXAMPLE_WIDTHS = (11, 13)
 
 
 class CannotCompile(Exception):
@@ -41,34 +42,44 @@ class PackFunction:
 
     def __init__(self, function: Callable[..., Any], into: Sequence[int] | None = None) -> None:
         self._function, self._into = function, into
-        self._graphs: dict[Hashable, Callable[..., Any]] = {}
+        self._graphs: dict[Hashable, dict[int, GraphModule]] = {}
+        self._any_width: dict[Hashable, Callable[..., Any]] = {}
+        self._why: dict[Hashable, str] = {}
         self._result: TreeSpec | None = None
         self.traces = 0
 
     def __call__(self, *arguments: Any, shape: Hashable = None) -> Any:
         """The results for these arguments; `shape` tells apart sizes other than T."""
         leaves, spec = tree_flatten(arguments)
-        key = shape if shape in self._graphs else (shape, len(leaves[0]))
+        graph = self._any_width.get(shape)
         with torch.no_grad():
-            if key not in self._graphs:
-                self._graphs[key] = self._traced(trace, resized(leaves, len(leaves[0])), spec, arguments)
-            results = self._graphs[key](*leaves)
+            if graph is None:
+                graph = self._of_width(len(leaves[0]), leaves, spec, arguments, shape)
+            results = graph(*leaves)
         return None if self._into is not None else tree_unflatten(list(results), self._result)  # type: ignore[arg-type]
 
-    def _traced(
-        self,
-        how: Callable[..., GraphModule],
-        leaves: Sequence[torch.Tensor],
-        spec: TreeSpec,
-        arguments: tuple[Any, ...],
-    ) -> GraphModule:
+    def _of_width(
+        self, width: int, leaves: Leaves, spec: TreeSpec, arguments: tuple[Any, ...], shape: Hashable
+    ) -> Callable[..., Any]:
+        """The graph for this width; the second width of a shape gives one for all."""
+        known = self._graphs.setdefault(shape, {})
+        if width in known:
+            return known[width]
+
         def recorded(*given: Any) -> Any:
             results = self._function(*given)
             self._result = tree_flatten(results)[1]
             return results
 
         self.traces += 1
-        return how(recorded, leaves, spec, self._positions(arguments))
+        known[width] = trace(recorded, resized(leaves, width), spec, self._positions(arguments))
+        if len(known) == 2:
+            (one, first), (other, second) = known.items()
+            try:
+                self._any_width[shape] = any_width(first, second, (one, other))
+            except NotGeneric as error:
+                self._why[shape] = str(error)
+        return known[width]
 
     def _positions(self, arguments: tuple[Any, ...]) -> list[int] | None:
         """Where the leaves of the replaced arguments stand among all leaves."""
@@ -88,20 +99,22 @@ class PackFunction:
         leaves, spec = tree_flatten(arguments)
         if leaves[0].device.type == "cpu" and compiler() is None:
             raise CannotCompile("there is no C++ compiler")
-        leaves = resized(leaves, _EXAMPLE_WIDTH)
         with torch.no_grad():
-            try:
-                graph = self._traced(trace_any_width, leaves, spec, arguments)
-            except NotGeneric as error:
-                raise CannotCompile(f"the model's graph depends on the pack width: {error}") from error
-            self._graphs[shape] = _compiled(graph, leaves, self._positions(arguments) or ())
+            for width in _EXAMPLE_WIDTHS:
+                if shape not in self._any_width:
+                    self._of_width(width, leaves, spec, arguments, shape)
+            if shape not in self._any_width:
+                raise CannotCompile(f"the model's graph depends on the pack width: {self._why[shape]}")
+            written = self._positions(arguments) or ()
+            self._any_width[shape] = _compiled(self._any_width[shape], leaves, written)  # type: ignore[arg-type]
 
     def forget(self) -> None:
         """Trace anew, and run operation by operation."""
         self._graphs.clear()
+        self._any_width.clear()
 
 
-def _compiled(graph: GraphModule, leaves: Sequence[torch.Tensor], written: Sequence[int]) -> Callable[..., Any]:
+def _compiled(graph: GraphModule, leaves: Leaves, written: Sequence[int]) -> Callable[..., Any]:
     """The graph compiled by Inductor for any width, checked once against the graph itself.
 
     Inductor is called without Dynamo, whose guards on every argument would cost a fifth of a small pack's step.
@@ -118,7 +131,7 @@ def _compiled(graph: GraphModule, leaves: Sequence[torch.Tensor], written: Seque
         sizes = [DimDynamic.DUCK] + [DimDynamic.STATIC] * (each.dim() - 1)
         return mode.from_tensor(each, symbolic_context=StatelessSymbolicContext(dynamic_sizes=sizes))
 
-    ours, theirs = resized(leaves, _EXAMPLE_WIDTH), resized(leaves, _EXAMPLE_WIDTH)
+    ours, theirs = resized(leaves, _EXAMPLE_WIDTHS[0]), resized(leaves, _EXAMPLE_WIDTHS[0])
     expected = list(graph(*ours))
     try:
         with config.patch(size_asserts=False):
@@ -132,7 +145,7 @@ def _compiled(graph: GraphModule, leaves: Sequence[torch.Tensor], written: Seque
     return made  # type: ignore[no-any-return]
 
 
-def _check(expected: Sequence[torch.Tensor], found: Sequence[torch.Tensor]) -> None:
+def _check(expected: Leaves, found: Leaves) -> None:
     for one, other in zip(expected, found, strict=True):
         scale = one.abs().max() if one.numel() and one.is_floating_point() else torch.tensor(1.0)
         if not torch.allclose(other, one, rtol=_AGREE, atol=_AGREE * float(scale), equal_nan=True):

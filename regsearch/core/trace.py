@@ -13,10 +13,8 @@ import torch
 from torch.func import vmap
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_unflatten
+from torch.utils._pytree import TreeSpec, tree_leaves, tree_unflatten
 
-# Two widths that no other size of a graph is likely to share.
-_WIDTHS = (11, 13)
 Leaves = Sequence[torch.Tensor]
 
 
@@ -46,21 +44,21 @@ def trace(
     return make_fx(flat)(*leaves)
 
 
-def trace_any_width(
-    function: Callable[..., Any], leaves: Leaves, spec: TreeSpec, into: Sequence[int] | None = None
-) -> GraphModule:
-    """`trace` for leaves of any width T: where a size depends on T, the graph reads T off its inputs.
+def any_width(first: GraphModule, second: GraphModule, widths: tuple[int, int]) -> GraphModule:
+    """`first`, changed so that it takes leaves of any width: where a size depends on T, it reads T off its inputs.
 
-    `vmap` takes T for a plain number, so symbolic tracing alone pins it. Here the graph is traced at two widths; a
-    whole number that differs between them is a multiple of T.
+    `vmap` takes T for a plain number, so symbolic tracing alone pins it. Here two graphs of one function, traced at two
+    widths, are laid side by side; a whole number that differs between them is a multiple of T.
 
     Raises:
-        NotGeneric: the graphs differ otherwise.
+        NotGeneric: the graphs differ otherwise; `first` is as it was.
     """
-    first, second = (trace(function, resized(leaves, width), spec, into) for width in _WIDTHS)
     nodes, others = list(first.graph.nodes), list(second.graph.nodes)
     if [(node.op, node.target) for node in nodes] != [(node.op, node.target) for node in others]:
         raise NotGeneric("other operations at another width")
+    for node, twin in zip(nodes, others, strict=True):
+        _refuse_other_differences(node.args, twin.args, widths)
+        _refuse_other_differences(tuple(node.kwargs.values()), tuple(twin.kwargs.values()), widths)
     placeholders = [node for node in nodes if node.op == "placeholder"]
     with first.graph.inserting_after(placeholders[-1]):
         width = first.graph.call_function(torch.ops.aten.sym_size.int, (placeholders[0], 0))
@@ -68,14 +66,10 @@ def trace_any_width(
 
     def generic(one: Any, other: Any) -> Any:
         if isinstance(one, list | tuple):
-            if len(one) != len(other):
-                raise NotGeneric("an operation takes other arguments at another width")
             return type(one)(generic(a, b) for a, b in zip(one, other, strict=True))
         if isinstance(one, Node) or one == other:
             return one
-        if not isinstance(one, int) or one % _WIDTHS[0] or one // _WIDTHS[0] * _WIDTHS[1] != other:
-            raise NotGeneric(f"{one} at width {_WIDTHS[0]} is {other} at width {_WIDTHS[1]}")
-        factor = one // _WIDTHS[0]
+        factor = one // widths[0]
         if factor not in multiples:
             with first.graph.inserting_after(width):
                 multiples[factor] = first.graph.call_function(operator.mul, (width, factor))
@@ -90,9 +84,18 @@ def trace_any_width(
     return first
 
 
+def _refuse_other_differences(one: Any, other: Any, widths: tuple[int, int]) -> None:
+    if isinstance(one, list | tuple):
+        if len(one) != len(other):
+            raise NotGeneric("an operation takes other arguments at another width")
+        for a, b in zip(one, other, strict=True):
+            _refuse_other_differences(a, b, widths)
+    elif not isinstance(one, Node) and one != other:
+        first, second = widths
+        if not isinstance(one, int) or one % first or one // first * second != other:
+            raise NotGeneric(f"{one} at width {first} is {other} at width {second}")
+
+
 def resized(leaves: Leaves, width: int) -> list[torch.Tensor]:
     """The leaves with `width` rows, repeated or cut; fresh memory."""
     return [each[torch.arange(width) % len(each)] for each in leaves]
-
-
-__all__ = ["NotGeneric", "resized", "trace", "trace_any_width", "tree_flatten"]

@@ -25,7 +25,7 @@ def digits(rows: int = 100) -> Data:
 
 
 def program(names: tuple[str, ...] = tuple(RULES), optimizer: str = "adamw", norm: str = "none") -> Program:
-    training = Training(EPOCHS, 32, optimizer, 2e-3, 0.9, (0.9, 0.999), "cosine", False)
+    training = Training(EPOCHS, 25, optimizer, 2e-3, 0.9, (0.9, 0.999), "cosine", False)
 
     def build() -> torch.nn.Module:
         return mlp((64,), 10, hidden=(32, 32), activation="tanh", norm=norm)

@@ -106,7 +106,7 @@ def test_the_optimizer_equals_torch() -> None:
             if optimizer == "adamw"
             else torch.optim.SGD(module.parameters(), lr=2e-3, momentum=0.9)
         )
-        for rows in made.order(load.seed, 0, 100).split(32):
+        for rows in made.order(load.seed, 0, 100).split(made.training.batch_size):
             loss = torch.nn.functional.cross_entropy(module(data.train_x[rows]), data.train_y[rows])
             stock.zero_grad()
             loss.backward()
