@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from regsearch.analysis.comparison import FinalsSummary
 from regsearch.analysis.report import answer as finals_answer
 from regsearch.analysis.report import describe, skipped
 from regsearch.answer import Answer
-from regsearch.data import Manifest, openings
+from regsearch.data import Manifest, decisions
 from regsearch.display import Progress, Snapshot
 from regsearch.driver import TURN_MS, Driver
 from regsearch.executors.local import LocalExecutor
@@ -24,7 +25,7 @@ from regsearch.space import active_regularizers
 from regsearch.study import Study
 from regsearch.tracking.client import start_writer
 from regsearch.tracking.outbox import Outbox, read_from
-from regsearch.tracking.protocol import Artifact, Dataset, Metrics, Model, Note, StudyEnd, StudyStart
+from regsearch.tracking.protocol import Artifact, Dataset, Metrics, Model, Note, RunEnd, StudyEnd, StudyStart
 from regsearch.trial import Report, Trial, TrialState
 
 DRAIN_SECONDS = 120.0
@@ -49,7 +50,7 @@ class Run:
         self.manifest = Manifest.load(self.folder / "data")
         self.strengths = [rule.strength_knob for rule in all_regularizers().values()]
         self.seconds: dict[str, float] = {}
-        self.start_ms = study.created_ms or 0
+        self.start_ms = self.now_ms = study.created_ms or 0
 
     def to_the_end(self) -> Answer:
         """Search until all trials ended, hold finals, deliver everything, and give the answer.
@@ -60,6 +61,8 @@ class Run:
         self._say(phase="starting")
         outbox = Outbox(self.folder / "outbox.jsonl")
         outbox.append(self._start_record())
+        if outbox.status == "INTERRUPTED":
+            outbox.append(StudyEnd("RUNNING", self.now_ms))
         outbox.commit()
         writer = start_writer(outbox.path, self.study.uri, self.study.root / "artifacts")
         executor = None
@@ -68,11 +71,13 @@ class Run:
             self.seconds["start"] = time.time() - self.begun
             driver = self._search(executor, outbox, writer)
             if any(not trial.state.ended for trial in driver.trials.values()) or len(driver.trials) < driver.total:
-                outbox.append(StudyEnd("INTERRUPTED", driver.now_ms()))
-                outbox.commit()
-                writer.drain(DRAIN_SECONDS)
-                raise Interrupted(f"stopped; `regsearch study resume {self.config.name}` goes on")
+                raise Interrupted
             answer = self._answer(driver, executor, outbox)
+        except KeyboardInterrupt:
+            outbox.append(StudyEnd("INTERRUPTED", self.now_ms))
+            outbox.commit()
+            writer.drain(DRAIN_SECONDS)
+            raise Interrupted(f"stopped; `regsearch study resume {self.config.name}` goes on") from None
         finally:
             if executor is not None:
                 executor.close()
@@ -148,6 +153,7 @@ class Run:
             return not self.study.stop and (deadline is None or time.time() < deadline)
 
         driver.run(watch)
+        self.now_ms = driver.now_ms()
         wall = time.time() - start
         spent = {name: value - before[name] for name, value in executor.spent().items()}
         outside = time.process_time() - cpu + writer.status().cpu.get("delivery", 0.0) - writer_cpu
@@ -176,7 +182,7 @@ class Run:
             candidates = [*ranked[: self.config.finalize.top], driver.trials[0]]
             finals = train_finals(self.config, executor, outbox, candidates, driver.now_ms(), self._tags)
             summary, winner = self._test(finals, outbox)
-            opened = len(openings(self.study.root / "ledger", self.manifest.test_digest))
+            opened = decisions(self.study.root / "ledger", self.manifest.test_digest)
         self._picture_gaps(trials, winner, outbox)
         sentence = self._sentence(summary, best, complete)
         note = f"**{sentence}**\n\nTest opened {_times(opened)}." if summary else f"**{sentence}**"
@@ -309,6 +315,9 @@ def _curves(outbox: Path) -> dict[int, list[Report]]:
         if isinstance(record, Metrics) and record.kind == "trial":
             report = Report(record.number, record.epoch, dict(record.values))
             found.setdefault(record.number, {})[record.epoch] = report
+        elif isinstance(record, RunEnd) and record.kind == "trial" and record.restored is not None:
+            curve = found[record.number]
+            curve[max(curve)] = replace(curve[max(curve)], restored=record.restored)
     return {number: list(curve.values()) for number, curve in found.items()}
 
 

@@ -83,7 +83,7 @@ class Study:
     def list() -> list[dict[str, Any]]:
         """Every study begun here: name, when it began, whether it has its answer."""
         found = []
-        for file in sorted((home() / "studies").glob("*/study.json")):
+        for file in sorted((home() / "studies").glob("[!.]*/study.json")):
             saved = json.loads(file.read_text())
             done = (file.parent / "answer.json").exists()
             config = saved["config"]
@@ -171,7 +171,8 @@ class Study:
             os.replace(aside, self.folder)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-        return self._go_on(timeout, progress, begun)
+        with self._lock():
+            return self._go_on(timeout, progress, begun)
 
     def resume(self, timeout: float | None = None, progress: Progress | None = None) -> Answer:
         """Go on from wherever the study was stopped or killed; a finished study gives its answer.
@@ -184,8 +185,12 @@ class Study:
         answer = self.folder / "answer.json"
         if answer.exists() and self._delivered():
             return Answer.from_json(json.loads(answer.read_text()))
-        verify_digest(self.config.data, self.config.folder, self.folder / "data")
-        return self._go_on(timeout, progress, time.time())
+        begun = time.time()
+        with self._lock():
+            if progress is not None:
+                progress.show(Snapshot(study=self.config.name, phase="checking", message="whether the data changed"))
+            verify_digest(self.config.data, self.config.folder, self.folder / "data")
+            return self._go_on(timeout, progress, begun)
 
     def finalize(self, progress: Progress | None = None) -> Answer:
         """Hold the finals of a study whose search has ended (again)."""
@@ -213,8 +218,7 @@ class Study:
     def _go_on(self, timeout: float | None, progress: Progress | None, begun: float) -> Answer:
         from regsearch.run import Run
 
-        with self._lock():
-            return Run(self, timeout, progress, begun).to_the_end()
+        return Run(self, timeout, progress, begun).to_the_end()
 
     def frame(self) -> pd.DataFrame:
         """One row a run, trials and finals: kind, number, state, params.*, last metrics; from the MLflow store."""
