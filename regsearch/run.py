@@ -17,6 +17,7 @@ from regsearch.answer import Answer
 from regsearch.data import Manifest, decisions
 from regsearch.display import Progress, Snapshot
 from regsearch.driver import TURN_MS, Driver
+from regsearch.errors import UserError
 from regsearch.executors.local import LocalExecutor
 from regsearch.finals import Finals, kept, package_champion, test_finals, train_finals, write_json
 from regsearch.regularizers import all_regularizers
@@ -72,6 +73,7 @@ class Run:
             driver = self._search(executor, outbox, writer)
             if any(not trial.state.ended for trial in driver.trials.values()) or len(driver.trials) < driver.total:
                 raise Interrupted
+            self._say_failed(driver)
             answer = self._answer(driver, executor, outbox)
         except KeyboardInterrupt:
             outbox.append(StudyEnd("INTERRUPTED", self.now_ms))
@@ -85,9 +87,11 @@ class Run:
         start = time.time()
         self._say(phase="delivering")
         if not writer.drain(DRAIN_SECONDS):
-            raise RuntimeError(
-                f"the MLflow store did not take everything: {writer.status().error or 'no answer'}; "
-                f"`regsearch study resume {self.config.name}` delivers the rest"
+            raise UserError(
+                f"the MLflow store did not take everything: {writer.status().error or 'it does not answer'}",
+                key="tracking.uri",
+                value=self.study.uri,
+                allowed=f"`regsearch study resume {self.config.name}` delivers the rest",
             )
         self.seconds |= {"deliver": time.time() - start, "total": time.time() - self.begun}
         write_json(self.folder / "answer.json", answer.to_json(full=True))
@@ -270,6 +274,12 @@ class Run:
             self.progress.show(
                 Snapshot(study=self.config.name, phase=phase, message=_PHASES.get(phase, ""), total=total)
             )
+
+    def _say_failed(self, driver: Driver) -> None:
+        failed = [trial for trial in driver.trials.values() if trial.state is TrialState.FAIL]
+        if failed and self.progress is not None:
+            first = f"trial {failed[0].number} {failed[0].reason or 'gave no reason'}"
+            self.progress.say(f"{len(failed)} of {driver.total} trials failed; {first}")
 
     def _say_search(self, driver: Driver, executor: LocalExecutor, start: float) -> None:
         if self.progress is None or not self.progress.due():

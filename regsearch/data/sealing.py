@@ -128,24 +128,32 @@ def _check_target(table: Table) -> None:
     values = table.y
     numeric = pd.api.types.is_numeric_dtype(values)
     if table.task == "regression" and not numeric:
-        raise UserError("a regression target must hold numbers", key="data.target", value=table.target)
+        allowed = "for a target of classes say task: classification"
+        raise UserError("a regression target must hold numbers", key="data.target", value=table.target, allowed=allowed)
     bad = values.isna().to_numpy()
     if numeric:
         bad = bad | ~np.isfinite(values.to_numpy(dtype=np.float64, na_value=np.nan))
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
-        raise UserError(f"the target is missing or not finite in row {row}", key="data.target", value=table.target)
+        raise UserError(
+            f"the target is missing or not finite in {int(bad.sum())} of {len(bad)} rows, first in row {row + 1}",
+            key="data.target",
+            value=table.target,
+            allowed="every row needs one: fill it in, or leave the row out",
+        )
     if table.task == "classification":
         counts = values.value_counts()
         if counts.min() < 3:
+            rows = "1 row" if counts.min() == 1 else f"{counts.min()} rows"
             raise UserError(
-                f"class {counts.idxmin()!r} has {counts.min()} rows",
+                f"class {counts.idxmin()} has {rows}",
                 key="data.target",
                 value=table.target,
                 allowed="every class needs at least three rows: one each to train, validate and test",
             )
         if len(counts) < 2:
-            raise UserError("the target has a single class", key="data.target", value=table.target)
+            allowed = "a classification needs at least two"
+            raise UserError("the target has a single class", key="data.target", value=table.target, allowed=allowed)
 
 
 def _features(table: Table, config: DataConfig, rows: dict[str, Any]) -> tuple[np.ndarray[Any, Any], Any, Any]:
