@@ -1,4 +1,4 @@
-"""Every kind of bad input through the real command: one line with file, key, value and what is allowed, no file left."""
+"""Every kind of bad input through the real command: one line with file, key, value and what is allowed, nothing left."""
 
 from __future__ import annotations
 
