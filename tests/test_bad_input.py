@@ -1,4 +1,4 @@
-"""Every kind of bad input through the real command: one line with file, key, value and what is allowed, nothing left."""
+"""Every kind of bad input through the real command: one line with file, key, value and what is allowed; no file."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from regsearch.cli import app
 from regsearch.study import Study
+from regsearch.tracking.store import ensure_store
 
 STUDY = """name: small
 data: {source: 'csv:t.csv', target: y, task: classification, split: {seed: 1}}
@@ -137,7 +139,7 @@ CASES = [
         "classification",
         table=rows(lambda i: "ab"[i % 2]),
     ),
-    Bad("class of two", key="data.target", value="'y'", allowed="at least three", table=rows(lambda i: max(0, i - 57))),
+    Bad("class of two", key="data.target", value="'y'", allowed="at least three", table=rows(lambda i: int(i > 57))),
     Bad("single class", key="data.target", value="'y'", allowed="two", table=rows(lambda i: 1)),
     Bad("empty split", "{seed: 1}", "{validation: 0.001}", "data.split.validation", "0.001", "60 rows"),
     Bad("empty part", "{seed: 1}", "{by: {column: part}}", "data.split.by", "'part'", "train, validation or test"),
@@ -263,12 +265,9 @@ def test_two_studies_of_one_name() -> None:
     fcntl.flock(held, fcntl.LOCK_EX)
     assert "name: another process works on this study (got 'small'); wait for it" in refused()
     os.close(held)
-    with closing(sqlite3.connect("mlruns/mlflow.db")) as database:
-        database.execute("create table alembic_version (version_num)")
-        database.execute("insert into alembic_version values ('1')")
-        database.execute("create table experiments (name, lifecycle_stage)")
-        database.execute("insert into experiments values ('small', 'active')")
-        database.commit()
+    uri = f"sqlite:///{Path('mlruns/mlflow.db').absolute()}"
+    ensure_store(uri)
+    MlflowClient(uri, uri).create_experiment("small")
     aside.rmdir()
     line = refused()
     assert line.startswith("study.yaml: name: the MLflow store has an experiment of this name")
