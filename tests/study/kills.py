@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -63,7 +63,7 @@ PHASES = (
     Phase(
         "registering",
         _said("registering"),
-        _between("registering", "end"),
+        _between("registering", "registered"),
         lambda c, p: c.phase in ("registering", "delivering") and not p.registered(),
     ),
     # Asked to stop, not killed: at any time once the study is there.
@@ -87,7 +87,11 @@ class Undisturbed:
 def undisturbed(folder: Path) -> Undisturbed:
     """Run the study once in peace, noting when each phase began."""
     command, place = Command(folder, "start", "small.yaml"), Place(folder)
-    for word, until in (("lock", place.making_store), ("store", place.database.exists)):
+    for word, until in (
+        ("lock", place.making_store),
+        ("store", place.database.exists),
+        ("registered", lambda: "delivering" in command.times and place.registered()),
+    ):
         command.wait(until)
         command.times[word] = time.monotonic()
     code = command.end()
@@ -187,13 +191,13 @@ def _clock(seconds: float) -> Callable[[], bool]:
     return lambda: time.monotonic() >= until
 
 
-def campaign(root: Path, each: int, seed: int, jobs: int) -> list[Life]:
+def campaign(root: Path, each: int, seed: int, jobs: int, phases: Sequence[Phase] = PHASES) -> list[Life]:
     """Lives until every phase was hit `each` times: in turn one life through all phases, and one life for each."""
     peace = undisturbed(root / "undisturbed")
     lives: list[Life] = []
     for turn in range(3 * each):
         hits = sum((life.hits for life in lives), Counter[str]())
-        lacking = [phase for phase in PHASES if hits[phase.name] < each]
+        lacking = [phase for phase in phases if hits[phase.name] < each]
         if not lacking:
             break
         plans = [[phase] for phase in lacking] if turn % 2 else [lacking]
