@@ -82,6 +82,8 @@ class Command:
             code = self.process.wait()
             self.lines.append(f"took more than {LIMIT:.0f} s")
         self.reader.join(5)
+        if self.process.stderr is not None and not self.reader.is_alive():
+            self.process.stderr.close()
         return code
 
     def left(self) -> list[int]:
