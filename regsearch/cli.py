@@ -78,7 +78,7 @@ def command(group: typer.Typer, name: str) -> Callable[[Callable[P, None]], Call
                     raise
                 _end(line, REFUSED)
             except KeyboardInterrupt as error:
-                _end(f"regsearch: {error or 'stopped'}", STOPPED)
+                _end(f"regsearch: {str(error) or 'stopped'}", STOPPED)
 
         return group.command(name)(guarded)
 
@@ -253,7 +253,8 @@ def _named(file: Path) -> Iterator[None]:
 
 @contextmanager
 def _watched(study: Study) -> Iterator[Display]:
-    """A display, and Ctrl-C: the first ends the search after the running round, the second ends everything at once."""
+    """A display, and Ctrl-C (or SIGTERM, which service managers send): the first ends the search after the running
+    round, the second ends everything at once."""
     from regsearch.display import Display
 
     def stop(signum: int, frame: object) -> None:
@@ -262,15 +263,17 @@ def _watched(study: Study) -> Iterator[Display]:
             os._exit(STOPPED)
         study.stop = True
         if display.phase != "search":  # what else takes long has no rounds; resume does it again
-            raise KeyboardInterrupt
-        display.later("Ctrl-C: the running round ends; once more stops at once")
+            resume = f"`regsearch study resume {study.config.name}` goes on"
+            raise KeyboardInterrupt(f"stopped; {resume}" if study.folder.exists() else "stopped before the study began")
+        display.later("stopping: the running round ends; Ctrl-C again stops at once")
 
     with Display(study.config.name) as display:
-        before = signal.signal(signal.SIGINT, stop)
+        before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield display
         finally:
-            signal.signal(signal.SIGINT, before)
+            for each, handler in before.items():
+                signal.signal(each, handler)
 
 
 def _print_answer(answer: Answer, as_json: bool) -> None:

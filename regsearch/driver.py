@@ -196,7 +196,9 @@ class Driver:
             self.tracker.append(Metrics("trial", trial.number, report.epoch, finite, self.now_ms()))
             self._decide(trial, report)
             if trial.state.ended:
-                self.tracker.append(RunEnd("trial", trial.number, trial.state.value, trial.reason, self.now_ms()))  # type: ignore[arg-type]
+                state: Any = trial.state.value
+                ended = RunEnd("trial", trial.number, state, trial.reason, self.now_ms(), report.restored)
+                self.tracker.append(ended)
                 lane.trial = None
         self.timing.decide += time.perf_counter() - start
 

@@ -32,7 +32,8 @@ class UserError(ValueError):
         line = f"{place}: {self.what}" if place else self.what
         if self.value is not None:
             line += f" (got {self.value!r})"
-        return f"{line}; {self.allowed}" if self.allowed else line
+        # What other libraries say, quoted here, may run over several lines.
+        return " ".join((f"{line}; {self.allowed}" if self.allowed else line).split())
 
     def within(self, file: str | Path) -> UserError:
         """The same error with the file it stands in, where none was known."""

@@ -68,7 +68,8 @@ def train_finals(
             finite = {key: value for key, value in report.metrics.items() if math.isfinite(value)}
             tracker.append(Metrics("final", final.number, report.epoch, finite, start + report.epoch))
         end = start + config.train.epochs
-        tracker.append(RunEnd("final", final.number, final.state.value, final.reason, end))  # type: ignore[arg-type]
+        state: Any = final.state.value
+        tracker.append(RunEnd("final", final.number, state, final.reason, end, final.reports[-1].restored))
         tracker.commit()
         epochs_said(len(weights))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from regsearch.analysis.comparison import FinalsSummary
 from regsearch.analysis.report import answer as finals_answer
 from regsearch.analysis.report import describe, skipped
 from regsearch.answer import Answer
-from regsearch.data import Manifest, openings
+from regsearch.data import Manifest, decisions
 from regsearch.display import Progress, Snapshot
 from regsearch.driver import TURN_MS, Driver
+from regsearch.errors import UserError
 from regsearch.executors.local import LocalExecutor
 from regsearch.finals import Finals, kept, package_champion, test_finals, train_finals, write_json
 from regsearch.regularizers import all_regularizers
@@ -26,7 +28,7 @@ from regsearch.space import active_regularizers
 from regsearch.study import Study
 from regsearch.tracking.client import start_writer
 from regsearch.tracking.outbox import Outbox, read_from
-from regsearch.tracking.protocol import Artifact, Dataset, Metrics, Model, Note, StudyEnd, StudyStart
+from regsearch.tracking.protocol import Artifact, Dataset, Metrics, Model, Note, RunEnd, StudyEnd, StudyStart
 from regsearch.trial import Report, Trial, TrialState
 
 DRAIN_SECONDS = 120.0
@@ -51,7 +53,7 @@ class Run:
         self.manifest = Manifest.load(self.folder / "data")
         self.strengths = [rule.strength_knob for rule in all_regularizers().values()]
         self.seconds: dict[str, float] = {}
-        self.start_ms = study.created_ms or 0
+        self.start_ms = self.now_ms = study.created_ms or 0
 
     def to_the_end(self) -> Answer:
         """Search until all trials ended, hold finals, deliver everything, and give the answer.
@@ -62,6 +64,8 @@ class Run:
         self._say(phase="starting")
         outbox = Outbox(self.folder / "outbox.jsonl")
         outbox.append(self._start_record())
+        if outbox.status == "INTERRUPTED":
+            outbox.append(StudyEnd("RUNNING", self.now_ms))
         outbox.commit()
         writer = start_writer(outbox.path, self.study.uri, self.study.root / "artifacts")
         executor = None
@@ -70,11 +74,14 @@ class Run:
             self.seconds["start"] = time.time() - self.begun
             driver = self._search(executor, outbox, writer)
             if any(not trial.state.ended for trial in driver.trials.values()) or len(driver.trials) < driver.total:
-                outbox.append(StudyEnd("INTERRUPTED", driver.now_ms()))
-                outbox.commit()
-                writer.drain(DRAIN_SECONDS)
-                raise Interrupted(f"stopped; `regsearch study resume {self.config.name}` goes on")
+                raise Interrupted
+            self._say_failed(driver)
             answer = self._answer(driver, executor, outbox)
+        except KeyboardInterrupt:
+            outbox.append(StudyEnd("INTERRUPTED", self.now_ms))
+            outbox.commit()
+            writer.drain(DRAIN_SECONDS)
+            raise Interrupted(f"stopped; `regsearch study resume {self.config.name}` goes on") from None
         finally:
             if executor is not None:
                 executor.close()
@@ -82,9 +89,11 @@ class Run:
         start = time.time()
         self._say(phase="delivering")
         if not writer.drain(DRAIN_SECONDS):
-            raise RuntimeError(
-                f"the MLflow store did not take everything: {writer.status().error or 'no answer'}; "
-                f"`regsearch study resume {self.config.name}` delivers the rest"
+            raise UserError(
+                f"the MLflow store did not take everything: {writer.status().error or 'it does not answer'}",
+                key="tracking.uri",
+                value=self.study.uri,
+                allowed=f"`regsearch study resume {self.config.name}` delivers the rest",
             )
         self.seconds |= {"deliver": time.time() - start, "total": time.time() - self.begun}
         write_json(self.folder / "answer.json", answer.to_json(full=True))
@@ -153,6 +162,7 @@ class Run:
             return not self.study.stop and (deadline is None or time.time() < deadline)
 
         driver.run(watch)
+        self.now_ms = driver.now_ms()
         wall = time.time() - start
         spent = {name: value - before[name] for name, value in executor.spent().items()}
         outside = time.process_time() - cpu + writer.status().cpu.get("delivery", 0.0) - writer_cpu
@@ -181,7 +191,7 @@ class Run:
             candidates = [*ranked[: self.config.finalize.top], driver.trials[0]]
             finals = train_finals(self.config, executor, outbox, candidates, driver.now_ms(), self._tags)
             summary, winner = self._test(finals, outbox)
-            opened = len(openings(self.study.root / "ledger", self.manifest.test_digest))
+            opened = decisions(self.study.root / "ledger", self.manifest.test_digest)
         self._picture_gaps(trials, winner, outbox)
         sentence = self._sentence(summary, best, complete)
         note = f"**{sentence}**\n\nTest opened {_times(opened)}." if summary else f"**{sentence}**"
@@ -270,6 +280,12 @@ class Run:
                 Snapshot(study=self.config.name, phase=phase, message=_PHASES.get(phase, ""), total=total)
             )
 
+    def _say_failed(self, driver: Driver) -> None:
+        failed = [trial for trial in driver.trials.values() if trial.state is TrialState.FAIL]
+        if failed and self.progress is not None:
+            first = f"trial {failed[0].number} {failed[0].reason or 'gave no reason'}"
+            self.progress.say(f"{len(failed)} of {driver.total} trials failed; {first}")
+
     def _say_search(self, driver: Driver, executor: LocalExecutor, start: float) -> None:
         if self.progress is None or not self.progress.due():
             return
@@ -320,6 +336,9 @@ def _curves(outbox: Path) -> dict[int, list[Report]]:
         if isinstance(record, Metrics) and record.kind == "trial":
             report = Report(record.number, record.epoch, dict(record.values))
             found.setdefault(record.number, {})[record.epoch] = report
+        elif isinstance(record, RunEnd) and record.kind == "trial" and record.restored is not None:
+            curve = found[record.number]
+            curve[max(curve)] = replace(curve[max(curve)], restored=record.restored)
     return {number: list(curve.values()) for number, curve in found.items()}
 
 

@@ -83,7 +83,7 @@ class Study:
     def list() -> list[dict[str, Any]]:
         """Every study begun here: name, when it began, whether it has its answer."""
         found = []
-        for file in sorted((home() / "studies").glob("*/study.json")):
+        for file in sorted((home() / "studies").glob("[!.]*/study.json")):
             saved = json.loads(file.read_text())
             done = (file.parent / "answer.json").exists()
             config = saved["config"]
@@ -135,7 +135,7 @@ class Study:
 
         task = task_of(manifest)
         tracked = [f"{part}_{name}" for part in ("train", "val", "gap") for name in task.metrics_names]
-        check_objective(self.config.search.objectives, {"train_loss", "val_loss", "gap", *tracked})
+        check_objective(self.config.search.objectives, ["train_loss", "val_loss", "gap", *tracked])
         build_program(self.config, manifest, self.space.regularizers())
 
     def run(self, *, replace: bool = False, timeout: float | None = None, progress: Progress | None = None) -> Answer:
@@ -145,33 +145,58 @@ class Study:
             UserError: something cannot be used; nothing is left behind.
         """
         from regsearch.data import seal
-        from regsearch.tracking.store import check_store
+        from regsearch.tracking.store import check_free, check_store
 
-        if (self.folder / "study.json").exists() and not replace:
-            allowed = f"`regsearch study resume {self.config.name}` goes on, --replace starts anew"
-            raise UserError("a study of this name exists", key="name", value=self.config.name, allowed=allowed)
         check_store(self.uri)
         begun = time.time()
-        aside = self.root / "studies" / f".{self.config.name}.new"
-        try:
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.mkdir(parents=True)
-        except OSError as error:
-            raise UserError(f"cannot be written: {error}", key="mlruns", value=str(self.root)) from error
-        try:
+        with self._aside() as aside:
+            known = (self.folder / "study.json").exists()
+            if known and not replace:
+                allowed = f"`regsearch study resume {self.config.name}` goes on, --replace starts anew"
+                raise UserError("a study of this name exists", key="name", value=self.config.name, allowed=allowed)
+            if not known:
+                check_free(self.uri, self.config.name)
             if progress is not None:
                 progress.show(Snapshot(study=self.config.name, phase="sealing", message="cutting and sealing the data"))
             self._check_model(seal(self.config.data, self.config.folder, aside / "data"))
             self.created_ms = int(begun * 1000)
             saved = {"config": json.loads(self.config.to_json()), "created_ms": self.created_ms}
             (aside / "study.json").write_text(json.dumps(saved, indent=1))
-            if (self.folder / "study.json").exists():
+            if known:
                 self.delete()
             shutil.rmtree(self.folder, ignore_errors=True)
             os.replace(aside, self.folder)
+        with self._lock():
+            return self._go_on(timeout, progress, begun)
+
+    @contextlib.contextmanager
+    def _aside(self) -> Iterator[Path]:
+        """An empty folder that may become the study's. One process at a time has it; if it is refused, none stays."""
+        aside = self.root / "studies" / f".{self.config.name}.new"
+        made = [folder for folder in (aside.parent, self.root) if not folder.exists()]
+        try:
+            aside.mkdir(parents=True, exist_ok=True)
+            handle = os.open(aside, os.O_RDONLY)
+        except OSError as error:
+            allowed = "it must be a folder that can be written; REGSEARCH_HOME names another"
+            raise UserError(
+                f"cannot be written ({error.strerror})", key="mlruns", value=str(self.root), allowed=allowed
+            ) from error
+        try:
+            _hold(handle, self.config.name)
+            try:
+                if not aside.exists():
+                    raise _busy(self.config.name)  # it became the other's study before this process could hold it
+                for left in aside.iterdir():  # by a killed start
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+                yield aside
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+                for folder in made:
+                    with contextlib.suppress(OSError):  # another study may be there by now
+                        folder.rmdir()
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
-        return self._go_on(timeout, progress, begun)
+            os.close(handle)
 
     def resume(self, timeout: float | None = None, progress: Progress | None = None) -> Answer:
         """Go on from wherever the study was stopped or killed; a finished study gives its answer.
@@ -184,8 +209,12 @@ class Study:
         answer = self.folder / "answer.json"
         if answer.exists() and self._delivered():
             return Answer.from_json(json.loads(answer.read_text()))
-        verify_digest(self.config.data, self.config.folder, self.folder / "data")
-        return self._go_on(timeout, progress, time.time())
+        begun = time.time()
+        with self._lock():
+            if progress is not None:
+                progress.show(Snapshot(study=self.config.name, phase="checking", message="whether the data changed"))
+            verify_digest(self.config.data, self.config.folder, self.folder / "data")
+            return self._go_on(timeout, progress, begun)
 
     def finalize(self, progress: Progress | None = None) -> Answer:
         """Hold the finals of a study whose search has ended (again)."""
@@ -201,20 +230,13 @@ class Study:
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
         with open(self.folder / "lock", "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                allowed = "wait for it, or stop it"
-                raise UserError(
-                    "another process works on this study", key="name", value=self.config.name, allowed=allowed
-                ) from None
+            _hold(file.fileno(), self.config.name)
             yield
 
     def _go_on(self, timeout: float | None, progress: Progress | None, begun: float) -> Answer:
         from regsearch.run import Run
 
-        with self._lock():
-            return Run(self, timeout, progress, begun).to_the_end()
+        return Run(self, timeout, progress, begun).to_the_end()
 
     def frame(self) -> pd.DataFrame:
         """One row per trial and final, from MLflow: kind, number, state, parameters and last metrics by flat name."""
@@ -236,6 +258,18 @@ class Study:
         with self._lock(), contextlib.suppress(UserError):
             delete_study(self.uri, self.config.name)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _hold(handle: int, name: str) -> None:
+    """Lock an open file or folder until it is closed; a killed process holds nothing."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise _busy(name) from None
+
+
+def _busy(name: str) -> UserError:
+    return UserError("another process works on this study", key="name", value=name, allowed="wait for it, or stop it")
 
 
 __all__ = ["Answer", "Study", "home"]

@@ -111,35 +111,6 @@ def test_version() -> None:
     assert result.stdout.startswith("regsearch")
 
 
-BAD_STUDIES = [
-    ("name: small", "name: a b", ["name", "'a b'", "letters, digits"]),
-    ("trials: 3", "trials: 0", ["search.trials", "got 0", "whole numbers from 1 up"]),
-    ("trials: 3", "trails: 3", ["search.trails", "got 3", "(did you mean trials?)"]),
-    ("epochs: 2", "epochs: 0", ["train.epochs", "got 0", "whole numbers from 1 up"]),
-    ("batch_size: 32", "batch_size: 0", ["train.batch_size", "got 0", "whole numbers from 1 up"]),
-    ("dropout: search", "drpout: search", ["space.drpout", "'drpout'", "(did you mean dropout?)"]),
-    ("dropout: search", "dropout: {q: 0.1}", ["space.dropout.q", "'q'", "allowed is p"]),
-    ("dropout: search", "dropout: {p: {high: 2}}", ["space.dropout.p.high", "got 2", "numbers from 0 to 0.99"]),
-    ("dropout: search", "dropout: {p: {low: 0.5, high: 0.1}}", ["space.dropout.p", "low 0.5", "low up to high"]),
-    ("dropout: search", "l1: {strength: {low: 0}}", ["space.l1.strength.low", "got 0", "log: false"]),
-    ("name: mlp, hidden: [8]", "hidden: [8]", ["model", "neither name nor factory", "MODULE:CALLABLE"]),
-    ("name: mlp, hidden: [8]", "name: mlp, factory: 'a:b'", ["model", "both given", "MODULE:CALLABLE"]),
-    ("{seed: 1}", "{test: 0.0}", ["data.split.test", "got 0", "finalize: {seeds: 0}"]),
-    ("name: small", "name: small\nname: small", ["line 3", "stands twice", "YAML"]),
-]
-
-
-@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
-@pytest.mark.parametrize(("text", "bad", "said"), BAD_STUDIES, ids=[row[1] for row in BAD_STUDIES])
-def test_a_bad_study_file_is_refused(text: str, bad: str, said: list[str], dry: list[str]) -> None:
-    assert text in SMALL
-    Path("study.yaml").write_text(SMALL.replace(text, bad))
-    line = refusal("study", "start", "study.yaml", *dry)
-    assert line.startswith("study.yaml: ")
-    for part in said:
-        assert part in line
-
-
 def test_bad_arguments_are_refused() -> None:
     Path("study.yaml").write_text(SMALL)
     assert refusal("study", "start", "other.yaml").startswith("other.yaml: no such study file")

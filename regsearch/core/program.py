@@ -177,7 +177,10 @@ class Program:
                 shape = tuple(self._forward(w, buffers, x).shape)
         except Exception as error:
             raise UserError(
-                f"the model fails on a batch of shape {tuple(x.shape)}: {type(error).__name__}: {error}", key="model"
+                f"the model fails on a batch: {type(error).__name__}: {error}",
+                key="model",
+                value=tuple(x.shape),
+                allowed="a module that takes rows of this shape",
             ) from error
         if shape != (x.shape[0], outputs):
             raise UserError(

@@ -23,12 +23,19 @@ def openings(ledger: Path, digest: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
 
 
+def decisions(ledger: Path, digest: str) -> int:
+    """For how many different decisions this split has been opened; a study resumed after a kill opens it again for its
+    own, and learns nothing new."""
+    told = [{key: each.get(key) for key in ("study", "purpose", "decision")} for each in openings(ledger, digest)]
+    return len({json.dumps(each, sort_keys=True) for each in told})
+
+
 def open_test(
     data: Path, ledger: Path, study: str, purpose: str, decision: dict[str, Any]
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Write what was decided to the ledger, then read the sealed rows: x [N, F...], y [N].
 
-    The same study opening for the same decision again (it was resumed) is counted once.
+    Every opening gets its line, also that of a resumed study which decides as before; `decisions` counts those once.
 
     Raises:
         UserError: the split holds no test rows.
@@ -37,14 +44,12 @@ def open_test(
     if not manifest.sizes["test"]:
         raise UserError("the split has no test rows", key="data.split.test", value=0.0, allowed="say finalize.seeds: 0")
     line = {"study": study, "purpose": purpose, "decision": decision}
-    known = [{key: each.get(key) for key in line} for each in openings(ledger, manifest.test_digest)]
-    if json.loads(json.dumps(line)) not in known:
-        ledger.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({**line, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
-        path = ledger / f"{manifest.test_digest}.jsonl"
-        torn = path.exists() and not path.read_bytes().endswith(b"\n")
-        with open(path, "a") as file:
-            file.write(("\n" if torn else "") + text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+    ledger.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({**line, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
+    path = ledger / f"{manifest.test_digest}.jsonl"
+    torn = path.exists() and not path.read_bytes().endswith(b"\n")
+    with open(path, "a") as file:
+        file.write(("\n" if torn else "") + text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
     return np.load(data / "sealed" / "test_x.npy"), np.load(data / "sealed" / "test_y.npy")

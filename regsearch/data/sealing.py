@@ -14,7 +14,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,11 +37,11 @@ def seal(config: DataConfig, folder: str, out: Path) -> Manifest:
         UserError: the source, the target or the split cannot be used.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    order = json.dumps({"config": config.model_dump(mode="json"), "folder": folder, "out": str(out)})
+    asked = {"config": config.model_dump(mode="json"), "folder": folder, "out": str(out), "parent": os.getpid()}
     package_root = str(Path(__file__).parents[2])
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))}
     command = [sys.executable, "-c", "import sys; from regsearch.data.sealing import main; sys.exit(main())"]
-    done = subprocess.run(command, input=order, capture_output=True, text=True, env=env, check=False)
+    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, env=env, check=False)
     if done.returncode == _REFUSED:
         raise UserError(**json.loads(done.stdout.splitlines()[-1]))
     if done.returncode != 0:
@@ -51,13 +50,17 @@ def seal(config: DataConfig, folder: str, out: Path) -> Manifest:
 
 
 def verify_digest(config: DataConfig, folder: str, out: Path) -> None:
-    """Refuse data that changed since it was sealed in `out`.
+    """Refuse data that changed since it was sealed in `out`. They are cut again beside it, not in a public temporary
+    folder, where a kill would leave test rows lying about.
 
     Raises:
         UserError: the digest differs.
     """
-    with tempfile.TemporaryDirectory() as place:
-        now = seal(config, folder, Path(place) / "data").digest
+    again = out.with_name(f"{out.name}.check")
+    try:
+        now = seal(config, folder, again).digest
+    finally:
+        shutil.rmtree(again, ignore_errors=True)
     if now != Manifest.load(out).digest:
         raise UserError(
             "the data changed since the study began",
@@ -124,24 +127,32 @@ def _check_target(table: Table) -> None:
     values = table.y
     numeric = pd.api.types.is_numeric_dtype(values)
     if table.task == "regression" and not numeric:
-        raise UserError("a regression target must hold numbers", key="data.target", value=table.target)
+        allowed = "for a target of classes say task: classification"
+        raise UserError("a regression target must hold numbers", key="data.target", value=table.target, allowed=allowed)
     bad = values.isna().to_numpy()
     if numeric:
         bad = bad | ~np.isfinite(values.to_numpy(dtype=np.float64, na_value=np.nan))
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
-        raise UserError(f"the target is missing or not finite in row {row}", key="data.target", value=table.target)
+        raise UserError(
+            f"the target is missing or not finite in {int(bad.sum())} of {len(bad)} rows, first in row {row + 1}",
+            key="data.target",
+            value=table.target,
+            allowed="every row needs one: fill it in, or leave the row out",
+        )
     if table.task == "classification":
         counts = values.value_counts()
         if counts.min() < 3:
+            rows = "1 row" if counts.min() == 1 else f"{counts.min()} rows"
             raise UserError(
-                f"class {counts.idxmin()!r} has {counts.min()} rows",
+                f"class {counts.idxmin()} has {rows}",
                 key="data.target",
                 value=table.target,
                 allowed="every class needs at least three rows: one each to train, validate and test",
             )
         if len(counts) < 2:
-            raise UserError("the target has a single class", key="data.target", value=table.target)
+            allowed = "a classification needs at least two"
+            raise UserError("the target has a single class", key="data.target", value=table.target, allowed=allowed)
 
 
 def _features(table: Table, config: DataConfig, rows: dict[str, Any]) -> tuple[np.ndarray[Any, Any], Any, Any]:
@@ -184,6 +195,8 @@ def main() -> int:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: end with the parent
     order = json.load(sys.stdin)
+    if os.getppid() != order["parent"]:
+        return 1  # the parent was killed before the line above, and another may be sealing here already
     try:
         _cut(DataConfig.model_validate(order["config"]), order["folder"], Path(order["out"]))
     except UserError as error:

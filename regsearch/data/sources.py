@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,9 +54,15 @@ def load_table(config: DataConfig, folder: str) -> Table:
         target = target or "target"
         task = task or ("regression" if rest in REGRESSION_SETS else "classification")
     if target is None or target not in found.columns:
-        listed = ", ".join(map(str, list(found.columns)[:12]))
-        raise UserError("no such column", key="data.target", value=target, allowed=f"the columns are {listed}")
+        raise UserError("no such column", key="data.target", value=target, allowed=listing(found.columns))
     return Table(found.drop(columns=[target]), found[target], str(task), target)
+
+
+def listing(columns: Iterable[Any]) -> str:
+    """`the columns are a, b, ...`: at most a dozen of them."""
+    names = list(map(str, columns))
+    more = f" and {len(names) - 12} more" if names[12:] else ""
+    return f"the columns are {', '.join(names[:12])}{more}"
 
 
 def _sklearn(name: str, folder: str, config: DataConfig) -> pd.DataFrame:
@@ -78,7 +84,13 @@ def _file(name: str, folder: str, config: DataConfig) -> pd.DataFrame:
             try:
                 return pd.read_parquet(path) if config.source.startswith("parquet:") else pd.read_csv(path)
             except Exception as error:
-                raise UserError(f"cannot be read: {error}", key="data.source", value=config.source) from error
+                kind = "a Parquet file" if config.source.startswith("parquet:") else "a table of comma-separated values"
+                raise UserError(
+                    f"cannot be read: {str(error).rstrip('.')}",
+                    key="data.source",
+                    value=config.source,
+                    allowed=f"it must be {kind}",
+                ) from error
     places = f"looked in {folder} and the working directory"
     raise UserError("no such file", key="data.source", value=config.source, allowed=places)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from regsearch.data.sources import Table
+from regsearch.data.sources import Table, listing
 from regsearch.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,7 +28,10 @@ def split_rows(table: Table, config: SplitConfig) -> Rows:
     """
     sizes = _sizes(len(table.y), config)
     if config.column is not None and (not isinstance(table.x, pd.DataFrame) or config.column not in table.x.columns):
-        raise UserError("no such column", key="data.split.by", value=config.column)
+        listed = (
+            listing(table.x.columns) if isinstance(table.x, pd.DataFrame) else "this source gives arrays, not columns"
+        )
+        raise UserError("no such column", key="data.split.by", value=config.column, allowed=listed)
     if config.kind == "column":
         rows = _by_column(_column(table, config))
     elif config.kind == "time":
@@ -40,8 +43,21 @@ def split_rows(table: Table, config: SplitConfig) -> Rows:
         rows = _by_groups(keys, strata, sizes, config.seed)
     for part in PARTS:
         if len(rows[part]) == 0 and (part != "test" or config.test > 0):
-            raise UserError("this part of the split is empty", key=f"data.split.{part}", value=getattr(config, part))
+            raise _empty(part, len(table.y), config)
     return {part: np.sort(found) for part, found in rows.items()}
+
+
+def _empty(part: str, total: int, config: SplitConfig) -> UserError:
+    if config.kind == "column":
+        allowed = f"each row of {config.column} holds train, validation or test, and each of these needs a row"
+        return UserError(f"no row is for {part}", key="data.split.by", value=config.column, allowed=allowed)
+    embargo = f", of which each embargo drops {config.embargo}" if config.embargo else ""
+    return UserError(
+        "no row is left for this part of the split",
+        key=f"data.split.{part}",
+        value=getattr(config, part),
+        allowed=f"there are {total} rows{embargo}, and each part needs at least one",
+    )
 
 
 def _column(table: Table, config: SplitConfig) -> pd.Series:
@@ -57,8 +73,9 @@ def _sizes(total: int, config: SplitConfig) -> dict[str, int]:
         if all(size <= 1 for size in wanted.values()):
             sizes["train"] -= sum(sizes.values()) - total
         else:
+            asked = " + ".join(f"{size} for {part}" for part, size in sizes.items())
             raise UserError(
-                f"the parts ask for {sum(sizes.values())} rows", key="data.split", allowed=f"there are {total} rows"
+                "more rows than there are", key="data.split", value=asked, allowed=f"there are {total} rows in all"
             )
     return sizes
 

@@ -48,7 +48,7 @@ def main(spec: WorkerSpec, pipe: Connection) -> None:
         worker.serve(pipe)
     except UserError as error:
         pipe.send(("refused", error))
-    except (EOFError, BrokenPipeError):
+    except (EOFError, ConnectionError):
         return
     except Exception as error:  # the driver must hear of it, whatever it is
         import traceback

@@ -23,6 +23,7 @@ RunKey = tuple[str, int]
 STUDY: RunKey = ("study", 0)
 KIND_TAG, NUMBER_TAG = "regsearch.kind", "regsearch.trial"
 REASON_TAG, START_TAG, DIGEST_TAG = "regsearch.reason", "regsearch.study_start", "regsearch.data_digest"
+RESTORED_TAG = "regsearch.restored_epoch"
 SOURCE_TAG = "regsearch.source"
 PARENT_TAG, NAME_TAG = "mlflow.parentRunId", "mlflow.runName"
 
@@ -83,8 +84,11 @@ def _apply(record: StudyStart | RunStart | Metrics | RunEnd | Note | StudyEnd, c
     else:
         change.status = MLFLOW_STATUS[record.status]
         change.end_ms = None if record.status == "RUNNING" else record.time_ms
-        if isinstance(record, RunEnd) and record.reason:
-            change.tags[REASON_TAG] = record.reason[:TAG_LENGTH]
+        if isinstance(record, RunEnd):
+            if record.reason:
+                change.tags[REASON_TAG] = record.reason[:TAG_LENGTH]
+            if record.restored is not None:
+                change.tags[RESTORED_TAG] = str(record.restored)
 
 
 def _texts(values: Any, length: int) -> dict[str, str]:

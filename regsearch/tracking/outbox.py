@@ -32,7 +32,8 @@ class Outbox:
 
     A record's identity is its type, owner and epoch, not its time: a resumed study may report again what it
     reported before the kill. The first record stays. `conflicts` lists the identities that came again with other
-    content. Notes, artifacts and the study's end are the exception: the latest counts.
+    content. Notes, artifacts and the study's end are the exception: the latest counts, and `status` is that of the
+    latest end, None before there is one.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -41,7 +42,7 @@ class Outbox:
         self._pending: list[str] = []
         self._seen: dict[tuple[Any, ...], int] = {}
         self._notes: dict[str, str] = {}
-        self._status: str | None = None
+        self.status: str | None = None
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         self.repaired = self._repair()
@@ -73,7 +74,7 @@ class Outbox:
             while data:
                 data = data[os.write(self._file, data) :]
             os.fsync(self._file)
-        except OSError:
+        except BaseException:  # Ctrl-C too must not leave half a group in the middle of the file
             os.ftruncate(self._file, start)
             raise
         self._pending.clear()
@@ -97,8 +98,8 @@ class Outbox:
             self._notes.update(fresh)
             return bool(fresh)
         if isinstance(record, StudyEnd):
-            changed = record.status != self._status
-            self._status = record.status
+            changed = record.status != self.status
+            self.status = record.status
             return changed
         key, check = _key(record), _content(record)
         if key not in self._seen:

@@ -72,7 +72,10 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """A trial or final ended; `reason` says why where the status alone does not."""
+    """A trial or final ended; `reason` says why where the status alone does not.
+
+    `restored` is the epoch whose weights it kept, None for the last.
+    """
 
     type: ClassVar[str] = "run_end"
     kind: RunKind
@@ -80,6 +83,7 @@ class RunEnd:
     status: EndStatus
     reason: str | None
     time_ms: int
+    restored: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

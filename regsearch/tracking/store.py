@@ -39,7 +39,10 @@ def check_store(uri: str) -> None:
     """
     if "://" not in uri or uri.split(":", 1)[0].split("+", 1)[0] not in SCHEMES:
         raise UserError(
-            "no address of an MLflow store", key=KEY, value=uri, allowed="sqlite:///PATH or http://HOST:PORT"
+            "not an address of an MLflow store",
+            key=KEY,
+            value=uri,
+            allowed="allowed are addresses like sqlite:///PATH/mlflow.db and http://HOST:PORT",
         )
     path = local_file(uri)
     if path is None:
@@ -51,22 +54,49 @@ def check_store(uri: str) -> None:
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError("the MLflow store cannot be written", key=KEY, value=uri, allowed=f"write access to {folder}")
+        needed = f"it needs write access to {folder}" if folder.is_dir() else f"{folder} is a file, not a folder"
+        raise UserError("the MLflow store cannot be written", key=KEY, value=uri, allowed=needed)
 
 
 def _check_database(path: Path, uri: str) -> None:
     if not path.is_file():
-        raise UserError("the MLflow store is no file", key=KEY, value=uri, allowed="sqlite:///PATH/mlflow.db")
+        allowed = "allowed is a file, like sqlite:///PATH/mlflow.db; it is made if it is not there"
+        raise UserError("the MLflow store is a folder", key=KEY, value=uri, allowed=allowed)
     if not os.access(path, os.R_OK | os.W_OK) or not os.access(path.parent, os.W_OK | os.X_OK):
-        raise UserError("the MLflow store cannot be written", key=KEY, value=uri, allowed=f"write access to {path}")
+        raise UserError(
+            "the MLflow store cannot be written", key=KEY, value=uri, allowed=f"it needs write access to {path}"
+        )
+    another = "name another file, or none that is there: a new store is made"
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=20)) as database:
             tables = database.execute("SELECT name FROM sqlite_master LIMIT 1").fetchall()
             revised = schema_revision(database)
     except sqlite3.DatabaseError as error:
-        raise UserError(f"the MLflow store cannot be opened ({error})", key=KEY, value=uri) from error
+        what = f"the MLflow store cannot be opened ({error})"
+        raise UserError(what, key=KEY, value=uri, allowed=another) from error
     if tables and revised is None:
-        raise UserError("a database of something else, not of MLflow", key=KEY, value=uri, allowed="another file")
+        raise UserError("a database of something else, not of MLflow", key=KEY, value=uri, allowed=another)
+
+
+def check_free(uri: str, study: str) -> None:
+    """Refuse a name that an experiment in the local store has already; a store elsewhere is asked by the writer.
+
+    Raises:
+        UserError: names the experiment.
+    """
+    path = local_file(uri)
+    if path is None or file_revision(path) is None:
+        return
+    with contextlib.closing(sqlite3.connect(path, timeout=20)) as database:
+        query = "SELECT 1 FROM experiments WHERE name = ? AND lifecycle_stage = 'active'"
+        taken = database.execute(query, (study,)).fetchone()
+    if taken:
+        raise UserError(
+            "the MLflow store has an experiment of this name that is not this study's",
+            key="name",
+            value=study,
+            allowed="give the study another name, or delete or rename that experiment in MLflow",
+        )
 
 
 def schema_revision(database: sqlite3.Connection) -> str | None:

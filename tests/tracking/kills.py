@@ -25,10 +25,19 @@ def life(path: Path, uri: str) -> None:
     writer.Writer(path, uri, path.parents[2] / "artifacts", leash).run()
 
 
+def first_delivery(path: Path) -> float:
+    """Wait until something is delivered, and say how long it took: a busy machine takes many times longer."""
+    begin = time.monotonic()
+    while not read_cursor(path) and time.monotonic() < begin + 60:
+        time.sleep(0.005)
+    return time.monotonic() - begin
+
+
 def main(path: Path, uri: str, seed: int, kills: int) -> int:
     pick, told, place, progress = random.Random(seed), list(study(TRIALS, EPOCHS, finals=FINALS)), 0, 0
     writer.BATCH_BYTES = 8000
     outbox = Outbox(path)
+    unit: float | None = None
     for turn in range(kills):
         stop = len(told) * (turn + 1) // kills
         # A resumed driver says the last things again, whether or not they were delivered.
@@ -39,7 +48,10 @@ def main(path: Path, uri: str, seed: int, kills: int) -> int:
         child = os.fork()
         if child == 0:
             life(path, uri)
-        time.sleep(pick.uniform(0.1, 0.7))
+        if unit is None:
+            unit = first_delivery(path)
+        else:
+            time.sleep(pick.uniform(0.2, 1.6) * unit)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         progress += read_cursor(path) > before

@@ -1,0 +1,299 @@
+"""Every kind of bad input through the real command: one line with file, key, value and what is allowed; no file."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from typer.testing import CliRunner
+
+from regsearch.cli import app
+from regsearch.study import Study
+from regsearch.tracking.store import ensure_store
+
+STUDY = """name: small
+data: {source: 'csv:t.csv', target: y, task: classification, split: {seed: 1}}
+model: {name: mlp, hidden: [8]}
+train: {epochs: 2, batch_size: 32}
+space: {dropout: search}
+search: {trials: 3, parallel: 2, width: 2, workers: 1}
+finalize: {seeds: 2}
+"""
+REGRESSION = "task: regression"
+FACTORIES = """
+import torch
+def build(inputs, outputs): return torch.nn.Linear(inputs[0], outputs)
+def wide(inputs, outputs): return torch.nn.Linear(inputs[0], outputs + 1)
+def fails(inputs, outputs): raise KeyError("weights.bin")
+def wrong(inputs, outputs): return [3]
+def narrow(inputs, outputs): return torch.nn.Linear(inputs[0] + 1, outputs)
+def table(): return 3
+def broken(): raise OSError("no such server")
+"""
+
+
+def rows(target: Callable[[int], object], count: int = 60) -> str:
+    """A table of `count` rows with columns a, b, site, part and y."""
+    part = ("train", "train", "validation")
+    body = (f"{i},{i * 7 % 11},{i % 5},{part[i % 3]},{target(i)}" for i in range(count))
+    return "\n".join(["a,b,site,part,y", *body]) + "\n"
+
+
+@dataclass(frozen=True)
+class Bad:
+    """One piece of bad input: what replaces what in the study file, and what the line must say."""
+
+    what: str
+    old: str = ""
+    new: str = ""
+    key: str = ""
+    value: str = ""
+    allowed: str = ""
+    table: str = field(default_factory=lambda: rows(lambda i: i % 3))
+    more: tuple[tuple[str, str], ...] = ()
+    options: tuple[str, ...] = ()
+    file: str = "study.yaml"
+
+
+def model(factory: str) -> tuple[str, str]:
+    return "{name: mlp, hidden: [8]}", f"{{factory: '{factory}'}}"
+
+
+def uri(address: str) -> tuple[str, str]:
+    return "finalize:", f"tracking: {{uri: '{address}'}}\nfinalize:"
+
+
+CASES = [
+    Bad("unknown key", "trials: 3", "trails: 3", "search.trails", "3", "did you mean trials?"),
+    Bad("unknown section", "finalize:", "finalise:", "finalise", "{'seeds': 2}", "did you mean finalize?"),
+    Bad("unknown regularizer", "dropout: s", "drpout: s", "space.drpout", "'drpout'", "did you mean dropout?"),
+    Bad("unknown knob", "dropout: search", "dropout: {q: 0.1}", "space.dropout.q", "'q'", "allowed is p"),
+    Bad("no activation", "{name: mlp, hidden: [8]}", "{name: linear}", "space.dropout", "finds no site", "activation"),
+    Bad(
+        "no classes",
+        "dropout: search",
+        "label_smoothing: search",
+        "space.label_smoothing",
+        "finds no site",
+        "classification",
+        more=(("task: classification", REGRESSION),),
+    ),
+    Bad("bound outside", "dropout: search", "dropout: {p: {high: 2}}", "space.dropout.p.high", "2", "from 0 to 0.99"),
+    Bad("low > high", "dropout: search", "dropout: {p: {low: 0.5, high: 0.1}}", "space.dropout.p", "0.5", "low up to"),
+    Bad("log and 0", "dropout: search", "l1: {strength: {low: 0}}", "space.l1.strength.low", "0", "log: false"),
+    Bad("missing csv", "t.csv", "other.csv", "data.source", "'csv:other.csv'", "looked in"),
+    Bad("missing parquet", "csv:t.csv", "parquet:other.parquet", "data.source", "other.parquet", "looked in"),
+    Bad("no table", "csv:t.csv", "parquet:t.csv", "data.source", "parquet:t.csv", "must be a Parquet file"),
+    Bad("unknown kind", "csv:t.csv", "cvs:t.csv", "data.source", "'cvs:t.csv'", "csv:PATH"),
+    Bad("unknown set", "csv:t.csv", "sklearn:digit", "data.source", "'sklearn:digit'", "digits"),
+    Bad("missing target", "target: y", "target: z", "data.target", "'z'", "a, b, site, part, y"),
+    Bad("missing column", "{seed: 1}", "{by: {group: town}}", "data.split.by", "'town'", "a, b, site, part"),
+    Bad("other words", "{seed: 1}", "{by: {column: site}}", "data.split.by", "'0'", "train, validation, test"),
+    Bad("no module", "csv:t.csv", "python:nowhere:table", "data.source", "python:nowhere:table", "MODULE:FUNCTION"),
+    Bad("function fails", "csv:t.csv", "python:net:broken", "data.source", "python:net:broken", "MODULE:FUNCTION"),
+    Bad("no frame", "csv:t.csv", "python:net:table", "data.source", "python:net:table", "DataFrame"),
+    Bad(
+        "NaN in target",
+        key="data.target",
+        value="'y'",
+        allowed="every row",
+        table=rows(lambda i: "" if i == 7 else i % 3),
+    ),
+    Bad(
+        "NaN in regression",
+        "task: classification",
+        REGRESSION,
+        "data.target",
+        "'y'",
+        "every row",
+        table=rows(lambda i: "nan" if i == 7 else i),
+    ),
+    Bad(
+        "inf in target",
+        "task: classification",
+        REGRESSION,
+        "data.target",
+        "'y'",
+        "every row",
+        table=rows(lambda i: "inf" if i == 7 else i),
+    ),
+    Bad(
+        "words to regress",
+        "task: classification",
+        REGRESSION,
+        "data.target",
+        "'y'",
+        "classification",
+        table=rows(lambda i: "ab"[i % 2]),
+    ),
+    Bad("class of two", key="data.target", value="'y'", allowed="at least three", table=rows(lambda i: int(i > 57))),
+    Bad("single class", key="data.target", value="'y'", allowed="two", table=rows(lambda i: 1)),
+    Bad("empty split", "{seed: 1}", "{validation: 0.001}", "data.split.validation", "0.001", "60 rows"),
+    Bad("empty part", "{seed: 1}", "{by: {column: part}}", "data.split.by", "'part'", "train, validation or test"),
+    Bad("embargo", "{seed: 1}", "{by: {time: a}, embargo: 50}", "data.split.train", "0.6", "each embargo drops 50"),
+    Bad(
+        "too many rows",
+        "{seed: 1}",
+        "{train: 100}",
+        "data.split",
+        "100 for train + 12 for validation",
+        "60 rows in all",
+    ),
+    Bad("no factory module", *model("nowhere:build"), "model.factory", "'nowhere:build'", "module:callable"),
+    Bad("no factory", *model("net:biuld"), "model.factory", "'net:biuld'", "module:callable"),
+    Bad("factory fails", *model("net:fails"), "model.factory", "'net:fails'", "inputs, outputs"),
+    Bad("no model", *model("net:wrong"), "model.factory", "'net:wrong'", "nn.Module"),
+    Bad("output", *model("net:wide"), "model", "(4, 4)", "(4, 3)", more=(("dropout: search", "l1: search"),)),
+    Bad("input", *model("net:narrow"), "model", "(4, 5)", "4x5 and 6x3", more=(("dropout: search", "l1: search"),)),
+    Bad("trials < 1", "trials: 3", "trials: 0", "search.trials", "0", "from 1 up"),
+    Bad("--trials", key="--trials", value="0", allowed="from 1 up", options=("--trials", "0"), file=""),
+    Bad("epochs < 1", "epochs: 2", "epochs: 0", "train.epochs", "0", "from 1 up"),
+    Bad("batches < 1", "batch_size: 32", "batch_size: 0", "train.batch_size", "0", "from 1 up"),
+    Bad("no name", "name: small", "name: a b", "name", "'a b'", "letters, digits"),
+    Bad("a key twice", "name: small", "name: small\nname: small", "line 2", "stands twice", "YAML"),
+    Bad("no model named", "name: mlp, hidden: [8]", "hidden: [8]", "model", "neither", "MODULE:CALLABLE"),
+    Bad("two models", "name: mlp", "name: mlp, factory: 'a:b'", "model", "both", "MODULE:CALLABLE"),
+    Bad("finals, no test", "{seed: 1}", "{test: 0.0}", "data.split.test", "0", "finalize: {seeds: 0}"),
+    Bad("unknown metric", "trials: 3", "objective: val_los", "search.objective", "'val_los'", "did you mean val_loss?"),
+    Bad("device", key="--device", value="'cuda'", allowed="cpu", options=("--device", "cuda"), file=""),
+    Bad(
+        "store below a file",
+        *uri("sqlite:///t.csv/mlflow.db"),
+        "tracking.uri",
+        "t.csv/mlflow.db",
+        "is a file, not a folder",
+    ),
+    Bad("store a folder", *uri("sqlite:///folder"), "tracking.uri", "sqlite:///folder", "allowed is a file"),
+    Bad("store no database", *uri("sqlite:///t.csv"), "tracking.uri", "sqlite:///t.csv", "name another file"),
+    Bad("store of another", *uri("sqlite:///other.db"), "tracking.uri", "sqlite:///other.db", "name another file"),
+    Bad("no address", *uri("mlflow.db"), "tracking.uri", "'mlflow.db'", "sqlite:///PATH"),
+    Bad("missing study file", key="", value="", allowed="study init", file="other.yaml"),
+]
+
+
+def written(bad: Bad) -> None:
+    """The study file, its table, its factories, a folder and a database of something else, in the working directory."""
+    text = STUDY
+    for old, new in ((bad.old, bad.new), *bad.more):
+        assert old in text
+        text = text.replace(old, new)
+    Path("study.yaml").write_text(text)
+    Path("t.csv").write_text(bad.table)
+    Path("net.py").write_text(FACTORIES)
+    Path("folder").mkdir()
+    with closing(sqlite3.connect("other.db")) as database:
+        database.execute("create table a (b)")
+
+
+def refused(*options: str, start: str = "study.yaml") -> str:
+    """The line on standard error of a `study start` that is refused, prints nothing and leaves nothing."""
+    before = {path: path.stat().st_mtime_ns for path in Path.cwd().rglob("*") if path.is_file()}
+    folders = sorted(path for path in Path.cwd().rglob("*") if path.is_dir())
+    result = CliRunner().invoke(app, ["study", "start", start, *options], prog_name="regsearch")
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    *progress, line = result.stderr.splitlines()
+    assert all(each.startswith("sealing: ") for each in progress), result.stderr
+    assert {path: path.stat().st_mtime_ns for path in Path.cwd().rglob("*") if path.is_file()} == before
+    assert sorted(path for path in Path.cwd().rglob("*") if path.is_dir()) == folders
+    assert line.startswith("regsearch: ")
+    return line.removeprefix("regsearch: ")
+
+
+@pytest.fixture(autouse=True)
+def fresh_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A factory found in one test's folder is not that of the next; nor is its compiled form written there."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    sys.modules.pop("net", None)
+
+
+@pytest.mark.parametrize("bad", CASES, ids=[bad.what for bad in CASES])
+def test_bad_input_is_one_line_and_nothing_is_written(bad: Bad) -> None:
+    written(bad)
+    line = refused(*bad.options, start=bad.file or "study.yaml")
+    assert line.startswith(f"{bad.file}: {bad.key}".rstrip(": ") if bad.file else f"{bad.key}: ")
+    for said in (bad.value, bad.allowed):
+        assert said in line
+    assert len(line) < 500
+
+
+def test_a_dry_run_refuses_the_same() -> None:
+    some = ("unknown knob", "log and 0", "trials < 1", "no activation", "class of two", "store a folder")
+    for bad in (bad for bad in CASES if bad.what in some):
+        written(bad)
+        assert refused("--dry-run").startswith(f"study.yaml: {bad.key}: ")
+        shutil.rmtree("folder")
+        Path("other.db").unlink()
+
+
+def test_a_home_that_cannot_be_written() -> None:
+    written(Bad("fine"))
+    Path("mlruns").write_text("a file in the way")
+    line = refused("--tracking-uri", "sqlite:///folder/mlflow.db")
+    assert line.startswith("mlruns: cannot be written")
+    assert "must be a folder that can be written; REGSEARCH_HOME" in line
+
+
+def test_two_studies_of_one_name() -> None:
+    """Refused are the name of a study here, of one that is being started, and of an experiment of something else."""
+    written(Bad("fine"))
+    Path("mlruns/studies/small").mkdir(parents=True)
+    Path("mlruns/studies/small/study.json").write_text("{}")
+    line = refused()
+    assert line.startswith("study.yaml: name: a study of this name exists (got 'small')")
+    assert "`regsearch study resume small` goes on, --replace starts anew" in line
+    Path("mlruns/studies/small/study.json").unlink()
+    aside = Path("mlruns/studies/.small.new")
+    aside.mkdir()
+    held = os.open(aside, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    assert "name: another process works on this study (got 'small'); wait for it" in refused()
+    os.close(held)
+    uri = f"sqlite:///{Path('mlruns/mlflow.db').absolute()}"
+    ensure_store(uri)
+    MlflowClient(uri, uri).create_experiment("small")
+    aside.rmdir()
+    line = refused()
+    assert line.startswith("study.yaml: name: the MLflow store has an experiment of this name")
+    assert "give the study another name" in line
+
+
+@pytest.mark.slow
+def test_a_trial_that_diverges_fails_with_its_epoch_and_reason_and_the_study_goes_on() -> None:
+    """Steps of up to 10 under plain gradient descent on a regression blow up; small ones do not."""
+    text = STUDY.replace("csv:t.csv', target: y, task: classification", "sklearn:diabetes'")
+    text = text.replace("epochs: 2, batch_size: 32", "epochs: 5, batch_size: 32, optimizer: sgd, learning_rate: 1e-3")
+    text = text.replace("{dropout: search}", "{dropout: search, train: {learning_rate: {low: 1e-3, high: 10}}}")
+    Path("study.yaml").write_text(text.replace("trials: 3", "trials: 12"))
+    command = [sys.executable, "-m", "regsearch.cli", "study", "start", "study.yaml", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr
+    trials = json.loads(done.stdout)["trials"]
+    assert sum(trials.values()) == 12
+    assert 0 < trials["failed"] < 12
+    assert json.loads(done.stdout)["finals"] is not None
+    assert re.search(rf"^{trials['failed']} of 12 trials failed; trial \d+ diverged in epoch \d+: ", done.stderr, re.M)
+    frame = Study.open("small").frame()
+    failed = frame[(frame["kind"] == "trial") & (frame["state"] == "FAIL")]
+    assert len(failed) == trials["failed"]
+    assert failed["reason"].str.fullmatch(r"diverged in epoch \d+: \w+ is not finite").all()
+    with closing(sqlite3.connect("mlruns/mlflow.db")) as database:
+        statuses = Counter(row[0] for row in database.execute("select status from runs"))
+    assert statuses["FAILED"] == trials["failed"]
+    assert statuses["RUNNING"] == 0
