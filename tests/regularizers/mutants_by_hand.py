@@ -61,9 +61,8 @@ def _best_of_the_epochs_since(self: Any, state: Any, w: Any, report: Any) -> Any
 
 def _group_lasso(scale: Callable[[torch.Tensor], float], axis: int) -> Callable[..., Any]:
     def penalty(self: Any, parameters: Any, ctx: Any) -> Any:
-        return self.strength * sum_of(
-            torch.linalg.vector_norm(p.tensor, dim=axis) * scale(p.tensor) for p in parameters
-        )
+        weights = [each.tensor.flatten(1) for each in parameters if each.role == "weight"]
+        return self.strength * sum_of(torch.linalg.vector_norm(w, dim=axis) * scale(w) for w in weights)
 
     return penalty
 
