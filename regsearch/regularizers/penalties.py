@@ -127,8 +127,8 @@ class GroupLasso(Penalty):
 class Orthogonality(Penalty):
     """Add strength * sum of |W W^T - I|^2 (squared entries) to the loss, W [O, I] each weight tensor as a matrix.
 
-    Where a layer has more units than inputs it is |W^T W - I|^2, since no more than I rows can be orthogonal. Biases
-    and scales have no say, whatever `penalize_bias` is.
+    Where a layer has more units than inputs it is |W^T W - I|^2, which is less work, less by the constant O - I, and of
+    the same slope. Biases and scales have no say, whatever `penalize_bias` is.
     """
 
     source = Paper("Bansal et al.", 2018, "https://arxiv.org/abs/1810.09102")

@@ -46,9 +46,12 @@ def _normalized_by_unbiased_variance(self: Any, h: Any, ctx: Any) -> Any:
     return (1 - self.gate) * h + self.gate * centred * torch.rsqrt(h.var(1, keepdim=True) + 1e-5)
 
 
-def _w_w_transposed_whatever_the_shape(self: Any, parameters: Any, ctx: Any) -> Any:
-    weights = [each.tensor.flatten(1) for each in parameters if each.role == "weight"]
-    return self.strength * sum_of((w @ w.T - torch.eye(len(w))).square() for w in weights)
+def _orthogonality(term: Callable[[torch.Tensor], torch.Tensor]) -> Callable[..., Any]:
+    def penalty(self: Any, parameters: Any, ctx: Any) -> Any:
+        weights = [each.tensor.flatten(1) for each in parameters if each.role == "weight"]
+        return self.strength * sum_of(term(w @ w.T) for w in weights)
+
+    return penalty
 
 
 def _best_of_the_epochs_since(self: Any, state: Any, w: Any, report: Any) -> Any:
@@ -140,7 +143,10 @@ BY_HAND: dict[str, dict[str, Methods]] = {
         "size_forgotten": {"penalty": _group_lasso(lambda w: 1.0, 1)},
         "other_axis": {"penalty": _group_lasso(lambda w: w.shape[0] ** 0.5, 0)},
     },
-    "orthogonality": {"always_rows": {"penalty": _w_w_transposed_whatever_the_shape}},
+    "orthogonality": {
+        "identity_forgotten": {"penalty": _orthogonality(lambda gram: gram.square())},
+        "absolute": {"penalty": _orthogonality(lambda gram: (gram - torch.eye(len(gram))).abs())},
+    },
     "clip_by_norm": {
         "always_scaled": {"gradient": lambda self, g, w, ctx: g * self.max_norm / torch.linalg.vector_norm(g)},
         "largest_entry": {"gradient": lambda self, g, w, ctx: g * torch.clamp(self.max_norm / g.abs().max(), max=1.0)},

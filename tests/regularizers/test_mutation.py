@@ -89,7 +89,7 @@ def test_every_rule_has_mutants_of_its_own() -> None:
         ("l2", "by_width", "alone"),
         ("dropout", "by_width", "alone"),
         ("dropout", "counts_calls", "alone"),
-        ("max_norm", "by_slot", "permuted"),
+        ("l2", "by_slot", "permuted"),
         ("dropout", "by_slot", "permuted"),
         ("label_smoothing", "leaks_nan", "nan_neighbour"),
         ("dropout", "leaks_nan", "nan_neighbour"),
