@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -105,3 +106,40 @@ class ElasticNet(ElementwisePenalty):
 
     def slope(self, w: torch.Tensor) -> torch.Tensor:
         return (self.strength * self.l1_ratio) * torch.sign(w) + (self.strength * (1 - self.l1_ratio)) * w
+
+
+@regularizer
+class GroupLasso(Penalty):
+    """Add strength * sum over units o of sqrt(n) * |w_o| to the loss, w_o the n incoming weights of unit o.
+
+    It drives whole units to zero together. A bias that is penalized is a group of its own.
+    """
+
+    source = Paper("Yuan and Lin", 2006, "https://doi.org/10.1111/j.1467-9868.2005.00532.x")
+    strength: Strength = knob(1e-6, 1e-1, off=0.0, log=True, minimum=0.0, maximum=INFINITY, unit="loss", doc="λ")
+
+    def penalty(self, parameters: Sequence[Parameter], ctx: Context) -> torch.Tensor:
+        groups = (each.tensor.reshape(each.tensor.shape[0], -1) for each in parameters)
+        return self.strength * sum_of(torch.linalg.vector_norm(w, dim=1) * math.sqrt(w.shape[1]) for w in groups)
+
+
+@regularizer
+class Orthogonality(Penalty):
+    """Add strength * sum of |W W^T - I|^2 (squared entries) to the loss, W [O, I] each weight tensor as a matrix.
+
+    Where a layer has more units than inputs it is |W^T W - I|^2, which is less work, less by the constant O - I, and of
+    the same slope. Biases and scales have no say, whatever `penalize_bias` is.
+    """
+
+    source = Paper("Bansal et al.", 2018, "https://arxiv.org/abs/1810.09102")
+    strength: Strength = knob(1e-6, 1e-1, off=0.0, log=True, minimum=0.0, maximum=INFINITY, unit="loss", doc="λ")
+
+    def penalty(self, parameters: Sequence[Parameter], ctx: Context) -> torch.Tensor:
+        matrices = (each.tensor.flatten(1) for each in parameters if each.role == "weight")
+        return self.strength * sum_of(_excess(w).square() for w in matrices)
+
+
+def _excess(w: torch.Tensor) -> torch.Tensor:
+    """The smaller Gram matrix of w [O, I] less the identity."""
+    gram = w @ w.T if w.shape[0] <= w.shape[1] else w.T @ w
+    return gram - torch.eye(gram.shape[0], dtype=w.dtype, device=w.device)

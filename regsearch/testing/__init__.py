@@ -1,0 +1,49 @@
+"""Conformance checks for regularizers: what a rule must keep to train packed, one's own rules included.
+
+    from regsearch.testing import PROPERTIES
+
+    @pytest.mark.parametrize("check", PROPERTIES.values(), ids=PROPERTIES)
+    def test_my_rule(check):
+        check(MyRule)
+
+Every check takes the rule's class, and if wanted a `Case` (model, task, data) and settings of the rule's knobs; it
+raises AssertionError with the rule and the property in the message. `check_agreement` takes a reference besides: a
+plain training loop of one trial, against which the packed training is held.
+"""
+
+from __future__ import annotations
+
+from regsearch.testing.cases import (
+    Case,
+    Reference,
+    Rule,
+    Setting,
+    Start,
+    Trained,
+    mlp_case,
+    program_of,
+    settings,
+    start_of,
+    train,
+)
+from regsearch.testing.properties import ATOL, PROPERTIES, RTOL, check_agreement, check_all, traces
+
+__all__ = [
+    "ATOL",
+    "PROPERTIES",
+    "RTOL",
+    "Case",
+    "Reference",
+    "Rule",
+    "Setting",
+    "Start",
+    "Trained",
+    "check_agreement",
+    "check_all",
+    "mlp_case",
+    "program_of",
+    "settings",
+    "start_of",
+    "traces",
+    "train",
+]

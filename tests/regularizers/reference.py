@@ -1,0 +1,344 @@
+"""The slow one-trial reference: a plain training loop by stock torch alone, and each rule as stock torch spells it.
+
+Nothing here comes from regsearch. What a trial starts from (module, rows and their order, knobs, seed) is handed in.
+Legend: B batch, F features, C classes, O units of a weight tensor, P floats of the flat row that noise is drawn along.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.func import functional_call
+
+from tests.regularizers.numbers import Numbers
+
+Named = dict[str, torch.Tensor]
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
+
+
+class Plain:
+    """No rule: what a rule does differently at one point of the loop, it overrides. `k` holds its knobs by field."""
+
+    smoothing = 0.0
+    decoupled = 0.0
+
+    def __init__(self, k: Mapping[str, float], draw: Numbers, start: Any) -> None:
+        self.k, self.draw, self.start = k, draw, start
+
+    def batch(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return x, y
+
+    def weight(self, w: torch.Tensor) -> torch.Tensor:
+        return w
+
+    def normalize(self, h: torch.Tensor) -> torch.Tensor:
+        return h
+
+    def hidden(self, h: torch.Tensor) -> torch.Tensor:
+        return h
+
+    def penalty(self, weights: list[torch.Tensor]) -> torch.Tensor | float:
+        return 0.0
+
+    def gradients(self, named: Named) -> None: ...
+
+    def project(self, weights: list[torch.Tensor], learning_rate: float) -> None: ...
+
+    def stop(self, epoch: int, val_loss: float, model: nn.Module) -> bool:
+        return False
+
+    def kept(self, model: nn.Module) -> None: ...
+
+
+class MixUp(Plain):
+    def share(self, alpha: float) -> float:
+        """min(r, 1 - r), r ~ Beta(alpha, alpha), in double precision."""
+        u, v = (float(self.draw.uniform()) for _ in range(2))
+        q = 0.0 if u == 0 or alpha == 0 else u ** (1 / alpha)
+        c = math.cos(2 * math.pi * v) ** 2
+        return (1 - math.sqrt((1 - q) * c / (q + (1 - q) * c))) / 2
+
+    def batch(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        partner = self.draw.uniform(len(x)).sort(stable=True).indices
+        share = self.share(self.k["alpha"])
+        return torch.lerp(x, x[partner], share), torch.lerp(y, y[partner], share)
+
+
+def interval(side: float, centre: float, length: int) -> slice:
+    """round(side * length) places around a centre in [0, 1), cut off at the ends."""
+    width = math.floor(side * length + 0.5)
+    first = math.floor(centre * length) - width // 2
+    return slice(max(first, 0), max(first + width, 0))
+
+
+class CutMix(MixUp):
+    def batch(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        on = float(self.draw.uniform()) < self.k["p"]
+        partner = self.draw.uniform(len(x)).sort(stable=True).indices
+        small = self.share(self.k["alpha"])
+        area = small if float(self.draw.uniform()) < 0.5 else 1 - small
+        lengths = x.shape[-2:] if x.dim() > 2 else x.shape[-1:]
+        centres = self.draw.uniform(len(lengths)).tolist()
+        box = [interval(area ** (1 / len(lengths)), at, n) for at, n in zip(centres, lengths, strict=True)]
+        if not on:
+            return x, y
+        mixed = x.clone()
+        mixed[..., *box] = x[partner][..., *box]
+        kept = torch.ones(lengths)
+        kept[tuple(box)] = 0
+        return mixed, torch.lerp(y, y[partner], 1 - kept.mean())
+
+
+class Cutout(Plain):
+    def batch(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        lengths = x.shape[-2:] if x.dim() > 2 else x.shape[-1:]
+        cut = x.clone()
+        for row, centres in zip(cut, self.draw.uniform(len(x), len(lengths)).tolist(), strict=True):
+            box = [interval(self.k["side"], at, n) for at, n in zip(centres, lengths, strict=True)]
+            row[..., *box] = 0
+        return cut, y
+
+
+class InputNoise(Plain):
+    def batch(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.add(x, self.draw.normal(*x.shape), alpha=self.k["sigma"]), y
+
+
+class LabelSmoothing(Plain):
+    @property
+    def smoothing(self) -> float:  # type: ignore[override]
+        return self.k["epsilon"]
+
+
+class DropConnect(Plain):
+    def weight(self, w: torch.Tensor) -> torch.Tensor:
+        return w.masked_fill(self.draw.uniform(*w.shape) < self.k["p"], 0) / (1 - self.k["p"])
+
+
+class WeightNoise(Plain):
+    def weight(self, w: torch.Tensor) -> torch.Tensor:
+        return torch.add(w, self.draw.normal(*w.shape), alpha=self.k["sigma"])
+
+
+class LayerNorm(Plain):
+    def normalize(self, h: torch.Tensor) -> torch.Tensor:
+        return torch.lerp(h, F.layer_norm(h, h.shape[1:], eps=1e-5), self.k["gate"])
+
+
+class Dropout(Plain):
+    def hidden(self, h: torch.Tensor) -> torch.Tensor:
+        return h.masked_fill(self.draw.uniform(*h.shape) < self.k["p"], 0) / (1 - self.k["p"])
+
+
+class GaussianNoise(Plain):
+    def hidden(self, h: torch.Tensor) -> torch.Tensor:
+        return torch.add(h, self.draw.normal(*h.shape), alpha=self.k["sigma"])
+
+
+class L1(Plain):
+    def penalty(self, weights: list[torch.Tensor]) -> torch.Tensor:
+        return self.k["strength"] * sum(w.norm(1) for w in weights)
+
+
+class L2(Plain):
+    def penalty(self, weights: list[torch.Tensor]) -> torch.Tensor:
+        return self.k["strength"] / 2 * sum(w.norm() ** 2 for w in weights)
+
+
+class ElasticNet(Plain):
+    def penalty(self, weights: list[torch.Tensor]) -> torch.Tensor:
+        ratio = self.k["l1_ratio"]
+        return self.k["strength"] * sum(ratio * w.norm(1) + (1 - ratio) / 2 * w.norm() ** 2 for w in weights)
+
+
+class GroupLasso(Plain):
+    def penalty(self, weights: list[torch.Tensor]) -> torch.Tensor:
+        units = [unit.reshape(-1) for w in weights for unit in w]
+        return self.k["strength"] * sum(math.sqrt(len(unit)) * unit.norm() for unit in units)
+
+
+class Orthogonality(Plain):
+    def penalty(self, weights: list[torch.Tensor]) -> torch.Tensor:
+        matrices = [w.flatten(1) for w in weights if w.dim() > 1]
+        flat = [w if w.shape[0] <= w.shape[1] else w.T for w in matrices]
+        return self.k["strength"] * sum(F.mse_loss(w @ w.T, torch.eye(len(w)), reduction="sum") for w in flat)
+
+
+class ClipByNorm(Plain):
+    def gradients(self, named: Named) -> None:
+        nn.utils.clip_grad_norm_(list(named.values()), self.k["max_norm"])
+
+
+class ClipByValue(Plain):
+    def gradients(self, named: Named) -> None:
+        nn.utils.clip_grad_value_(list(named.values()), self.k["limit"])
+
+
+class GradientNoise(Plain):
+    def gradients(self, named: Named) -> None:
+        noise = self.draw.normal(self.start.row)
+        for name, tensor in named.items():
+            own = noise[self.start.offsets[name] :][: tensor.numel()]
+            assert tensor.grad is not None
+            tensor.grad.add_(own.view_as(tensor), alpha=self.k["sigma"])
+
+
+class WeightDecay(Plain):
+    @property
+    def decoupled(self) -> float:  # type: ignore[override]
+        return self.k["strength"]
+
+
+class ProximalL1(Plain):
+    def project(self, weights: list[torch.Tensor], learning_rate: float) -> None:
+        for w in weights:
+            w.copy_(F.softshrink(w, learning_rate * self.k["strength"]))
+
+
+class MaxNorm(Plain):
+    def project(self, weights: list[torch.Tensor], learning_rate: float) -> None:
+        for w in weights:
+            w.copy_(torch.renorm(w, p=2, dim=0, maxnorm=self.k["max_norm"]))
+
+
+class EarlyStopping(Plain):
+    best, waited = math.inf, 0
+    state: Named | None = None
+
+    def stop(self, epoch: int, val_loss: float, model: nn.Module) -> bool:
+        if val_loss < self.best - self.k["min_delta"]:
+            self.best, self.waited = val_loss, 0
+            self.state = {name: value.clone() for name, value in model.state_dict().items()}
+        else:
+            self.waited += 1
+        return self.waited > self.k["patience"]
+
+    def kept(self, model: nn.Module) -> None:
+        if math.isfinite(self.k["patience"]) and self.state is not None:
+            model.load_state_dict(self.state)
+
+
+REFERENCES: dict[str, Callable[..., Plain]] = {
+    "mix_up": MixUp,
+    "cut_mix": CutMix,
+    "cutout": Cutout,
+    "input_noise": InputNoise,
+    "label_smoothing": LabelSmoothing,
+    "drop_connect": DropConnect,
+    "weight_noise": WeightNoise,
+    "layer_norm": LayerNorm,
+    "dropout": Dropout,
+    "gaussian_noise": GaussianNoise,
+    "l1": L1,
+    "l2": L2,
+    "elastic_net": ElasticNet,
+    "group_lasso": GroupLasso,
+    "orthogonality": Orthogonality,
+    "clip_by_norm": ClipByNorm,
+    "clip_by_value": ClipByValue,
+    "gradient_noise": GradientNoise,
+    "weight_decay": WeightDecay,
+    "proximal_l1": ProximalL1,
+    "max_norm": MaxNorm,
+    "early_stopping": EarlyStopping,
+}
+
+
+def reference(start: Any) -> tuple[Named, list[tuple[float, float]]]:
+    """Train one trial by the plain loop: its final state, and the training and validation loss of each epoch.
+
+    The rules are those that `start.params` names, in the order it names them.
+    """
+    model, data, training = start.module, start.data, start.training
+    draw = Numbers(start.seed)
+    names = dict.fromkeys(flat.split(".")[0] for flat in start.params)
+    knobs = {n: {f.split(".")[1]: v for f, v in start.params.items() if f.split(".")[0] == n} for n in names}
+    rules = [REFERENCES[name](knobs[name], draw, start) for name in names]
+    named = dict(model.named_parameters())
+    penalized = [p for name, p in named.items() if training.penalize_bias or _is_weight(model, name)]
+    weights = {name: p for name, p in named.items() if _is_weight(model, name)}
+    optimizer = _optimizer(training, named, penalized, sum(rule.decoupled for rule in rules))
+    _at_sites(model, start.sites, rules)
+
+    step, losses = 0, []
+    for epoch, order in enumerate(start.orders, 1):
+        model.train()
+        for rows in order.split(training.batch_size):
+            draw.at_step(step)
+            step += 1
+            x, y = data.train_x[rows], F.one_hot(data.train_y[rows], int(data.train_y.max()) + 1).float()
+            for rule in rules:
+                x, y = rule.batch(x, y)
+            used: Named = dict(weights)
+            for rule in rules:
+                used = {name: rule.weight(used[name]) for name in _in_row(start, used)}
+            loss = F.cross_entropy(
+                functional_call(model, used, (x,)), y, label_smoothing=sum(rule.smoothing for rule in rules)
+            )
+            optimizer.zero_grad()
+            (loss + sum(rule.penalty(penalized) for rule in rules)).backward()
+            for rule in rules:
+                rule.gradients(named)
+            if training.optimizer == "sgd":
+                _decouple(penalized, training.learning_rate * sum(rule.decoupled for rule in rules))
+            optimizer.step()
+            with torch.no_grad():
+                for rule in rules:
+                    rule.project(list(weights.values()), training.learning_rate)
+        losses.append((_loss(model, data.train_x, data.train_y), _loss(model, data.validation_x, data.validation_y)))
+        if any([rule.stop(epoch, losses[-1][1], model) for rule in rules]):
+            break
+    for rule in rules:
+        rule.kept(model)
+    return {name: value.detach() for name, value in model.state_dict().items()}, losses
+
+
+def _is_weight(model: nn.Module, name: str) -> bool:
+    owner = model.get_submodule(name.rpartition(".")[0])
+    return not isinstance(owner, NORMS) and not name.rpartition(".")[2].startswith("bias")
+
+
+def _in_row(start: Any, tensors: Named) -> list[str]:
+    """Names in the order in which the tensors lie in the flat row, which is that of the draws."""
+    return sorted(tensors, key=lambda name: start.offsets[name])
+
+
+def _optimizer(
+    training: Any, named: Named, penalized: list[torch.Tensor], decay: float
+) -> torch.optim.SGD | torch.optim.AdamW:
+    if training.optimizer == "sgd":
+        return torch.optim.SGD(named.values(), lr=training.learning_rate, momentum=training.momentum)
+    inside = {id(each) for each in penalized}
+    rest = [each for each in named.values() if id(each) not in inside]
+    groups = [{"params": penalized, "weight_decay": decay}, {"params": rest, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=training.learning_rate, betas=training.betas)
+
+
+@torch.no_grad()
+def _decouple(penalized: list[torch.Tensor], share: float) -> None:
+    """Loshchilov and Hutter (2019), algorithm 1: SGDW, which torch has no class for."""
+    for each in penalized:
+        each.mul_(1 - share)
+
+
+def _at_sites(model: nn.Module, sites: tuple[str, ...], rules: list[Plain]) -> None:
+    def hook(module: nn.Module, _: Any, h: torch.Tensor) -> torch.Tensor:
+        for rule in rules:
+            h = rule.normalize(h)
+        for rule in rules if module.training else ():
+            h = rule.hidden(h)
+        return h
+
+    for name in sites:
+        model.get_submodule(name).register_forward_hook(hook)
+
+
+@torch.no_grad()
+def _loss(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
+    model.eval()
+    return float(F.cross_entropy(model(x), y))
