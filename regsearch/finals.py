@@ -9,7 +9,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,7 +122,7 @@ def _candidate(program: Program, manifest: Manifest, finals: Finals, index: int,
 
     group, trial = finals.trials[index], finals.candidates[index]
     w, buffers = stacked(program, [finals.weights[final.number] for final in group])
-    out = program.outputs(w, buffers, x)
+    out = program.outputs(w, buffers, x, program.settings([final.params for final in group]))
     loss = torch.stack([program.task.loss(each, program.task.encode(y)).mean() for each in out])
     predictions = out.argmax(-1).numpy() if manifest.task == "classification" else _units(out[..., 0].numpy(), manifest)
     epochs = [kept(final) for final in group]
@@ -156,7 +156,7 @@ def stacked(program: Program, weights: list[Weights]) -> tuple[Any, dict[str, An
     return rows, {name: torch.stack([each[name] for each in tensors]) for name in program.buffers}
 
 
-def package_champion(program: Program, data: Path, weights: Weights, out: Path) -> None:
+def package_champion(program: Program, data: Path, weights: Weights, params: Mapping[str, float], out: Path) -> None:
     """Write the folder that becomes the registered model: program, manifest, preprocessing code, input example.
 
     `model.pt2` maps float32 rows [N, F...] to outputs [N, C] and needs torch alone.
@@ -165,10 +165,7 @@ def package_champion(program: Program, data: Path, weights: Weights, out: Path) 
 
     from regsearch.data import columns
 
-    module = program.build()
-    state = {name.removeprefix("stock."): torch.from_numpy(value) for name, value in weights.items()}
-    module.load_state_dict(state, strict=False)
-    module.eval()
+    module = program.alone({name: torch.from_numpy(value) for name, value in weights.items()}, params)
     manifest = Manifest.load(data)
     example = torch.zeros((4, *manifest.inputs))
     batch = torch.export.Dim("batch", min=2)

@@ -245,7 +245,9 @@ class Run:
         )
         champion = good[(len(good) - 1) // 2]
         self._say(phase="registering")
-        package_champion(program, self.folder / "data", finals.weights[champion.number], out / "champion")
+        package_champion(
+            program, self.folder / "data", finals.weights[champion.number], champion.params, out / "champion"
+        )
         tags = {"regsearch.trial": str(finals.candidates[index].number), "regsearch.claim": str(summary.claim).lower()}
         outbox.append(Model(str(out / "champion"), self.config.name, "champion", "final", champion.number, tags))
         outbox.commit()

@@ -47,7 +47,8 @@ def _jobs(program: Program, data: Data, trials: int) -> list[Callable[[], None]]
         return lambda: program.compile_step(*pack.arguments(torch.arange(size).expand(2, -1), *plan))
 
     def outputs() -> None:
-        program.compile_outputs(pack.w, pack.buffers, data.train_x[torch.arange(pack.chunk) % rows])
+        rows_of_chunk = data.train_x[torch.arange(pack.chunk) % rows]
+        program.compile_outputs(pack.w, pack.buffers, rows_of_chunk, pack.knobs)
 
     sizes = Counter(min(training.batch_size, rows - start) for start in range(0, rows, training.batch_size))
     often = [size for size, count in sizes.items() if size == max(sizes) or trials * training.epochs * count >= PAYS]

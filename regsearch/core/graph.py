@@ -16,8 +16,9 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from regsearch.core.trace import Leaves, NotGeneric, any_width, resized, trace
 
-# How far a compiled graph may be from the same graph run operation by operation, both in float32; see `_check`.
-_AGREE = 1e-3
+# How far a compiled graph may be from the graph itself, by the norm of each result. Not entry by entry: Adam's first
+# step has the size of the learning rate even where a gradient is nothing but rounding.
+_AGREE = 1e-2
 # No other size of a graph is likely to be one of these.
 _EXAMPLE_WIDTHS = (11, 13)
 
@@ -147,8 +148,8 @@ def _compiled(graph: GraphModule, leaves: Leaves, written: Sequence[int]) -> Cal
 
 def _check(expected: Leaves, found: Leaves) -> None:
     for one, other in zip(expected, found, strict=True):
-        scale = one.abs().max() if one.numel() and one.is_floating_point() else torch.tensor(1.0)
-        if not torch.allclose(other, one, rtol=_AGREE, atol=_AGREE * float(scale), equal_nan=True):
+        one, other = torch.nan_to_num(one.double()), torch.nan_to_num(other.double())
+        if torch.linalg.vector_norm(one - other) > _AGREE * torch.linalg.vector_norm(one) + 1e-12:
             raise CannotCompile("the compiled graph computes something else than the graph")
 
 

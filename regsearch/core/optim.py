@@ -5,6 +5,7 @@ Legend: P floats of a row. The learning rate is a 0-d tensor, so every trial may
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -43,8 +44,9 @@ class Adam:
         first, second = self.betas
         m = state["m"] * first + g * (1 - first)
         v = state["v"] * second + g * g * (1 - second)
-        correction = torch.sqrt(1 - second**t)
-        scale = learning_rate * correction / (1 - first**t)
+        # Not b**t: torch's power has other bits in the vector part of a loop than in its rest.
+        correction = torch.sqrt(1 - torch.exp(t * math.log(second)))
+        scale = learning_rate * correction / (1 - torch.exp(t * math.log(first)))
         return w - scale * (m / (torch.sqrt(v) + 1e-8 * correction)), {"m": m, "v": v}
 
 

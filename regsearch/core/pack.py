@@ -123,9 +123,9 @@ class Pack:
         self.steps += 1
 
     def _measure(self, slots: list[int]) -> list[Report]:
-        train = self.program.evaluate(self.w, self.buffers, self.data.train_x, self.data.train_y, self.chunk)
-        rows = self.data.validation_x, self.data.validation_y
-        val = self.program.evaluate(self.w, self.buffers, *rows, self.chunk)
+        rest = self.knobs, self.chunk
+        train = self.program.evaluate(self.w, self.buffers, self.data.train_x, self.data.train_y, *rest)
+        val = self.program.evaluate(self.w, self.buffers, self.data.validation_x, self.data.validation_y, *rest)
         go_on = self._observe(val["loss"])
         measured = {name: (train[name].tolist(), val[name].tolist()) for name in train}
         reports = []

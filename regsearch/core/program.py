@@ -6,7 +6,7 @@ Legend: T trials, B batch, N rows, C outputs, P floats of a row.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,41 +116,67 @@ class Program:
         self._run(self._step, *arguments, shape=tuple(arguments[3].shape[1:]))
 
     def evaluate(
-        self, w: torch.Tensor, buffers: Tensors, x: torch.Tensor, y: torch.Tensor, chunk: int | None = None
+        self,
+        w: torch.Tensor,
+        buffers: Tensors,
+        x: torch.Tensor,
+        y: torch.Tensor,
+        knobs: Tensors,
+        chunk: int | None = None,
     ) -> Tensors:
         """Loss and metrics of w [T, P] on rows x [N, F...], y [N], in evaluation mode: `loss` and metrics, each [T]."""
-        out = self.outputs(w, buffers, x, chunk)
+        out = self.outputs(w, buffers, x, knobs, chunk)
         return self._run(self._measured, out, y.expand(len(out), *y.shape), shape=len(y))  # type: ignore[no-any-return]
 
-    def outputs(self, w: torch.Tensor, buffers: Tensors, x: torch.Tensor, chunk: int | None = None) -> torch.Tensor:
-        """The outputs of w [T, P] on x [N, F...], [T, N, C], in evaluation mode, `chunk` rows at a time."""
+    def outputs(
+        self, w: torch.Tensor, buffers: Tensors, x: torch.Tensor, knobs: Tensors, chunk: int | None = None
+    ) -> torch.Tensor:
+        """The outputs [T, N, C] of w [T, P] under knobs [T] on x [N, F...], in evaluation mode, by `chunk` rows."""
         chunk = chunk or best_chunk(len(x))
         missing = -len(x) % chunk
         padded = torch.cat([x, x.new_zeros(missing, *x.shape[1:])]) if missing else x
-        parts = [self._part(w, buffers, rows) for rows in torch.split(padded, chunk)]
+        parts = [
+            self._run(self._outputs, *self._evaluated(w, buffers, rows, knobs), shape=tuple(rows.shape))
+            for rows in torch.split(padded, chunk)
+        ]
         return torch.cat(parts, 1)[:, : len(x)] if len(parts) > 1 or missing else parts[0]
 
-    def _part(self, w: torch.Tensor, buffers: Tensors, rows: torch.Tensor) -> torch.Tensor:
+    def _evaluated(self, w: torch.Tensor, buffers: Tensors, rows: torch.Tensor, knobs: Tensors) -> tuple[Any, ...]:
+        norms = {knob.name: knobs[knob.name] for rule in self.rules if rule.site == "norms" for knob in rule.knobs}
         # Every trial gets its own product: one wide product over shared rows is not bitwise the same.
-        spread = rows.expand(len(w), *rows.shape)
-        return self._run(self._outputs, w, buffers, spread, shape=tuple(rows.shape))  # type: ignore[no-any-return]
+        return w, buffers, rows.expand(len(w), *rows.shape), norms
+
+    def settings(self, params: Sequence[Mapping[str, float]]) -> Tensors:
+        """The knobs of several trials as rows, each [T]: what `params` leaves out is at its default."""
+        return {
+            name: torch.tensor([float(each.get(name, knob.default)) for each in params])
+            for name, knob in self.knobs.items()
+        }
 
     def compile_step(self, *arguments: Any) -> None:
         """Compile `train_step` for arguments like these; nothing is written into them. See `PackFunction.compile`."""
         self._step.compile(*arguments, shape=tuple(arguments[3].shape[1:]))
 
-    def compile_outputs(self, w: torch.Tensor, buffers: Tensors, rows: torch.Tensor) -> None:
+    def compile_outputs(self, w: torch.Tensor, buffers: Tensors, rows: torch.Tensor, knobs: Tensors) -> None:
         """Compile `outputs` for chunks of the shape of `rows` [N, F...]."""
-        self._outputs.compile(w, buffers, rows.expand(len(w), *rows.shape), shape=tuple(rows.shape))
+        self._outputs.compile(*self._evaluated(w, buffers, rows, knobs), shape=tuple(rows.shape))
 
     def run_uncompiled(self) -> None:
         """Forget what was compiled."""
         for each in self._functions:
             each.forget()
 
-    def _forward(self, w: torch.Tensor, buffers: Tensors, x: torch.Tensor) -> torch.Tensor:
+    def _forward(self, w: torch.Tensor, buffers: Tensors, x: torch.Tensor, knobs: Tensors) -> torch.Tensor:
         self.model.eval()
-        return forward(self.model, self.layout.views(w), buffers, x, None)[0]
+        return forward(self.model, self.layout.views(w), buffers, x, self.step.evaluation_effect(knobs))[0]
+
+    def alone(self, weights: Mapping[str, torch.Tensor], params: Mapping[str, float]) -> nn.Module:
+        """One trained trial as a module for evaluation, the normalization that it turned on included."""
+        module = Lifted(self.build())
+        module.load_state_dict(dict(weights), strict=False)
+        knobs = {name: float(params.get(name, knob.default)) for name, knob in self.knobs.items()}
+        module.effect = self.step.evaluation_effect(knobs)
+        return module.eval() if module.effect else module.stock.eval()
 
     def _metrics(self, out: torch.Tensor, y: torch.Tensor) -> Tensors:
         return {"loss": self.task.loss(out, self.task.encode(y)).mean(), **self.task.metrics(out, y)}
@@ -174,7 +200,7 @@ class Program:
         w, buffers = self.fresh(0)
         try:
             with torch.no_grad():
-                shape = tuple(self._forward(w, buffers, x).shape)
+                shape = tuple(self._forward(w, buffers, x, {}).shape)
         except Exception as error:
             raise UserError(
                 f"the model fails on a batch: {type(error).__name__}: {error}",

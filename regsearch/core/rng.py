@@ -1,4 +1,4 @@
-"""Counter-based random numbers: each depends on (trial seed, step, call, index) alone, never on a pack or a slot.
+"""Counter-based random numbers: each depends on (trial seed, step, stream, call, index) alone, not on a pack or slot.
 
 Legend: T trials. A trial's key at one step is two 32-bit words; each call of a step derives its own pair.
 """
@@ -6,6 +6,7 @@ Legend: T trials. A trial's key at one step is two 32-bit words; each call of a 
 from __future__ import annotations
 
 import math
+import zlib
 
 import torch
 
@@ -41,12 +42,19 @@ class StepContext:
 
     Args:
         key: the trial's key at this step, [2] int32.
-        first: the number of the first call; parts of a step that are traced apart count from different ones.
+        stream: whose numbers these are. Each rule has a stream of its own, in which calls are counted from 1, so what
+            it draws does not depend on which other rules the program holds.
     """
 
-    def __init__(self, key: torch.Tensor, first: int = 0) -> None:
+    def __init__(self, key: torch.Tensor, stream: str = "") -> None:
         self._key = key
-        self._calls = first
+        self._first = zlib.crc32(stream.encode()) & 0x3FFFFFFF
+        self._calls = 0
+        self._others: dict[str, StepContext] = {}
+
+    def of(self, stream: str) -> StepContext:
+        """The same step, for another stream."""
+        return self._others.setdefault(stream, StepContext(self._key, stream))
 
     def uniform(self, like: torch.Tensor) -> torch.Tensor:
         """Numbers in [0, 1) of the shape of `like`, multiples of 2^-24."""
@@ -61,7 +69,7 @@ class StepContext:
     def _bits(self, shape: torch.Size) -> torch.Tensor:
         """24 random bits as float32 for each entry of `shape`."""
         self._calls += 1
-        call = (self._calls * 0x3C6EF372) & 0x7FFFFFFF
+        call = ((self._first + self._calls) * 0x3C6EF372) & 0x7FFFFFFF
         # Words of shape [1]: `vmap` turns the scalars beside a 0-d integer into tensors, which compilers round.
         low = _round(_round(self._key[:1] ^ call, 16, _FIRST), 15, _SECOND)
         high = _round(_round(self._key[1:] + call, 16, _FIRST), 15, _SECOND)

@@ -21,8 +21,6 @@ from regsearch.regularizers.penalties import ElementwisePenalty
 from regsearch.tasks import Task
 
 Tensors = dict[str, torch.Tensor]
-# Calls for random numbers in the update count from here, those in the gradient from 0.
-_UPDATE = 1 << 20
 
 
 class Step:
@@ -67,9 +65,9 @@ class Step:
         at = self._rules_at(knobs)
         y = self.task.encode(y)
         for rule in at("batches"):
-            x, y = rule.batch(x, y, ctx)
+            x, y = rule.batch(x, y, ctx.of(rule.name))
         for rule in at("targets"):
-            y = rule.target(y, ctx)
+            y = rule.target(y, ctx.of(rule.name))
         slopes, fresh = grad(self._loss, has_aux=True)(self.layout.views(w), buffers, x, y, ctx, at)
         return self.layout.row(slopes), fresh
 
@@ -84,13 +82,15 @@ class Step:
         learning_rate: torch.Tensor,
     ) -> tuple[torch.Tensor, Tensors]:
         """w [P], optimizer state of [P], g [P], 0-d knobs, key [2], step count t, learning rate to (w, state)."""
-        ctx = StepContext(key, _UPDATE)
+        ctx = StepContext(key)
         at = self._rules_at(knobs)
         for rule in at("penalties"):
             if isinstance(rule, ElementwisePenalty):
                 g = self._penalized(g + rule.slope(w), g)
         for rule in at("gradients"):
-            g = rule.gradient(g, w, ctx)
+            g = rule.gradient(g, w, ctx.of(rule.name))
+            if not rule.keeps_zeros:
+                g = self.layout.row(self.layout.views(g))  # the floats between parameters stay 0
         for rule in at("decay"):
             w = self._penalized(rule.decay(w, learning_rate), w)
         w, state = self.optimizer.step(w, g, state, t, learning_rate)
@@ -108,13 +108,13 @@ class Step:
         used = dict(weights)
         for rule in at("weights"):
             roles = self.layout.parameters(used)
-            used |= {p.name: rule.weight(p.tensor, ctx) for p in roles if p.role == "weight"}
+            used |= {p.name: rule.weight(p.tensor, ctx.of(rule.name)) for p in roles if p.role == "weight"}
         self.model.train()
         out, fresh = forward(self.model, used, buffers, x, self._effect(ctx, at))
         total = self.task.loss(out, y).mean()
         for rule in at("penalties"):
             if not isinstance(rule, ElementwisePenalty):
-                total = total + rule.penalty(self.layout.parameters(weights, penalized_only=True), ctx)
+                total = total + rule.penalty(self.layout.parameters(weights, penalized_only=True), ctx.of(rule.name))
         return total, fresh
 
     def _effect(self, ctx: StepContext, at: Any) -> Callable[[torch.Tensor, float], torch.Tensor]:
@@ -122,16 +122,30 @@ class Step:
 
         def effect(h: torch.Tensor, author_rate: float) -> torch.Tensor:
             for rule in at("norms"):
-                h = rule.normalize(h, ctx)
+                h = rule.normalize(h, ctx.of(rule.name))
             if author_rate and not searched:
-                h = Dropout.at({"dropout.p": author_rate}).activation(h, ctx)  # type: ignore[attr-defined]
+                authors: Any = Dropout.at({"dropout.p": author_rate})
+                h = authors.activation(h, ctx.of(Dropout.name))
             for rule in at("activations"):
-                h = rule.activation(h, ctx)
+                h = rule.activation(h, ctx.of(rule.name))
             return h
 
         return effect
 
-    def _rules_at(self, knobs: Mapping[str, torch.Tensor]) -> Callable[[str], list[Any]]:
+    def evaluation_effect(self, knobs: Mapping[str, Any]) -> Callable[[torch.Tensor, float], torch.Tensor] | None:
+        """What stays at the activation sites in evaluation: normalization; None where the study searches none."""
+        norms = self._rules_at(knobs)("norms")
+        if not norms:
+            return None
+
+        def effect(h: torch.Tensor, author_rate: float) -> torch.Tensor:
+            for rule in norms:
+                h = rule.normalize(h, None)
+            return h
+
+        return effect
+
+    def _rules_at(self, knobs: Mapping[str, Any]) -> Callable[[str], list[Any]]:
         values = dict(knobs)
         return lambda site: [rule.at(values) for rule in self.rules if rule.site == site]
 

@@ -18,6 +18,18 @@ from torch.utils._pytree import TreeSpec, tree_leaves, tree_unflatten
 Leaves = Sequence[torch.Tensor]
 
 
+def _sigmoid(x: torch.Tensor) -> torch.Tensor:
+    return 1 / (1 + torch.exp(-x))
+
+
+# These have other bits in the vector part of a loop than in its rest; their formulas have not.
+_DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
+    torch.ops.aten.sigmoid.default: _sigmoid,
+    torch.ops.aten.silu.default: lambda x: x * _sigmoid(x),
+    torch.ops.aten.silu_backward.default: lambda g, x: g * _sigmoid(x) * (1 + x * (1 - _sigmoid(x))),
+}
+
+
 class NotGeneric(Exception):
     """The graphs of two widths differ by more than multiples of the width."""
 
@@ -41,7 +53,7 @@ def trace(
             given[position].copy_(result)
         return []
 
-    return make_fx(flat)(*leaves)
+    return make_fx(flat, decomposition_table=_DECOMPOSITIONS)(*leaves)
 
 
 def any_width(first: GraphModule, second: GraphModule, widths: tuple[int, int]) -> GraphModule:

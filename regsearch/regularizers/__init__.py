@@ -70,9 +70,12 @@ def _load_entry_points() -> None:
 
 
 def all_regularizers() -> dict[str, type[Regularizer]]:
-    """Every declared regularizer by name, in the order of the training step, outsiders' included."""
+    """Every declared regularizer by name, in the order of the training step, outsiders' included.
+
+    Within a site rules act in the order of their declaration: noise, say, before the clips that bound it.
+    """
     _load_entry_points()
-    return dict(sorted(REGISTRY.items(), key=lambda item: (SITES.index(item[1].site), item[0])))
+    return dict(sorted(REGISTRY.items(), key=lambda item: SITES.index(item[1].site)))
 
 
 def knobs() -> dict[str, Knob]:

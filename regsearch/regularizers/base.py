@@ -133,7 +133,7 @@ def regularizer(cls: type[Rule]) -> type[Rule]:
 
     Raises:
         ValueError: the class does not derive from a site, or does not have exactly one strength, or an `off` value is
-            missing or misplaced.
+            missing or misplaced, or another class has the name.
     """
     cls = dataclass(frozen=True)(cls)
     name = snake_case(cls.__name__)
@@ -150,6 +150,9 @@ def regularizer(cls: type[Rule]) -> type[Rule]:
     strengths = [knob for knob in knobs if knob.is_strength]
     if len(strengths) != 1:
         raise ValueError(f"regularizer {cls.__name__} must have exactly one Strength, not {len(strengths)}")
+    known = REGISTRY.get(name)
+    if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+        raise ValueError(f"regularizer {name} is declared twice: in {known.__module__} and in {cls.__module__}")
     cls.name, cls.knobs, cls.strength_knob = name, tuple(knobs), strengths[0]
     REGISTRY[name] = cls
     return cls

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 
 from regsearch.regularizers.base import INFINITY, Context, Paper, Regularizer, Strength, knob, regularizer
@@ -11,6 +13,8 @@ class Gradient(Regularizer):
     """Acts on one trial's whole gradient, all parameters in one row, penalties included."""
 
     site = "gradients"
+    keeps_zeros: ClassVar[bool] = False
+    """An entry of 0 always stays 0; says so for speed, since the floats between parameters must stay 0."""
 
     def gradient(self, g: torch.Tensor, w: torch.Tensor, ctx: Context) -> torch.Tensor:
         """g [P] and w [P], one trial's flat rows, to the gradient that the optimizer gets."""
@@ -34,6 +38,7 @@ class GradientNoise(Gradient):
 class ClipByValue(Gradient):
     """Clip each entry of the gradient to [-limit, limit]."""
 
+    keeps_zeros = True
     source = Paper("Mikolov", 2012, "https://www.fit.vut.cz/study/phd-thesis/283/")
     limit: Strength = knob(
         1e-3, 1.0, off=INFINITY, log=True, minimum=0.0, maximum=INFINITY, unit="gradient", doc="largest entry"
@@ -50,6 +55,7 @@ class ClipByNorm(Gradient):
     The norm is over all parameters of the trial, as in `torch.nn.utils.clip_grad_norm_`.
     """
 
+    keeps_zeros = True
     source = Paper("Pascanu et al.", 2013, "https://proceedings.mlr.press/v28/pascanu13.html")
     max_norm: Strength = knob(
         1e-1, 1e1, off=INFINITY, log=True, minimum=0.0, maximum=INFINITY, unit="gradient norm", doc="longest gradient"

@@ -12,8 +12,8 @@ class Norm(Regularizer):
 
     site = "norms"
 
-    def normalize(self, h: torch.Tensor, ctx: Context) -> torch.Tensor:
-        """h [B, F...] to activations of the same shape."""
+    def normalize(self, h: torch.Tensor, ctx: Context | None) -> torch.Tensor:
+        """h [B, F...] to activations of the same shape; `ctx` is None in evaluation."""
         raise NotImplementedError
 
 
@@ -27,7 +27,7 @@ class LayerNorm(Norm):
     source = Paper("Ba et al.", 2016, "https://arxiv.org/abs/1607.06450")
     gate: Strength = knob(0.0, 1.0, off=0.0, unit="share", doc="weight of the normalized activations")
 
-    def normalize(self, h: torch.Tensor, ctx: Context) -> torch.Tensor:
+    def normalize(self, h: torch.Tensor, ctx: Context | None) -> torch.Tensor:
         over = tuple(range(1, h.dim()))
         centred = h - h.mean(over, keepdim=True)
         scale = torch.rsqrt(centred.square().mean(over, keepdim=True) + 1e-5)

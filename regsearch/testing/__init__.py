@@ -26,7 +26,7 @@ from regsearch.testing.cases import (
     start_of,
     train,
 )
-from regsearch.testing.properties import ATOL, PROPERTIES, RTOL, check_agreement, check_all, traces
+from regsearch.testing.properties import ATOL, PROPERTIES, RTOL, check_agreement, check_all
 
 __all__ = [
     "ATOL",
@@ -44,6 +44,5 @@ __all__ = [
     "program_of",
     "settings",
     "start_of",
-    "traces",
     "train",
 ]

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from regsearch.core.pack import Load
-from regsearch.core.program import Program
 from regsearch.regularizers import SITES, Paper, Parameter, all_regularizers
 from regsearch.regularizers.base import snake_case
 from regsearch.regularizers.penalties import ElementwisePenalty
@@ -145,16 +144,10 @@ def check_nothing_retraces(rule: Rule, case: Case | None = None, some: Sequence[
     with _must(rule, case, "new strengths retrace nothing"):
         program, loads = program_of((rule,), case), _loads(rule, some)
         train(program, case.data, {0: loads[0]}, 2)
-        before = traces(program)
+        before = program.traces
         for load in loads:
             train(program, case.data, {0: load}, 2)
-        assert traces(program) == before, f"{traces(program) - before} traces more"
-
-
-def traces(program: Program) -> int:
-    """How many graphs a program has traced so far."""
-    count = getattr(program, "traces", None)
-    return len(program._traced) if count is None else int(count)
+        assert program.traces == before, f"{program.traces - before} traces more"
 
 
 def check_agreement(

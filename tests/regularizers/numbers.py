@@ -1,13 +1,15 @@
 """The counter-based random numbers once more, in NumPy and Python integers, written from their description alone.
 
-A trial's key at a step is SplitMix64's finaliser of seed + (step + 1) * golden ratio: low word, high word. Call c of
-the step (from 1) mixes c * 0x3C6EF372 (31 bits) into both words; entry i of the tensor is a two-round 32-bit hash of i
-with them, of which the upper 24 bits count. A normal number takes two calls: radius, then angle (Box and Muller).
+A trial's key at a step is SplitMix64's finaliser of seed + (step + 1) * golden ratio: low word, high word. Each rule
+has a stream, whose first number is the CRC-32 of the rule's name (30 bits); call c of it (from 1) mixes
+(first + c) * 0x3C6EF372 (31 bits) into both words; entry i of the tensor is a two-round 32-bit hash of i with them, of
+which the upper 24 bits count. A normal number takes two calls: radius, then angle (Box and Muller).
 """
 
 from __future__ import annotations
 
 import math
+import zlib
 
 import numpy as np
 import torch
@@ -27,9 +29,18 @@ def _hash(x: np.ndarray, low: int, high: int) -> np.ndarray:
 class Numbers:
     """The numbers of one trial; `at_step` starts the next step."""
 
+    _first = 0
+    _streams: dict[str, Numbers]
+
     def __init__(self, seed: int) -> None:
-        self._seed = seed
+        self._seed, self._streams = seed, {}
         self.at_step(0)
+
+    def of(self, stream: str) -> Numbers:
+        """The numbers of one rule; they follow the steps of this one."""
+        other = self._streams.setdefault(stream, Numbers(self._seed))
+        other._first = zlib.crc32(stream.encode()) & 0x3FFFFFFF
+        return other
 
     def at_step(self, step: int) -> None:
         """Steps count from 0."""
@@ -38,6 +49,8 @@ class Numbers:
         state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _LONG
         state ^= state >> 31
         self._low, self._high, self._calls = state & _WORD, state >> 32, 0
+        for other in self._streams.values():
+            other.at_step(step)
 
     def uniform(self, *shape: int) -> torch.Tensor:
         """In [0, 1), float32, multiples of 2^-24."""
@@ -50,7 +63,7 @@ class Numbers:
 
     def _bits(self, shape: tuple[int, ...]) -> np.ndarray:
         self._calls += 1
-        call = (self._calls * 0x3C6EF372) & 0x7FFFFFFF
+        call = ((self._first + self._calls) * 0x3C6EF372) & 0x7FFFFFFF
         zero = np.zeros((), np.uint64)
         low = _round(_round(zero + np.uint64(self._low ^ call), 16, 0x7FEB352D), 15, 0x846CA68B)
         high = _round(_round(zero + np.uint64((self._high + call) & _WORD), 16, 0x7FEB352D), 15, 0x846CA68B)

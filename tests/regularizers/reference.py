@@ -258,7 +258,7 @@ def reference(start: Any) -> tuple[Named, list[tuple[float, float]]]:
     draw = Numbers(start.seed)
     names = dict.fromkeys(flat.split(".")[0] for flat in start.params)
     knobs = {n: {f.split(".")[1]: v for f, v in start.params.items() if f.split(".")[0] == n} for n in names}
-    rules = [REFERENCES[name](knobs[name], draw, start) for name in names]
+    rules = [REFERENCES[name](knobs[name], draw.of(name), start) for name in names]
     named = dict(model.named_parameters())
     penalized = [p for name, p in named.items() if training.penalize_bias or _is_weight(model, name)]
     weights = {name: p for name, p in named.items() if _is_weight(model, name)}

@@ -10,9 +10,9 @@ from functools import partial
 import pytest
 import torch
 
+from regsearch.core.program import Program
 from regsearch.tasks import Classification
 from regsearch.testing import PROPERTIES, Rule, check_agreement, mlp_case, settings
-from regsearch.testing import properties as suite
 from tests.regularizers.mutants import MORE_STRENGTHS, STRENGTHS, generated, mutant, with_strength
 from tests.regularizers.mutants_by_hand import BY_HAND
 from tests.regularizers.reference import reference
@@ -109,7 +109,7 @@ def test_a_slope_that_is_not_the_derivative_is_caught() -> None:
 
 def test_a_program_that_traces_anew_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     count = itertools.count()
-    monkeypatch.setattr(suite, "traces", lambda program: next(count))
+    monkeypatch.setattr(Program, "traces", property(lambda program: next(count)))
     with pytest.raises(AssertionError, match=r"l2 .*new strengths retrace nothing"):
         PROPERTIES["retraces"](RULES["l2"], CASE)
 
