@@ -99,6 +99,19 @@ class Answer:
             held += f"{self.test_opened} times"
         return [held] if summary.same else [held, flattery(summary)]
 
+    def speed(self) -> str | None:
+        """How the search spent its time, in a line; None where this run did not search."""
+        timing = self.timing
+        if not {"search", "trial_steps_per_second", "outside_cpu_share", "waited_share"} <= timing.keys():
+            return None
+        width, workers = self.pack["width"], self.pack["workers"]
+        packs = f"{workers} workers with packs of {width}" if workers > 1 else f"packs of {width}"
+        rate = f"{timing['trial_steps_per_second']:,.0f} trial-steps per second"
+        return (
+            f"search: {timing['search']:.0f} s, {rate}, {packs}; "
+            f"{timing['outside_cpu_share']:.0%} of CPU time outside packs, which waited {timing['waited_share']:.1%}"
+        )
+
     @staticmethod
     def _summary(finals: Mapping[str, Any]) -> FinalsSummary:
         from regsearch.analysis.comparison import FinalsSummary

@@ -44,6 +44,9 @@ def print_answer(answer: Answer) -> None:
         _print(Text())
     for note in answer.notes():
         _print(Text(note))
+    speed = answer.speed()
+    if speed:
+        _print(Text(speed))
     _print(Text.assemble("\n", (answer.sentence, "bold"), "\n"))
     _print(Text("browse it: regsearch ui"))
 

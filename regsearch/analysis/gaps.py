@@ -10,7 +10,6 @@ from regsearch.errors import UserError
 from regsearch.space import NONE, Knob, active_regularizers
 
 NEEDED = ("number", "state", "val_loss", "train_loss", "gap")
-PREFIX = "params."
 
 
 def check(frame: pd.DataFrame) -> None:
@@ -28,15 +27,15 @@ def regularizer_sets(frame: pd.DataFrame, strengths: Iterable[Knob] | None = Non
     """What each trial has on, its regularizers' names sorted and joined by " + ", or "none".
 
     Args:
-        frame: one row per trial; `params.<regularizer>.<knob>` holds an active knob's value, or is missing.
+        frame: one row per trial; `<regularizer>.<knob>` holds an active knob's value, or is missing.
         strengths: the regularizers' strengths; None means those of every declared regularizer.
     """
     if strengths is None:
         from regsearch.regularizers import all_regularizers  # imports torch
 
         strengths = [rule.strength_knob for rule in all_regularizers().values()]
-    known = [knob for knob in strengths if PREFIX + knob.name in frame]
-    values = frame[[PREFIX + knob.name for knob in known]].to_numpy(dtype=float, na_value=float("nan"))
+    known = [knob for knob in strengths if knob.name in frame]
+    values = frame[[knob.name for knob in known]].to_numpy(dtype=float, na_value=float("nan"))
     settings = [
         {knob.name: value for knob, value in zip(known, row, strict=True) if value == value} for row in values.tolist()
     ]
@@ -50,7 +49,7 @@ def by_regularizers(frame: pd.DataFrame, strengths: Iterable[Knob] | None = None
     Only COMPLETE trials enter losses and gaps: a pruned trial's gap is that of an earlier epoch, and smaller for it.
 
     Args:
-        frame: one row per trial, with `number`, `state`, `params.*`, `val_loss`, `train_loss`, `gap`.
+        frame: one row per trial, with `number`, `state`, active knobs by flat name, `val_loss`, `train_loss`, `gap`.
         strengths: as in `regularizer_sets`; a column `regularizers` is used where the frame has one.
 
     Returns:

@@ -11,7 +11,7 @@ from tests.analysis.trials import STRENGTHS, frame
 
 def test_sets_are_what_is_on() -> None:
     trials = frame(4)
-    trials.loc[3, "params.clip_by_norm.max_norm"] = np.inf
+    trials.loc[3, "clip_by_norm.max_norm"] = np.inf
     assert list(regularizer_sets(trials, STRENGTHS)) == [
         "none",
         "clip_by_norm + dropout + l1",
