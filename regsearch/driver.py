@@ -90,7 +90,7 @@ class Driver:
         self.trials: dict[int, Trial] = {}
         self.turn = 0
         self.timing = Timing()
-        self.ahead = max(1, executor.lanes // 4)
+        self.ahead = max(1, executor.lanes // COHORTS)
         for known in search.trials():
             trial = Trial(known.number, dict(known.params), self._seed(known.number), "trial", known.state, known.value)
             trial.reason = known.reason
@@ -101,18 +101,15 @@ class Driver:
         """Go on until every trial has ended, or `watch` says stop."""
         clock = self.search.clock()
         if clock is None:
-            self._ask(len(self.lanes) + self.ahead)
-            for cohort in range(COHORTS):
-                self._fill(cohort)
-            self._commit(next_cohort=0)
-            loads: dict[int, list[tuple[int, Load, int]]] = {c: self._loads(c) for c in range(COHORTS)}
             first = 0
+            for cohort in range(COHORTS):
+                self._dispatch(cohort, self._fill(cohort))
+            self._top_up()
+            self._commit(next_cohort=first)
         else:
             first = self._restore(clock)
-            loads = {c: self._loads(c) for c in range(COHORTS)}
-        for cohort in self._order(first):
-            self._dispatch(cohort, loads[cohort])
-        if clock is not None:
+            for cohort in self._order(first):
+                self._dispatch(cohort, self._loads(cohort))
             self._top_up()
         cohort = first
         while any(lane.trial for lane in self.lanes):
@@ -122,12 +119,13 @@ class Driver:
                 self.timing.wait += time.perf_counter() - start
                 self._handle(reports)
                 fresh = self._fill(cohort)
-                self._commit(next_cohort=(cohort + 1) % COHORTS)
                 go_on = watch is None or watch(self)
+                if go_on:  # before the commit: the packs train while it syncs, and a kill in between undoes the turn
+                    self._dispatch(cohort, fresh)
+                self._commit(next_cohort=(cohort + 1) % COHORTS)
                 if not go_on:
                     self._drain(except_cohort=cohort)
                     return
-                self._dispatch(cohort, fresh)
                 self._top_up()
             cohort = (cohort + 1) % COHORTS
 
@@ -140,7 +138,8 @@ class Driver:
     def _dispatch(self, cohort: int, loads: list[tuple[int, Load, int]]) -> None:
         members = self._members(cohort)
         if members:
-            self.executor.dispatch(cohort, loads, members)
+            enough = len(members) * COHORTS >= len(self.lanes)
+            self.executor.dispatch(cohort, loads, members, waited_for=enough)
 
     def _drain(self, except_cohort: int) -> None:
         """Take in what is still being trained, and forget it: it was not decided over, so it will be trained again."""

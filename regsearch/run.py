@@ -175,6 +175,7 @@ class Run:
             "outside_cpu": outside,
             "outside_cpu_share": outside / whole if whole else 0.0,
             "waited_share": spent["waited"] / (wall * executor.workers) if wall else 0.0,
+            "idle_share": spent["idle"] / (wall * executor.workers) if wall else 0.0,
             "trial_steps_per_second": spent["steps"] / wall if wall else 0.0,
         }
         return driver

@@ -109,13 +109,20 @@ class LocalExecutor:
         self._spent[index] = answer[2]
         return answer[1]
 
-    def dispatch(self, cohort: int, loads: list[tuple[int, Load, int]], lanes: list[int]) -> None:
-        """Have `lanes` of a cohort train one epoch, after loading (lane, trial, epoch that it is at)."""
+    def dispatch(
+        self, cohort: int, loads: list[tuple[int, Load, int]], lanes: list[int], waited_for: bool = False
+    ) -> None:
+        """Have `lanes` of a cohort train one epoch, after loading (lane, trial, epoch that it is at).
+
+        Args:
+            waited_for: a worker that stood idle until now waited for this order; else there was too little to train.
+        """
         involved = sorted({self._worker(lane) for lane in lanes})
         self._due[cohort] = involved
         for index in involved:
             mine = [load for load in loads if self._worker(load[0]) == index]
-            self._pipes[index].send(("round", mine, [lane for lane in lanes if self._worker(lane) == index]))
+            order = ("round", mine, [lane for lane in lanes if self._worker(lane) == index])
+            self._pipes[index].send((waited_for, *order))
 
     def wait(self, cohort: int) -> list[tuple[int, Report]]:
         """The (lane, report) of the cohort's last dispatch. Cohorts are waited for in the order of dispatch."""
@@ -127,20 +134,22 @@ class LocalExecutor:
     def weights(self, lane: int) -> dict[str, Any]:
         """The weights of the trial in `lane`; nothing may be under way."""
         index = self._worker(lane)
-        self._pipes[index].send(("weights", lane))
+        self._pipes[index].send((False, "weights", lane))
         found: dict[str, Any] = self._receive(index)
         return found
 
     def spent(self) -> dict[str, float]:
-        """CPU seconds in packs and in all, seconds waited, and trial-steps trained, over all workers so far."""
-        names = ("pack", "cpu", "waited", "steps")
+        """CPU seconds in packs and in all, seconds waited for orders, seconds idle for want of trials, and trial-steps
+        trained, over all workers so far.
+        """
+        names = ("pack", "cpu", "waited", "idle", "steps")
         return {name: sum(each.get(name, 0.0) for each in self._spent.values()) for name in names}
 
     def close(self) -> None:
         """End the workers."""
         for pipe in self._pipes:
             with contextlib.suppress(OSError, ValueError):
-                pipe.send(("stop",))
+                pipe.send((False, "stop"))
             pipe.close()
         for process in self._processes:
             process.join(5)

@@ -86,7 +86,7 @@ class _Worker:
             self.uncompiled = compile_program(self.program, self.data, trials, backwards=spec.index % 2 == 1)
         self.width = spec.width or measure_width(self.program, self.data, most)
         self.place: dict[int, tuple[Pack, int]] = {}
-        self.pack_cpu = self.waited = 0.0
+        self.pack_cpu = self.waited = self.idle = 0.0
 
     def build(self, width: int, compiled: bool) -> None:
         """Make the packs, as the driver decided for all workers alike."""
@@ -103,8 +103,9 @@ class _Worker:
     def serve(self, pipe: Connection) -> None:
         start = time.perf_counter()
         while True:
-            order, *given = pipe.recv()
-            self.waited += time.perf_counter() - start
+            waited_for, order, *given = pipe.recv()
+            seconds = time.perf_counter() - start
+            self.waited, self.idle = self.waited + seconds * waited_for, self.idle + seconds * (not waited_for)
             if order == "stop":
                 return
             pipe.send((order, getattr(self, order)(*given), self._spent()))
@@ -113,7 +114,8 @@ class _Worker:
     def _spent(self) -> dict[str, float]:
         packs = {id(pack): pack for pack, _ in self.place.values()}
         steps = sum(pack.trial_steps for pack in packs.values())
-        return {"pack": self.pack_cpu, "cpu": time.process_time(), "waited": self.waited, "steps": float(steps)}
+        seconds = {"pack": self.pack_cpu, "cpu": time.process_time(), "waited": self.waited, "idle": self.idle}
+        return {**seconds, "steps": float(steps)}
 
     def round(self, loads: list[tuple[int, Load, int]], lanes: list[int]) -> list[tuple[int, Any]]:
         """Load trials (bringing each to its epoch), then train `lanes` for one epoch: (lane, report) in lane order."""
