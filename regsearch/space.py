@@ -94,6 +94,8 @@ class SearchSpace:
     one drawn. `choose="any"` draws `<name>.on` for each member and the knobs of those that are on. `always`
     holds the knobs that are searched in every trial, `fixed` those that hold one value in every trial.
 
+    `kept` holds what trial 0 has for searched knobs of training, which have no off.
+
     A setting is the mapping of its *active* knobs: those drawn, and those fixed. What is absent is off (a
     strength) or at its default (any other knob).
     """
@@ -103,6 +105,7 @@ class SearchSpace:
     member_fixed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     always: tuple[Range, ...] = ()
     fixed: Mapping[str, float] = field(default_factory=dict)
+    kept: Mapping[str, float] = field(default_factory=dict)
 
     def sample(self, suggest: Suggest) -> dict[str, float]:
         """Draw one setting: the active knobs by flat name."""
@@ -124,8 +127,10 @@ class SearchSpace:
                     yield name
 
     def baseline(self) -> dict[str, float]:
-        """The setting of trial 0: every searched regularizer off, what is fixed in every trial kept."""
-        return dict(self.fixed)
+        """The setting of trial 0: every searched regularizer off, what is fixed in every trial kept, and training
+        as the study says.
+        """
+        return {**self.fixed, **self.kept}
 
     def ranges(self) -> tuple[Range, ...]:
         """Every searched number, members first, in the order of the study file."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regsearch.answer import Answer
-from regsearch.config import StudyConfig, build_space, check_name, check_objective, load_config
+from regsearch.config import StudyConfig, build_space, check_name, check_objective, load_config, train_knobs
 from regsearch.display import Snapshot
 from regsearch.errors import UserError
 from regsearch.space import SearchSpace
@@ -103,7 +103,9 @@ class Study:
         if self._space is None:
             from regsearch.regularizers import knobs
 
-            self._space = build_space(self.config.space, knobs())
+            train = self.config.train
+            known = train_knobs(train.optimizer)
+            self._space = build_space(self.config.space, knobs(), train_knobs=known, train=train.knobs())
         return self._space
 
     def check(self) -> dict[str, Any]:

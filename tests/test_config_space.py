@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from regsearch.config import TRAIN_KNOBS, build_space
+from regsearch.config import TRAIN_KNOBS, TrainConfig, build_space, train_knobs
 from regsearch.config.yaml12 import read_yaml
 from regsearch.errors import UserError
 from regsearch.regularizers import all_regularizers, knobs
@@ -92,8 +92,33 @@ def test_whole_numbers_stay_whole() -> None:
     )
 
 
-def test_training_alone_may_be_searched() -> None:
-    assert space("train: search").always == (declared("train.learning_rate"),)
+@pytest.mark.parametrize(
+    ("optimizer", "searched"),
+    [
+        ("adamw", ["learning_rate", "beta1", "beta2"]),
+        ("nesterov", ["learning_rate", "momentum"]),
+        ("adagrad", ["learning_rate"]),
+    ],
+)
+def test_training_alone_may_be_searched(optimizer: str, searched: list[str]) -> None:
+    found = build_space({"train": "search"}, knobs(), train_knobs=train_knobs(optimizer))
+    assert found.always == tuple(declared(f"train.{name}") for name in searched)
+
+
+def test_trial_0_keeps_the_training_of_the_study() -> None:
+    config = TrainConfig(optimizer="momentum", learning_rate=0.05)
+    raw = read_yaml("{train: {momentum: {low: 0.5, high: 0.9}, learning_rate: 0.01}, l2: search}")
+    found = build_space(raw, knobs(), train_knobs=train_knobs("momentum"), train=config.knobs())
+    assert found.baseline() == {"train.learning_rate": 0.01, "train.momentum": 0.9}
+    assert found.sample(Middle())["train.momentum"] == 0.7
+    assert found.regularizers() == ("l2",)
+
+
+def test_a_setting_that_the_optimizer_does_not_have_is_refused() -> None:
+    with pytest.raises(
+        UserError, match=r"^space.train.momentum: unknown knob.*allowed are learning_rate, beta1, beta2"
+    ):
+        build_space({"train": {"momentum": "search"}}, knobs(), train_knobs=train_knobs("adam"))
 
 
 @pytest.mark.parametrize("name", sorted(all_regularizers()))

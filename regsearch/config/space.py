@@ -9,24 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from regsearch.config.training import TRAIN_KNOBS
 from regsearch.config.words import brief, one_of
 from regsearch.errors import UserError
 from regsearch.space import NONE, Knob, Range, SearchSpace
 
 TRAIN = "train"
-TRAIN_KNOBS: Mapping[str, Knob] = {
-    "train.learning_rate": Knob(
-        "train.learning_rate",
-        low=1e-4,
-        high=1e-2,
-        log=True,
-        default=1e-3,
-        minimum=1e-8,
-        maximum=10.0,
-        unit="per step",
-        doc="step size of the optimizer",
-    )
-}
 # What a study gets that names no space.
 DEFAULT_SPACE: Mapping[str, Any] = {
     "choose": "one",
@@ -43,6 +31,7 @@ def build_space(
     knobs: Mapping[str, Knob],
     *,
     train_knobs: Mapping[str, Knob] = TRAIN_KNOBS,
+    train: Mapping[str, float] | None = None,
     file: str | Path | None = None,
 ) -> SearchSpace:
     """The search space that the `space` section asks for.
@@ -54,7 +43,8 @@ def build_space(
     Args:
         raw: the section as read from the file; None for the default space.
         knobs: every knob of every regularizer by flat name, as `regsearch.regularizers.knobs()` gives.
-        train_knobs: the knobs of training, by flat name.
+        train_knobs: the knobs of training that mean something to the study's optimizer, by flat name.
+        train: what the study trains with where a knob of training is not searched, by flat name; trial 0 keeps it.
         file: the study file, named in refusals.
 
     Raises:
@@ -62,7 +52,9 @@ def build_space(
             reaches 0, or nothing to search.
     """
     try:
-        return _Reader({**knobs, **train_knobs}).space(DEFAULT_SPACE if raw is None else raw)
+        space = _Reader({**knobs, **train_knobs}).space(DEFAULT_SPACE if raw is None else raw)
+        searched = {of.name for of in space.always}
+        return dataclasses.replace(space, kept={n: v for n, v in (train or {}).items() if n in searched})
     except UserError as error:
         raise (error.within(file) if file else error) from None
 

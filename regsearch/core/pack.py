@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from regsearch.core.optim import schedule_factor
 from regsearch.core.program import Program, best_chunk
 from regsearch.core.rng import step_keys
+from regsearch.core.schedule import learning_rate_factor
 from regsearch.trial import Report
 
 Tensors = dict[str, torch.Tensor]
@@ -56,7 +56,9 @@ class Pack:
         self.knobs: Tensors = {n: torch.full((t,), float(k.default)) for n, k in program.knobs.items()}
         self.steps = torch.zeros(t, dtype=torch.int64)
         self.seeds = torch.zeros(t, dtype=torch.int64)
-        self.learning_rate = torch.full((t,), program.training.learning_rate)
+        self.settings: Tensors = {
+            name: torch.full((t,), value, dtype=torch.float64) for name, value in program.training.settings().items()
+        }
         self.loops = [self._start(rule, self._rows()) for rule in program.loops]
         self.loads: list[Load | None] = [None] * t
         self.epochs = [0] * t
@@ -74,7 +76,8 @@ class Pack:
         for name, knob in self.program.knobs.items():
             self.knobs[name][slot] = float(load.params.get(name, knob.default))
         self.steps[slot], self.seeds[slot] = 0, load.seed
-        self.learning_rate[slot] = load.params.get("train.learning_rate", self.program.training.learning_rate)
+        for name, setting in self.program.training.settings().items():
+            self.settings[name][slot] = load.params.get(f"train.{name}", setting)
         for rule, kept in zip(self.program.loops, self.loops, strict=True):
             for name, value in self._start(rule, self._rows()).items():
                 kept[name][slot] = value[slot]
@@ -106,20 +109,22 @@ class Pack:
         return torch.arange(rows) if load is None else self.program.order(load.seed, self.epochs[slot], rows)
 
     def plan(self, steps: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Keys [S, T, 2], step counts [S, T] and learning rates [S, T] of the next `steps` steps."""
-        training = self.program.training
+        """Keys [S, T, 2], the optimizer's scales [S, T, K] and learning rates [S, T] of the next `steps` steps."""
+        training, settings = self.program.training, self.settings
         done = self.steps + torch.arange(steps).unsqueeze(1)
         total = training.epochs * self.program.steps_per_epoch(len(self.data.train_y))
-        factor = schedule_factor(training.schedule, (done / total).to(torch.float32))
-        return step_keys(self.seeds, done), (done + 1).to(torch.float32), self.learning_rate * factor
+        steps_of = training.warmup, training.step_every, training.step_factor
+        rate = settings["learning_rate"] * learning_rate_factor(training.schedule, done, total, *steps_of)
+        scales = self.program.optimizer.scales((done + 1).to(torch.float64), rate, settings)
+        return step_keys(self.seeds, done), torch.stack(list(scales.values()), -1).float(), rate.float()
 
     def arguments(self, chosen: torch.Tensor, *plan: torch.Tensor) -> tuple[Any, ...]:
         """What `Program.train_step` takes, for the training rows `chosen` [T, B] and one step's plan."""
         x, y = self.data.train_x[chosen], self.data.train_y[chosen]
         return self.w, self.state, self.buffers, x, y, self.knobs, *plan
 
-    def _step(self, chosen: torch.Tensor, key: torch.Tensor, t: torch.Tensor, learning_rate: torch.Tensor) -> None:
-        self.program.train_step(*self.arguments(chosen, key, t, learning_rate))
+    def _step(self, chosen: torch.Tensor, key: torch.Tensor, scale: torch.Tensor, learning_rate: torch.Tensor) -> None:
+        self.program.train_step(*self.arguments(chosen, key, scale, learning_rate))
         self.steps += 1
 
     def _measure(self, slots: list[int]) -> list[Report]:

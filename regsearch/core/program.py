@@ -47,6 +47,14 @@ class Training:
     betas: tuple[float, float]
     schedule: str
     penalize_bias: bool
+    warmup: float = 0.0
+    step_every: float = 1 / 3
+    step_factor: float = 0.1
+
+    def settings(self) -> dict[str, float]:
+        """What a trial may have of its own as `train.<name>`, with the study's values."""
+        beta1, beta2 = self.betas
+        return {"learning_rate": self.learning_rate, "momentum": self.momentum, "beta1": beta1, "beta2": beta2}
 
 
 class Program:
@@ -68,7 +76,7 @@ class Program:
         self.build, self.task, self.rules, self.training = build, task, rules, training
         self.model = Lifted(build())
         self.layout = Layout.of(self.model, training.penalize_bias)
-        self.optimizer = OPTIMIZERS[training.optimizer](momentum=training.momentum, betas=training.betas)
+        self.optimizer = OPTIMIZERS[training.optimizer]
         self.step = Step(self.model, self.layout, rules, task, self.optimizer)
         self.knobs = {knob.name: knob for rule in rules for knob in rule.knobs}
         self.buffers = {name: value for name, value in self.model.named_buffers() if value.is_floating_point()}

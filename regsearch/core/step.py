@@ -39,6 +39,7 @@ class Step:
         self, model: Lifted, layout: Layout, rules: tuple[type[Regularizer], ...], task: Task, optimizer: Optimizer
     ) -> None:
         self.model, self.layout, self.rules, self.task, self.optimizer = model, layout, rules, task, optimizer
+        self.scales = optimizer.scale_names()
 
     def __call__(
         self,
@@ -49,14 +50,14 @@ class Step:
         y: torch.Tensor,
         knobs: Tensors,
         key: torch.Tensor,
-        t: torch.Tensor,
+        scale: torch.Tensor,
         learning_rate: torch.Tensor,
     ) -> tuple[torch.Tensor, Tensors, Tensors]:
-        """One step: w [P], optimizer state of [P], buffers, x [B, F...], y [B, ...], 0-d knobs, key [2] to the first
-        three anew; t counts steps from 1.
+        """One step: w [P], optimizer state of [P], buffers, x [B, F...], y [B, ...], 0-d knobs, key [2], the
+        optimizer's scales [K] to the first three anew.
         """
         g, fresh = self.gradient(w, buffers, x, y, knobs, key)
-        w, state = self.update(w, state, g, knobs, key, t, learning_rate)
+        w, state = self.update(w, state, g, knobs, key, scale, learning_rate)
         return w, state, buffers | fresh
 
     def gradient(
@@ -80,10 +81,10 @@ class Step:
         g: torch.Tensor,
         knobs: Tensors,
         key: torch.Tensor,
-        t: torch.Tensor,
+        scale: torch.Tensor,
         learning_rate: torch.Tensor,
     ) -> tuple[torch.Tensor, Tensors]:
-        """w [P], optimizer state of [P], g [P], 0-d knobs, key [2], step count t, learning rate to (w, state)."""
+        """w [P], optimizer state of [P], g [P], 0-d knobs, key [2], scales [K], learning rate to (w, state)."""
         ctx = StepContext(key, _UPDATE)
         at = self._rules_at(knobs)
         for rule in at("penalties"):
@@ -93,7 +94,7 @@ class Step:
             g = rule.gradient(g, w, ctx)
         for rule in at("decay"):
             w = self._penalized(rule.decay(w, learning_rate), w)
-        w, state = self.optimizer.step(w, g, state, t, learning_rate)
+        w, state = self.optimizer.step(w, g, state, dict(zip(self.scales, scale.unbind(), strict=True)))
         if at("projections"):
             tensors = self.layout.views(w)
             for rule in at("projections"):
