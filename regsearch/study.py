@@ -122,23 +122,24 @@ class Study:
         check_store(self.uri)
         with tempfile.TemporaryDirectory() as place:
             manifest = seal(self.config.data, self.config.folder, Path(place) / "data")
-        self._check_model(manifest)
+        layers = self._check_model(manifest)
         return {
             "study": self.config.name,
             "data": {"source": manifest.source, "task": manifest.task, "rows": manifest.sizes},
             "trials": self.config.search.trials,
             "regularizers": list(self.space.regularizers()),
-            "searched": [of.name for of in self.space.ranges()],
+            "searched": [of.name for of in self.space.over(layers).ranges()],
             "finals": self.config.finalize.seeds,
         }
 
-    def _check_model(self, manifest: Manifest) -> None:
+    def _check_model(self, manifest: Manifest) -> dict[str, tuple[str, ...]]:
+        """Refuse a model that cannot be searched so; its layers, for each strength that has a number for each."""
         from regsearch.core.fit import build_program, task_of
 
         task = task_of(manifest)
         tracked = [f"{part}_{name}" for part in ("train", "val", "gap") for name in task.metrics_names]
         check_objective(self.config.search.objectives, ["train_loss", "val_loss", "gap", *tracked])
-        build_program(self.config, manifest, self.space.regularizers())
+        return build_program(self.config, manifest, self.space.regularizers()).layers
 
     def run(self, *, replace: bool = False, timeout: float | None = None, progress: Progress | None = None) -> Answer:
         """Start the study: seal the data, search, hold finals, register the champion.

@@ -1,4 +1,4 @@
-"""How the learning rate changes over a training. All schedules are functions of the step count, in float64.
+"""How the learning rate and strengths change over a training. All are functions of the step count, in float64.
 
 Legend: S steps, T trials; t counts steps from 0, N steps are the whole training, W = round(warmup * N) the warm-up.
 """
@@ -56,3 +56,44 @@ def learning_rate_factor(
     warm = min(round(warmup * total), total - 1)
     after = _FACTORS[name]((t - warm).clamp(min=0), total - warm, step_every, step_factor)
     return torch.where(t < warm, (t + 1) / warm, after) if warm else after
+
+
+_SHAPES: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = (
+    torch.ones_like,
+    lambda share: share,
+    lambda share: (1 - torch.cos(math.pi * share)) / 2,
+    lambda share: 1 - share,
+    lambda share: (1 + torch.cos(math.pi * share)) / 2,
+)
+
+
+def strength_factor(kinds: torch.Tensor, warmup: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """How much of its strength each trial has on at a share p of the training done: shape(p) * min(1, p / warmup).
+
+    The shapes are `constant` 1, `linear` p, `cosine` (1 - cos(pi p)) / 2, which rise from off, and `linear_down` 1 - p,
+    `cosine_down` (1 + cos(pi p)) / 2, which fall towards it. The first step has p = 0, so all that rises begins off.
+
+    Args:
+        kinds: [T] int64, positions in `regsearch.space.STRENGTH_SCHEDULES`.
+        warmup: [T] float64, shares of the training, 0 for none.
+        share: [S, T] float64 in [0, 1).
+
+    Returns:
+        [S, T] float64 in [0, 1].
+    """
+    shapes = torch.stack([shape(share) for shape in _SHAPES])
+    shape = shapes.gather(0, kinds.expand(1, *share.shape))[0]
+    rise = share / warmup.clamp(min=torch.finfo(torch.float64).tiny)
+    return shape * torch.where(warmup > 0, rise.clamp(max=1.0), 1.0)
+
+
+def scheduled(strength: torch.Tensor, off: float, factor: torch.Tensor) -> torch.Tensor:
+    """The strength where `factor` of it is on: factor 1 is the strength and factor 0 is off, both to the last bit.
+
+    Where off is 0 that is factor * strength, where it is infinite (the limits of clips) strength / factor, else
+    off + factor * (strength - off). A strength that is off stays off.
+    """
+    scaled = strength * factor if off == 0 else off + factor * (strength - off)
+    found = strength / factor if math.isinf(off) else scaled
+    found = torch.where(factor == 1, strength, found)
+    return torch.where((factor == 0) | (strength == off), off, found)

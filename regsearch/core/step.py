@@ -5,6 +5,7 @@ Legend: B batch, C classes, F features, P floats of the flat row.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -33,13 +34,20 @@ class Step:
         layout: where its parameters lie.
         rules: the regularizer classes of the study's space, whatever this trial turns on.
         task, optimizer: what is minimised, and how.
+        layers: for each strength that has a number for each layer, by its flat name, those layers.
     """
 
     def __init__(
-        self, model: Lifted, layout: Layout, rules: tuple[type[Regularizer], ...], task: Task, optimizer: Optimizer
+        self,
+        model: Lifted,
+        layout: Layout,
+        rules: tuple[type[Regularizer], ...],
+        task: Task,
+        optimizer: Optimizer,
+        layers: Mapping[str, tuple[str, ...]],
     ) -> None:
         self.model, self.layout, self.rules, self.task, self.optimizer = model, layout, rules, task, optimizer
-        self.scales = optimizer.scale_names()
+        self.scales, self.layers = optimizer.scale_names(), layers
 
     def __call__(
         self,
@@ -89,17 +97,18 @@ class Step:
         at = self._rules_at(knobs)
         for rule in at("penalties"):
             if isinstance(rule, ElementwisePenalty):
-                g = self._penalized(g + rule.slope(w), g)
+                g = self._penalized(g + self._spread(rule).slope(w), g)
         for rule in at("gradients"):
             g = rule.gradient(g, w, ctx)
         for rule in at("decay"):
-            w = self._penalized(rule.decay(w, learning_rate), w)
+            w = self._penalized(self._spread(rule).decay(w, learning_rate), w)
         w, state = self.optimizer.step(w, g, state, dict(zip(self.scales, scale.unbind(), strict=True)))
         if at("projections"):
             tensors = self.layout.views(w)
             for rule in at("projections"):
                 roles = self.layout.parameters(tensors)
-                tensors |= {p.name: rule.project(p.tensor, learning_rate) for p in roles if p.role == "weight"}
+                chosen = [(p, self._of_layer(rule, p.name)) for p in roles if p.role == "weight"]
+                tensors |= {p.name: own.project(p.tensor, learning_rate) for p, own in chosen}
             w = self.layout.row(tensors)
         return w, state
 
@@ -109,7 +118,8 @@ class Step:
         used = dict(weights)
         for rule in at("weights"):
             roles = self.layout.parameters(used)
-            used |= {p.name: rule.weight(p.tensor, ctx) for p in roles if p.role == "weight"}
+            chosen = [(p, self._of_layer(rule, p.name)) for p in roles if p.role == "weight"]
+            used |= {p.name: own.weight(p.tensor, ctx) for p, own in chosen}
         self.model.train()
         out, fresh = forward(self.model, used, buffers, x, self._effect(ctx, at))
         total = self.task.loss(out, y).mean()
@@ -135,6 +145,22 @@ class Step:
     def _rules_at(self, knobs: Mapping[str, torch.Tensor]) -> Callable[[str], list[Any]]:
         values = dict(knobs)
         return lambda site: [rule.at(values) for rule in self.rules if rule.site == site]
+
+    def _spread(self, rule: Any) -> Any:
+        """The rule with its strength as a row [P], where each layer has its own; else the rule."""
+        return self._with_strength(rule, lambda strengths, layers: self.layout.spread(strengths, layers))
+
+    def _of_layer(self, rule: Any, name: str) -> Any:
+        """The rule with the strength of the layer of the tensor `name`, where each has its own; else the rule."""
+        layer = next(e.layer for e in self.layout.entries if e.name == name)
+        return self._with_strength(rule, lambda strengths, layers: strengths[layers.index(layer)])
+
+    def _with_strength(self, rule: Any, own: Callable[[torch.Tensor, tuple[str, ...]], torch.Tensor]) -> Any:
+        full = rule.strength_knob.name
+        if full not in self.layers:
+            return rule
+        short = full.partition(".")[2]
+        return dataclasses.replace(rule, **{short: own(getattr(rule, short), self.layers[full])})
 
     def _penalized(self, changed: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
         """`changed` where the row [P] holds penalized floats, else the row itself."""
