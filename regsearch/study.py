@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from regsearch.data import Manifest
     from regsearch.display import Progress
+    from regsearch.replay import Replay
 
 
 def home() -> Path:
@@ -107,6 +108,14 @@ class Study:
             known = train_knobs(train.optimizer)
             self._space = build_space(self.config.space, knobs(), train_knobs=known, train=train.knobs())
         return self._space
+
+    def drawn(self, manifest: Manifest) -> SearchSpace:
+        """The space over the layers of the study's model, where it asks for a strength in each: what trials draw."""
+        if not self.space.per_layer():
+            return self.space
+        from regsearch.core.fit import build_program
+
+        return self.space.over(build_program(self.config, manifest, self.space.regularizers()).layers)
 
     def check(self) -> dict[str, Any]:
         """Check everything a run would need, data and model included, and write nothing.
@@ -246,6 +255,19 @@ class Study:
         from regsearch.tracking.runs import read_runs
 
         return read_runs(self.uri, self.config.name)
+
+    def replay(self, number: int) -> Replay:
+        """Train trial `number` again in a new process, with the recorded width, workers and compilation, and compare
+        every metric of every epoch with the MLflow store.
+
+        Raises:
+            UserError: there is no such trial, it has no curve yet, the data changed, or another process works on this
+                study.
+        """
+        from regsearch.replay import replay
+
+        with self._lock():
+            return replay(self, number)
 
     def show(self) -> dict[str, Any]:
         """The study's answer where it has one, else how far it is."""
