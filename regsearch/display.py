@@ -55,7 +55,7 @@ class Snapshot:
     objective: str = "val_loss"
     best_value: float | None = None
     best_number: int | None = None
-    best_params: Mapping[str, float] = field(default_factory=dict)
+    best_params: Mapping[str, float | str] = field(default_factory=dict)
     baseline_value: float | None = None
     width: int = 0
     workers: int = 0
@@ -253,8 +253,8 @@ def _best(snapshot: Snapshot) -> str:
     return f"{text} (baseline {snapshot.baseline_value:.4g})"
 
 
-def _knobs(params: Mapping[str, float]) -> str:
-    on = [f"{name} {value:.3g}" for name, value in params.items() if math.isfinite(value)]
+def _knobs(params: Mapping[str, float | str]) -> str:
+    on = [f"{n} {v if isinstance(v, str) else f'{v:.3g}'}" for n, v in params.items() if v not in (math.inf, -math.inf)]
     return " · ".join(on) or "every searched regularizer off"
 
 

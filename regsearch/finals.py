@@ -156,7 +156,7 @@ def stacked(program: Program, weights: list[Weights]) -> tuple[Any, dict[str, An
     return rows, {name: torch.stack([each[name] for each in tensors]) for name in program.buffers}
 
 
-def package_champion(program: Program, data: Path, weights: Weights, params: Mapping[str, float], out: Path) -> None:
+def package_champion(program: Program, data: Path, weights: Weights, params: Mapping[str, Any], out: Path) -> None:
     """Write the folder that becomes the registered model: program, manifest, preprocessing code, input example.
 
     `model.pt2` maps float32 rows [N, F...] to outputs [N, C] and needs torch alone.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -27,8 +28,9 @@ def print_answer(answer: Answer) -> None:
     took = f" in {seconds:.0f} s" if seconds is not None else ""
     _print(Text.assemble("\n", (answer.study, "bold"), f": {trials} trials{took} ({counts})"))
     if answer.best:
-        params = {name: value for name, value in answer.best["params"].items() if abs(value) != float("inf")}
-        setting = ", ".join(f"{name} {value:.4g}" for name, value in params.items()) or "every searched regularizer off"
+        params = {name: value for name, value in answer.best["params"].items() if value not in (math.inf, -math.inf)}
+        words = (f"{name} {each if isinstance(each, str) else f'{each:.4g}'}" for name, each in params.items())
+        setting = ", ".join(words) or "every searched regularizer off"
         number, value = answer.best["number"], answer.best["value"]
         _print(Text(f"best of the search: trial {number}, value {value:.4g}: {setting}"))
     rows = answer.finals_table()

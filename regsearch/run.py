@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import platform
 import time
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from regsearch.driver import TURN_MS, Driver
 from regsearch.errors import UserError
 from regsearch.executors.local import LocalExecutor
 from regsearch.finals import Finals, kept, package_champion, test_finals, train_finals, write_json
+from regsearch.machine import machine
 from regsearch.regularizers import all_regularizers
 from regsearch.search.optuna import OptunaSearch
 from regsearch.space import active_regularizers
@@ -138,7 +137,12 @@ class Run:
         directions = ["maximize" if name in higher else "minimize" for name in objectives]
         epochs = self.config.train.epochs
         search = OptunaSearch(
-            self.config.name, self.study.space, self.config.search, self.folder / "search.journal", directions, epochs
+            self.config.name,
+            self.study.drawn(self.manifest),
+            self.config.search,
+            self.folder / "search.journal",
+            directions,
+            epochs,
         )
         driver = Driver(
             search,
@@ -320,12 +324,6 @@ class Run:
                 eta=elapsed * (driver.total - ended) / ended if ended else None,
             )
         )
-
-
-def machine() -> dict[str, Any]:
-    """What the bits of a curve depend on besides the study: kind of processor, and versions."""
-    names = ("torch", "numpy")
-    return {"processor": platform.machine(), "python": platform.python_version(), **{n: version(n) for n in names}}
 
 
 def _times(count: int) -> str:

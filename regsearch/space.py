@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 Choose = Literal["one", "any"]
 Value = float | str | bool
+Params = dict[str, float | str]
+"""A setting: active knobs by flat name; the words among the values are the schedules of strengths."""
+SCHEDULE, WARMUP = "schedule", "warmup"
+STRENGTH_SCHEDULES = ("constant", "linear", "cosine", "linear_down", "cosine_down")
+"""How a strength may change over a training; `regsearch.core.schedule.strength_factor` has the formulas."""
 NONE = "none"
 REGULARIZER = "regularizer"
 
@@ -69,13 +74,28 @@ class Knob:
 
 @dataclass(frozen=True)
 class Range:
-    """One searched number of a study: the interval [low, high] for the knob `name`."""
+    """One searched number of a study: the interval [low, high] for the knob `name`.
+
+    With `per_layer` it stands for one number for each layer of the model, named `<name>.<layer>`.
+    """
 
     name: str
     low: float
     high: float
     log: bool = False
     integer: bool = False
+    per_layer: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One searched word of a study: the schedule of a strength."""
+
+    name: str
+    choices: tuple[str, ...]
+
+
+Searched = Range | Choice
 
 
 class Suggest(Protocol):
@@ -94,23 +114,26 @@ class SearchSpace:
     one drawn. `choose="any"` draws `<name>.on` for each member and the knobs of those that are on. `always`
     holds the knobs that are searched in every trial, `fixed` those that hold one value in every trial.
 
+    `kept` holds what trial 0 has for searched knobs of training, which have no off.
+
     A setting is the mapping of its *active* knobs: those drawn, and those fixed. What is absent is off (a
     strength) or at its default (any other knob).
     """
 
     choose: Choose | None = None
-    members: Mapping[str, tuple[Range, ...]] = field(default_factory=dict)
-    member_fixed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    always: tuple[Range, ...] = ()
-    fixed: Mapping[str, float] = field(default_factory=dict)
+    members: Mapping[str, tuple[Searched, ...]] = field(default_factory=dict)
+    member_fixed: Mapping[str, Mapping[str, float | str]] = field(default_factory=dict)
+    always: tuple[Searched, ...] = ()
+    fixed: Mapping[str, float | str] = field(default_factory=dict)
+    kept: Mapping[str, float] = field(default_factory=dict)
 
-    def sample(self, suggest: Suggest) -> dict[str, float]:
+    def sample(self, suggest: Suggest) -> Params:
         """Draw one setting: the active knobs by flat name."""
         setting = dict(self.fixed)
         for name in self._drawn(suggest):
             setting.update(self.member_fixed.get(name, {}))
-            setting.update({of.name: suggest.number(of) for of in self.members[name]})
-        setting.update({of.name: suggest.number(of) for of in self.always})
+            setting.update({of.name: _draw(suggest, of) for of in self.members[name]})
+        setting.update({of.name: _draw(suggest, of) for of in self.always})
         return setting
 
     def _drawn(self, suggest: Suggest) -> Iterator[str]:
@@ -123,12 +146,47 @@ class SearchSpace:
                 if suggest.categorical(f"{name}.on", (False, True)):
                     yield name
 
-    def baseline(self) -> dict[str, float]:
-        """The setting of trial 0: every searched regularizer off, what is fixed in every trial kept."""
-        return dict(self.fixed)
+    def baseline(self) -> Params:
+        """The setting of trial 0: every searched regularizer off, what is fixed in every trial kept, and training
+        as the study says.
+        """
+        # The schedule of a searched strength means nothing while that is off.
+        kept = {
+            name: value for name, value in self.fixed.items() if not _shape_of(name) or _shape_of(name) in self.fixed
+        }
+        return {**kept, **self.kept}
 
-    def ranges(self) -> tuple[Range, ...]:
-        """Every searched number, members first, in the order of the study file."""
+    def over(self, layers: Mapping[str, tuple[str, ...]]) -> SearchSpace:
+        """This space with one number for each layer in place of a `per_layer` range.
+
+        Args:
+            layers: the names of the model's layers, for each such knob by its flat name.
+        """
+
+        def expanded(ranges: tuple[Searched, ...]) -> tuple[Searched, ...]:
+            found: list[Searched] = []
+            for of in ranges:
+                if isinstance(of, Range) and of.per_layer:
+                    found += [replace(of, name=f"{of.name}.{each}", per_layer=False) for each in layers[of.name]]
+                else:
+                    found.append(of)
+            return tuple(found)
+
+        members = {name: expanded(ranges) for name, ranges in self.members.items()}
+        return replace(self, members=members, always=expanded(self.always))
+
+    def per_layer(self) -> tuple[str, ...]:
+        """The flat names of the knobs that have a number for each layer."""
+        return tuple(of.name for of in self.ranges() if isinstance(of, Range) and of.per_layer)
+
+    def scheduled(self) -> tuple[str, ...]:
+        """The flat names of the strengths that some setting of this space may let follow a schedule."""
+        fixed = [*self.fixed.items(), *(each for named in self.member_fixed.values() for each in named.items())]
+        names = [of.name for of in self.ranges()] + [name for name, value in fixed if value not in ("constant", 0.0)]
+        return tuple(dict.fromkeys(strength for name in names if (strength := _shape_of(name))))
+
+    def ranges(self) -> tuple[Searched, ...]:
+        """All that is searched, members first, in the order of the study file."""
         return tuple(of for ranges in self.members.values() for of in ranges) + self.always
 
     def regularizers(self) -> tuple[str, ...]:
@@ -139,7 +197,23 @@ class SearchSpace:
         return tuple(dict.fromkeys(name for name in named if name != "train"))
 
 
-def active_regularizers(params: Mapping[str, float], strengths: Iterable[Knob]) -> tuple[str, ...]:
+def _draw(suggest: Suggest, of: Searched) -> float | str:
+    return suggest.number(of) if isinstance(of, Range) else str(suggest.categorical(of.name, of.choices))
+
+
+def _shape_of(name: str) -> str | None:
+    """The strength whose schedule or warm-up the flat name `name` is, or None where it is neither."""
+    parts = name.rsplit(".", 1)
+    return parts[0] if parts[-1] in (SCHEDULE, WARMUP) and "." in parts[0] else None
+
+
+def names_of(names: Iterable[str], strength: Knob) -> list[str]:
+    """Those of the flat names that hold a strength's value: its own, or one for each layer."""
+    held = [name for name in names if name == strength.name or name.startswith(f"{strength.name}.")]
+    return [name for name in held if _shape_of(name) != strength.name]
+
+
+def active_regularizers(params: Mapping[str, float | str], strengths: Iterable[Knob]) -> tuple[str, ...]:
     """The regularizers that `params` (active knobs by flat name) turns on, sorted by name."""
-    names = {knob.name.split(".", 1)[0] for knob in strengths if params.get(knob.name, knob.off) != knob.off}
-    return tuple(sorted(names))
+    on = [knob for knob in strengths if any(params[name] != knob.off for name in names_of(params, knob))]
+    return tuple(sorted({knob.name.split(".", 1)[0] for knob in on}))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regsearch.answer import Answer
-from regsearch.config import StudyConfig, build_space, check_name, check_objective, load_config
+from regsearch.config import StudyConfig, build_space, check_name, check_objective, load_config, train_knobs
 from regsearch.display import Snapshot
 from regsearch.errors import UserError
 from regsearch.space import SearchSpace
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from regsearch.data import Manifest
     from regsearch.display import Progress
+    from regsearch.replay import Replay
 
 
 def home() -> Path:
@@ -103,8 +104,18 @@ class Study:
         if self._space is None:
             from regsearch.regularizers import knobs
 
-            self._space = build_space(self.config.space, knobs())
+            train = self.config.train
+            known = train_knobs(train.optimizer)
+            self._space = build_space(self.config.space, knobs(), train_knobs=known, train=train.knobs())
         return self._space
+
+    def drawn(self, manifest: Manifest) -> SearchSpace:
+        """The space over the layers of the study's model, where it asks for a strength in each: what trials draw."""
+        if not self.space.per_layer():
+            return self.space
+        from regsearch.core.fit import build_program
+
+        return self.space.over(build_program(self.config, manifest, self.space.regularizers()).layers)
 
     def check(self) -> dict[str, Any]:
         """Check everything a run would need, data and model included, and write nothing.
@@ -120,23 +131,24 @@ class Study:
         check_store(self.uri)
         with tempfile.TemporaryDirectory() as place:
             manifest = seal(self.config.data, self.config.folder, Path(place) / "data")
-        self._check_model(manifest)
+        layers = self._check_model(manifest)
         return {
             "study": self.config.name,
             "data": {"source": manifest.source, "task": manifest.task, "rows": manifest.sizes},
             "trials": self.config.search.trials,
             "regularizers": list(self.space.regularizers()),
-            "searched": [of.name for of in self.space.ranges()],
+            "searched": [of.name for of in self.space.over(layers).ranges()],
             "finals": self.config.finalize.seeds,
         }
 
-    def _check_model(self, manifest: Manifest) -> None:
+    def _check_model(self, manifest: Manifest) -> dict[str, tuple[str, ...]]:
+        """Refuse a model that cannot be searched so; its layers, for each strength that has a number for each."""
         from regsearch.core.fit import build_program, task_of
 
         task = task_of(manifest)
         tracked = [f"{part}_{name}" for part in ("train", "val", "gap") for name in task.metrics_names]
         check_objective(self.config.search.objectives, ["train_loss", "val_loss", "gap", *tracked])
-        build_program(self.config, manifest, self.space.regularizers())
+        return build_program(self.config, manifest, self.space.regularizers()).layers
 
     def run(self, *, replace: bool = False, timeout: float | None = None, progress: Progress | None = None) -> Answer:
         """Start the study: seal the data, search, hold finals, register the champion.
@@ -243,6 +255,19 @@ class Study:
         from regsearch.tracking.runs import read_runs
 
         return read_runs(self.uri, self.config.name)
+
+    def replay(self, number: int) -> Replay:
+        """Train trial `number` again in a new process, with the recorded width, workers and compilation, and compare
+        every metric of every epoch with the MLflow store.
+
+        Raises:
+            UserError: there is no such trial, it has no curve yet, the data changed, or another process works on this
+                study.
+        """
+        from regsearch.replay import replay
+
+        with self._lock():
+            return replay(self, number)
 
     def show(self) -> dict[str, Any]:
         """The study's answer where it has one, else how far it is."""

@@ -55,7 +55,7 @@ class Trial:
     """
 
     number: int
-    params: dict[str, float]
+    params: dict[str, float | str]
     seed: int
     kind: Kind = "trial"
     state: TrialState = TrialState.WAITING

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from regsearch.config import TRAIN_KNOBS, build_space
+from regsearch.config import TRAIN_KNOBS, TrainConfig, build_space, train_knobs
 from regsearch.config.yaml12 import read_yaml
 from regsearch.errors import UserError
 from regsearch.regularizers import all_regularizers, knobs
-from regsearch.space import Range, SearchSpace, Value
+from regsearch.space import Choice, Range, SearchSpace, Value, active_regularizers
 
 
 def space(text: str) -> SearchSpace:
@@ -21,6 +21,19 @@ def space(text: str) -> SearchSpace:
 def declared(name: str) -> Range:
     knob = {**knobs(), **TRAIN_KNOBS}[name]
     return Range(name, knob.low, knob.high, knob.log, knob.integer)
+
+
+class First:
+    """Draws one regularizer, the first choice of all else, and the middle of every range."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def categorical(self, name: str, choices: tuple[Value, ...]) -> Value:
+        return self.name if name == "regularizer" else choices[0]
+
+    def number(self, of: Range) -> float:
+        return (of.low + of.high) / 2
 
 
 class Middle:
@@ -92,8 +105,33 @@ def test_whole_numbers_stay_whole() -> None:
     )
 
 
-def test_training_alone_may_be_searched() -> None:
-    assert space("train: search").always == (declared("train.learning_rate"),)
+@pytest.mark.parametrize(
+    ("optimizer", "searched"),
+    [
+        ("adamw", ["learning_rate", "beta1", "beta2"]),
+        ("nesterov", ["learning_rate", "momentum"]),
+        ("adagrad", ["learning_rate"]),
+    ],
+)
+def test_training_alone_may_be_searched(optimizer: str, searched: list[str]) -> None:
+    found = build_space({"train": "search"}, knobs(), train_knobs=train_knobs(optimizer))
+    assert found.always == tuple(declared(f"train.{name}") for name in searched)
+
+
+def test_trial_0_keeps_the_training_of_the_study() -> None:
+    config = TrainConfig(optimizer="momentum", learning_rate=0.05)
+    raw = read_yaml("{train: {momentum: {low: 0.5, high: 0.9}, learning_rate: 0.01}, l2: search}")
+    found = build_space(raw, knobs(), train_knobs=train_knobs("momentum"), train=config.knobs())
+    assert found.baseline() == {"train.learning_rate": 0.01, "train.momentum": 0.9}
+    assert found.sample(Middle())["train.momentum"] == 0.7
+    assert found.regularizers() == ("l2",)
+
+
+def test_a_setting_that_the_optimizer_does_not_have_is_refused() -> None:
+    with pytest.raises(
+        UserError, match=r"^space.train.momentum: unknown knob.*allowed are learning_rate, beta1, beta2"
+    ):
+        build_space({"train": {"momentum": "search"}}, knobs(), train_knobs=train_knobs("adam"))
 
 
 @pytest.mark.parametrize("name", sorted(all_regularizers()))
@@ -107,6 +145,51 @@ def test_every_regularizer_may_be_searched_chosen_fixed_and_off(name: str) -> No
     assert space(f"{{{name}: {{{strength}: off}}, train: search}}").fixed == {
         rule.strength_knob.name: rule.strength_knob.off
     }
+
+
+def test_strengths_with_a_schedule_and_of_each_layer() -> None:
+    found = space(
+        """
+        choose: one
+        from:
+          l2:
+            strength: {low: 1e-6, high: 1e-2, schedule: [constant, linear, cosine], warmup: {high: 0.4}, per: layer}
+          l1: {strength: {schedule: linear}}
+        weight_decay: {strength: {value: 0.1, warmup: 0.3}}
+        dropout: {p: {schedule: cosine_down}}
+        """
+    )
+    assert found.members["l2"] == (
+        Range("l2.strength", 1e-6, 1e-2, log=True, per_layer=True),
+        Choice("l2.strength.schedule", ("constant", "linear", "cosine")),
+        Range("l2.strength.warmup", 0.0, 0.4),
+    )
+    assert set(found.scheduled()) == {"l2.strength", "l1.strength", "weight_decay.strength", "dropout.p"}
+    assert found.per_layer() == ("l2.strength",)
+    assert found.regularizers() == ("l2", "l1", "dropout", "weight_decay")
+    assert found.baseline() == {"weight_decay.strength": 0.1, "weight_decay.strength.warmup": 0.3}
+    whole = found.over({"l2.strength": ("0", "encoder.2")})
+    assert [of.name for of in whole.members["l2"]] == [
+        "l2.strength.0",
+        "l2.strength.encoder.2",
+        "l2.strength.schedule",
+        "l2.strength.warmup",
+    ]
+    assert whole.per_layer() == ()
+    setting = whole.sample(Middle())
+    assert setting["dropout.p.schedule"] == "cosine_down"
+    assert setting["l1.strength.schedule"] == "linear", "the last choice is drawn, with what is fixed beside it"
+    drawn = whole.sample(First("l2"))
+    assert drawn["l2.strength.schedule"] == "constant"
+    assert drawn["l2.strength.warmup"] == 0.2
+    strengths = [rule.strength_knob for rule in all_regularizers().values()]
+    assert active_regularizers(drawn, strengths) == ("dropout", "l2", "weight_decay")
+
+
+def test_a_space_that_asks_for_no_schedule_has_none() -> None:
+    plain = space("l2: {strength: {low: 1e-6, high: 1e-2, schedule: constant, warmup: 0}}")
+    assert plain.scheduled() == plain.per_layer() == ()
+    assert space("{train: search, l2: search}").scheduled() == ()
 
 
 # The section; then the key, the value and what is allowed, as the line must say them.
@@ -163,6 +246,30 @@ BAD = [
     ("clip_by_norm: {max_norm: {high: off}}", "clip_by_norm.max_norm.high", "'off'", "from, beside choose"),
     ("max_norm: {max_norm: {high: .inf}}", "max_norm.max_norm.high", "'off'", "from, beside choose"),
     ("elastic_net: {strength: 1, l1_ratio: off}", "elastic_net.l1_ratio", "'off'", "a number, search, or"),
+    ("l2: {strength: {schedule: linaer}}", "l2.strength.schedule", "'linaer'", "(did you mean linear?)"),
+    ("l2: {strength: {schedule: []}}", "l2.strength.schedule", "[]", "or a list of some of them"),
+    ("l2: {strength: {schedule: [linear, linear]}}", "l2.strength.schedule", "'linear'", "or a list of some of them"),
+    ("l2: {strength: {warmup: 1.5}}", "l2.strength.warmup", "1.5", "numbers from 0 to 1"),
+    ("l2: {strength: {warmup: {high: 2}}}", "l2.strength.warmup.high", "2", "numbers from 0 to 1"),
+    ("l2: {strength: {warmup: {schedule: linear}}}", "l2.strength.warmup.schedule", "'schedule'", "low, high, log"),
+    ("l2: {strength: {per: row}}", "l2.strength.per", "'row'", "allowed is layer"),
+    ("l2: {strength: {value: 1, low: 0}}", "l2.strength.low", "0", "value, or low and high"),
+    ("l2: {strength: {value: 1, per: layer}}", "l2.strength.per", "'layer'", "value, or low and high"),
+    ("l2: {strength: {value: -1}}", "l2.strength.value", "-1", "numbers from 0 up, or off"),
+    ("l2: {strength: {shedule: linear}}", "l2.strength.shedule", "'shedule'", "(did you mean schedule?)"),
+    (
+        "elastic_net: {strength: search, l1_ratio: {schedule: linear}}",
+        "elastic_net.l1_ratio.schedule",
+        "'schedule'",
+        "log",
+    ),
+    ("early_stopping: {patience: {warmup: 0.1}}", "early_stopping.patience.warmup", "0.1", "counts whole epochs"),
+    (
+        "early_stopping: {patience: {low: 1, per: layer}}",
+        "early_stopping.patience.per",
+        "'layer'",
+        "counts whole epochs",
+    ),
     ("train: {learning_rate: off}", "train.learning_rate", "'off'", "a number, search, or"),
     ("train: {learning_rate: {low: 0}}", "train.learning_rate.low", "0", "numbers from 1e-08 to 10"),
 ]

@@ -23,7 +23,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "core",
         "executors search tracking",
         "analysis",
-        "answer display driver finals run study",
+        "answer display driver finals machine replay run study",
         "cli printing starter testing __main__",
     )
 )

@@ -33,7 +33,7 @@ class Candidate:
     """
 
     number: int
-    params: Mapping[str, float]
+    params: Mapping[str, float | str]
     label: str
     selected: float
     train_loss: ArrayLike
@@ -55,7 +55,7 @@ class CandidateSummary:
 
     number: int
     label: str
-    params: Mapping[str, float]
+    params: Mapping[str, float | str]
     val_loss: float
     train_metric: float
     test_metric: Interval
@@ -64,7 +64,7 @@ class CandidateSummary:
     def to_json(self) -> dict[str, Any]:
         means = {"val_loss": number(self.val_loss), "train_metric": number(self.train_metric)}
         spans = {"test_metric": self.test_metric.to_json(), "gap": self.gap.to_json()}
-        params = {name: number(value) for name, value in self.params.items()}
+        params = {name: v if isinstance(v, str) else number(v) for name, v in self.params.items()}
         return {"number": self.number, "label": self.label, "params": params, **means, **spans}
 
     @classmethod

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from regsearch.errors import UserError
-from regsearch.space import NONE, Knob, active_regularizers
+from regsearch.space import NONE, Knob, active_regularizers, names_of
 
 NEEDED = ("number", "state", "val_loss", "train_loss", "gap")
 
@@ -34,10 +34,12 @@ def regularizer_sets(frame: pd.DataFrame, strengths: Iterable[Knob] | None = Non
         from regsearch.regularizers import all_regularizers  # imports torch
 
         strengths = [rule.strength_knob for rule in all_regularizers().values()]
-    known = [knob for knob in strengths if knob.name in frame]
-    values = frame[[knob.name for knob in known]].to_numpy(dtype=float, na_value=float("nan"))
-    settings = [
-        {knob.name: value for knob, value in zip(known, row, strict=True) if value == value} for row in values.tolist()
+    known = list(strengths)
+    columns = {str(name): None for name in frame.columns}
+    named_so = [name for knob in known for name in names_of(columns, knob)]
+    values = frame[named_so].to_numpy(dtype=float, na_value=float("nan"))
+    settings: list[dict[str, float | str]] = [
+        {name: value for name, value in zip(named_so, row, strict=True) if value == value} for row in values.tolist()
     ]
     named = [" + ".join(active_regularizers(setting, known)) or NONE for setting in settings]
     return pd.Series(named, index=frame.index, name="regularizers", dtype="str")

@@ -8,12 +8,13 @@ from typing import Any
 
 from regsearch.analysis.comparison import FinalsSummary
 from regsearch.analysis.statistics import Contrast, Interval, metric_of
+from regsearch.space import active_regularizers
 
 Row = tuple[str, str, str, str]
 WITHOUT = "without regularization"
 
 
-def describe(params: Mapping[str, float]) -> str:
+def describe(params: Mapping[str, float | str]) -> str:
     """A setting in words: "L2 λ=0.003, dropout 0.31"; regularizers that are off are left out, empty when all are.
 
     Args:
@@ -22,7 +23,7 @@ def describe(params: Mapping[str, float]) -> str:
     from regsearch.regularizers import all_regularizers  # imports torch, which reading a stored answer does not need
 
     rules = all_regularizers()
-    grouped: dict[str, dict[str, float]] = {}
+    grouped: dict[str, dict[str, float | str]] = {}
     for name, value in params.items():
         group, _, knob = name.partition(".")
         grouped.setdefault(group, {})[knob] = value
@@ -31,16 +32,22 @@ def describe(params: Mapping[str, float]) -> str:
         strength = rules[group].strength_knob if group in rules else None
         key = strength.name.partition(".")[2] if strength else ""
         if strength is None:
-            words += [f"{name.replace('_', ' ')} {value:.2g}" for name, value in knobs.items()]
-        elif key in knobs and knobs[key] != strength.off:
+            words += [_knob(name, value) for name, value in knobs.items()]
+        elif active_regularizers(params, [strength]):
             title = group.upper() if len(group) == 2 else group.replace("_", " ")
-            others = [f"{name.replace('_', ' ')} {value:.2g}" for name, value in knobs.items() if name != key]
-            main = f"{title} {'λ=' if key == 'strength' else ''}{knobs[key]:.2g}"
+            sign = "λ=" if key == "strength" else ""
+            main = f"{title} {sign}{knobs[key]:.2g}" if key in knobs else f"{title} by layer"
+            shapes = {name.removeprefix(f"{key}."): each for name, each in knobs.items() if name != key}
+            others = [_knob(name, each) for name, each in shapes.items() if each != "constant"]
             words.append(main + (f" ({', '.join(others)})" if others else ""))
     return ", ".join(words)
 
 
-def baseline_label(params: Mapping[str, float]) -> str:
+def _knob(name: str, value: float | str) -> str:
+    return f"{name.replace('_', ' ')} {value.replace('_', ' ') if isinstance(value, str) else f'{value:.2g}'}"
+
+
+def baseline_label(params: Mapping[str, float | str]) -> str:
     """The baseline in words: "without regularization", or what every trial of the study has on."""
     fixed = describe({name: value for name, value in params.items() if not name.startswith("train.")})
     return f"with {fixed} alone" if fixed else WITHOUT

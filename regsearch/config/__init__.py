@@ -12,9 +12,11 @@ from regsearch.config.models import (
     TrainConfig,
     check_name,
 )
-from regsearch.config.space import TRAIN_KNOBS, build_space
+from regsearch.config.space import build_space
+from regsearch.config.training import OPTIMIZER_DEFAULTS, TRAIN_KNOBS, train_knobs
 
 __all__ = [
+    "OPTIMIZER_DEFAULTS",
     "PRUNERS",
     "TRAIN_KNOBS",
     "DataConfig",
@@ -29,4 +31,5 @@ __all__ = [
     "check_name",
     "check_objective",
     "load_config",
+    "train_knobs",
 ]

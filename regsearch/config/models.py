@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 from regsearch.config.data import DataConfig
 from regsearch.config.fields import Count, Flag, Natural, Rate, Section, Seed, Share, Text, Widths, as_tuple
 from regsearch.config.refusal import Allowed, SetByLoader, refusal
+from regsearch.config.training import OPTIMIZER_DEFAULTS, OptimizerName, ScheduleName, train_knobs
 from regsearch.config.words import one_of
 from regsearch.errors import UserError
 
@@ -92,21 +93,47 @@ class TrainConfig(Section):
 
     epochs: Count = 30
     batch_size: Count = 64
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    optimizer: OptimizerName = "adamw"
+    """`sgd` is plain, or has the `momentum` given beside it; `momentum` (heavy ball) and `nesterov` have 0.9 where none
+    is given. Decoupled weight decay is the regularizer `weight_decay`, whatever the optimizer."""
     learning_rate: Rate = 1e-3
-    momentum: Share = 0.9
-    """Of `sgd` alone."""
+    momentum: Share | None = None
+    """Of `sgd`, `momentum` and `nesterov`."""
     betas: Annotated[
         tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]],
         BeforeValidator(as_tuple),
         Allowed("allowed are two numbers from 0 to below 1, like [0.9, 0.999]"),
     ] = (0.9, 0.999)
-    """Of `adamw` and `adam`."""
-    schedule: Literal["constant", "cosine"] = "constant"
+    """Of `adamw` and `adam`; `rmsprop` smooths by the second, 0.99 where none is given."""
+    schedule: ScheduleName = "constant"
+    """Of the learning rate: `cosine` and `linear` fall to 0 at the end, `step` falls at once now and then."""
+    warmup: Share = 0.0
+    """Share of the training over which the learning rate rises in equal steps; the schedule has the rest."""
+    step_every: Annotated[float, Field(gt=0, le=1), Allowed("allowed are numbers above 0 to 1")] = 1 / 3
+    """Of the schedule `step`: it falls after each such share of the training."""
+    step_factor: Annotated[float, Field(gt=0, le=1), Allowed("allowed are numbers above 0 to 1")] = 0.1
+    """Of the schedule `step`: what the learning rate is multiplied by when it falls."""
     penalize_bias: Flag = False
     """Let penalties and decay act on biases and normalization parameters too."""
     compile: Flag | None = None
     """Compile the training step; left out, where there is a C++ compiler and the study is long enough to gain."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> TrainConfig:
+        known = OPTIMIZER_DEFAULTS[self.optimizer]
+        if self.momentum is None:
+            object.__setattr__(self, "momentum", known.get("momentum", 0.0))
+        if "betas" not in self.model_fields_set:
+            first, second = self.betas
+            object.__setattr__(self, "betas", (known.get("beta1", first), known.get("beta2", second)))
+        return self
+
+    def knobs(self) -> dict[str, float]:
+        """What this study's optimizer is set to, by the flat names under which `space` may search it."""
+        beta1, beta2 = self.betas
+        momentum = self.momentum or 0.0
+        found = {"learning_rate": self.learning_rate, "momentum": momentum, "beta1": beta1, "beta2": beta2}
+        return {name: found[name.partition(".")[2]] for name in train_knobs(self.optimizer)}
 
 
 class SearchConfig(Section):

@@ -9,24 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from regsearch.config.training import TRAIN_KNOBS
 from regsearch.config.words import brief, one_of
 from regsearch.errors import UserError
-from regsearch.space import NONE, Knob, Range, SearchSpace
+from regsearch.space import NONE, SCHEDULE, STRENGTH_SCHEDULES, WARMUP, Choice, Knob, Range, Searched, SearchSpace
 
 TRAIN = "train"
-TRAIN_KNOBS: Mapping[str, Knob] = {
-    "train.learning_rate": Knob(
-        "train.learning_rate",
-        low=1e-4,
-        high=1e-2,
-        log=True,
-        default=1e-3,
-        minimum=1e-8,
-        maximum=10.0,
-        unit="per step",
-        doc="step size of the optimizer",
-    )
-}
 # What a study gets that names no space.
 DEFAULT_SPACE: Mapping[str, Any] = {
     "choose": "one",
@@ -35,6 +23,8 @@ DEFAULT_SPACE: Mapping[str, Any] = {
     "clip_by_norm": "search",
 }
 _SEARCH, _OFF = "search", "off"
+_BOUNDS = ("low", "high", "log")
+_SHAPES = (SCHEDULE, WARMUP, "per")
 _RANGE_WORDS = "allowed are a number, search, or {low: ..., high: ..., log: ...}"
 
 
@@ -43,6 +33,7 @@ def build_space(
     knobs: Mapping[str, Knob],
     *,
     train_knobs: Mapping[str, Knob] = TRAIN_KNOBS,
+    train: Mapping[str, float] | None = None,
     file: str | Path | None = None,
 ) -> SearchSpace:
     """The search space that the `space` section asks for.
@@ -51,10 +42,15 @@ def build_space(
     (`search`, or `{low, high, log}`, what is left out as declared) or fixed (a number, or `off`). A regularizer with no
     knobs named searches all of them; of one with some named the others keep their defaults.
 
+    The mapping of a strength may hold besides: `schedule`, a word or a list to choose from; `warmup`, a share of the
+    training or a range; `per: layer`, a number of its own for each layer of the model; and `value`, which fixes the
+    strength, in place of a range.
+
     Args:
         raw: the section as read from the file; None for the default space.
         knobs: every knob of every regularizer by flat name, as `regsearch.regularizers.knobs()` gives.
-        train_knobs: the knobs of training, by flat name.
+        train_knobs: the knobs of training that mean something to the study's optimizer, by flat name.
+        train: what the study trains with where a knob of training is not searched, by flat name; trial 0 keeps it.
         file: the study file, named in refusals.
 
     Raises:
@@ -62,7 +58,9 @@ def build_space(
             reaches 0, or nothing to search.
     """
     try:
-        return _Reader({**knobs, **train_knobs}).space(DEFAULT_SPACE if raw is None else raw)
+        space = _Reader({**knobs, **train_knobs}).space(DEFAULT_SPACE if raw is None else raw)
+        searched = {of.name for of in space.always}
+        return dataclasses.replace(space, kept={n: v for n, v in (train or {}).items() if n in searched})
     except UserError as error:
         raise (error.within(file) if file else error) from None
 
@@ -71,8 +69,8 @@ def build_space(
 class _Rule:
     """What the file says of one regularizer: its searched and its fixed knobs."""
 
-    ranges: tuple[Range, ...]
-    fixed: dict[str, float]
+    ranges: tuple[Searched, ...]
+    fixed: dict[str, float | str]
 
 
 class _Reader:
@@ -157,8 +155,8 @@ class _Reader:
                 strength = next((_short(knob) for knob in known.values() if knob.is_strength), next(iter(known)))
                 allowed += f"; for its strength write {{{strength}: {given}}}"
             raise UserError("cannot be used", key=key, value=brief(given), allowed=allowed)
-        ranges: list[Range] = []
-        fixed: dict[str, float] = {}
+        ranges: list[Searched] = []
+        fixed: dict[str, float | str] = {}
         for short, value in given.items():
             if short not in known:
                 raise _unknown("knob", short, known, f"{key}.{short}")
@@ -166,7 +164,9 @@ class _Reader:
             if value is None or value == _SEARCH:
                 ranges.append(_declared(knob))
             elif isinstance(value, dict):
-                ranges.append(_range(knob, value, f"{key}.{short}"))
+                found = _spoken(knob, value, f"{key}.{short}")
+                ranges += found.ranges
+                fixed |= found.fixed
             else:
                 fixed[knob.name] = _fixed(knob, value, f"{key}.{short}")
         self._with_strength(name, known, given, key)
@@ -197,10 +197,72 @@ def _fixed(knob: Knob, value: Any, key: str) -> float:
     return float(value)
 
 
-def _range(knob: Knob, given: Mapping[str, Any], key: str) -> Range:
+def _spoken(knob: Knob, given: Mapping[str, Any], key: str) -> _Rule:
+    """What a mapping says of one knob: its range or value and, of a strength, its schedule and whether each layer has
+    its own.
+    """
+    shapes = (*_SHAPES, "value") if knob.is_strength else ()
     for word in given:
-        if word not in ("low", "high", "log"):
-            raise _unknown("key", word, ("low", "high", "log"), f"{key}.{word}")
+        if word not in (*_BOUNDS, *shapes):
+            raise _unknown("key", word, (*_BOUNDS, *shapes), f"{key}.{word}")
+    if knob.integer and any(word in given for word in _SHAPES):
+        word = next(word for word in _SHAPES if word in given)
+        what = f"{knob.name} counts whole {knob.unit or 'steps'}, which have no schedule and no layers"
+        raise UserError(what, key=f"{key}.{word}", value=brief(given[word]), allowed="leave it out")
+    shape = _shape(knob, given, key)
+    if "value" not in given:
+        bounds = {word: given[word] for word in _BOUNDS if word in given}
+        of = dataclasses.replace(_range(knob, bounds, key), per_layer=_per_layer(given, key))
+        return _Rule((of, *shape.ranges), shape.fixed)
+    beside = next((word for word in (*_BOUNDS, "per") if word in given), None)
+    if beside:
+        allowed = "allowed is value, or low and high"
+        raise UserError(
+            "means nothing beside value", key=f"{key}.{beside}", value=brief(given[beside]), allowed=allowed
+        )
+    value = _fixed(knob, given["value"], f"{key}.value")
+    if value == knob.off:
+        shape = _Rule((), {})
+    return _Rule(shape.ranges, {knob.name: value, **shape.fixed})
+
+
+def _shape(knob: Knob, given: Mapping[str, Any], key: str) -> _Rule:
+    """The schedule and the warm-up of a strength."""
+    ranges: list[Searched] = []
+    fixed: dict[str, float | str] = {}
+    if SCHEDULE in given:
+        named = given[SCHEDULE]
+        words = named if isinstance(named, list) and named else [named]
+        for word in words:
+            if word not in STRENGTH_SCHEDULES or words.count(word) > 1:
+                allowed = f"{one_of(STRENGTH_SCHEDULES, word)}, or a list of some of them"
+                raise UserError("cannot be used", key=f"{key}.{SCHEDULE}", value=brief(word), allowed=allowed)
+        if words[1:]:
+            ranges.append(Choice(f"{knob.name}.{SCHEDULE}", tuple(words)))
+        else:
+            fixed[f"{knob.name}.{SCHEDULE}"] = words[0]
+    if WARMUP in given:
+        share = Knob(
+            f"{knob.name}.{WARMUP}", 0.0, 0.5, default=0.0, minimum=0.0, maximum=1.0, unit="share of the training"
+        )
+        value = given[WARMUP]
+        if value is None or value == _SEARCH:
+            ranges.append(_declared(share))
+        elif isinstance(value, dict):
+            found = _spoken(share, value, f"{key}.{WARMUP}")
+            ranges += found.ranges
+        else:
+            fixed[share.name] = _fixed(share, value, f"{key}.{WARMUP}")
+    return _Rule(tuple(ranges), fixed)
+
+
+def _per_layer(given: Mapping[str, Any], key: str) -> bool:
+    if given.get("per", "layer") != "layer":
+        raise UserError("cannot be used", key=f"{key}.per", value=brief(given["per"]), allowed="allowed is layer")
+    return "per" in given
+
+
+def _range(knob: Knob, given: Mapping[str, Any], key: str) -> Range:
     log = given.get("log", knob.log)
     if not isinstance(log, bool):
         raise UserError("cannot be used", key=f"{key}.log", value=brief(log), allowed="allowed are true and false")

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from regsearch.config import StudyConfig
+from regsearch.config import StudyConfig, build_space, train_knobs
 from regsearch.core.pack import Data, Load, Pack
 from regsearch.core.program import Program, Training
 from regsearch.data import Manifest, load_search_data
 from regsearch.models import build_model
-from regsearch.regularizers import all_regularizers
+from regsearch.regularizers import all_regularizers, knobs
 from regsearch.tasks import Task, make_task
 
 CANDIDATE_WIDTHS = (4, 8, 16, 32, 64)
@@ -41,7 +41,15 @@ def build_program(config: StudyConfig, manifest: Manifest, names: tuple[str, ...
     known = all_regularizers()
     rules = tuple(known[name] for name in known if name in names)
     fields = {name: getattr(config.train, name) for name in Training.__dataclass_fields__}
-    program = Program(builder(config, manifest), task_of(manifest), rules, Training(**fields))
+    space = build_space(config.space, knobs(), train_knobs=train_knobs(config.train.optimizer))
+    program = Program(
+        builder(config, manifest),
+        task_of(manifest),
+        rules,
+        Training(**fields),
+        scheduled=space.scheduled(),
+        per_layer=space.per_layer(),
+    )
     program.check(torch.zeros((4, *manifest.inputs)), manifest.outputs)
     return program
 

@@ -33,6 +33,11 @@ class Entry:
     def size(self) -> int:
         return math.prod(self.shape)
 
+    @property
+    def layer(self) -> str:
+        """The path of the module that owns it, `model` where that is the model itself."""
+        return self.name.removeprefix("stock.").rpartition(".")[0] or "model"
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -54,6 +59,19 @@ class Layout:
             if roles[name] == "weight" or penalize_bias:
                 penalized = start
         return cls(tuple(entries), penalized, math.ceil(max(start, 1) / _END) * _END)
+
+    def layers(self, penalized: bool) -> tuple[str, ...]:
+        """The modules that own a weight (or whatever is penalized), in the order of the row."""
+        chosen = (e for e in self.entries if (e.start < self.penalized if penalized else e.role == "weight"))
+        return tuple(dict.fromkeys(e.layer for e in chosen))
+
+    def spread(self, strengths: torch.Tensor, layers: tuple[str, ...]) -> torch.Tensor:
+        """One trial's strengths, one for each of `layers` and one for all else, as a row [P]."""
+        columns = {layer: column for column, layer in enumerate(layers)}
+        ends = [*(e.start for e in self.entries[1:]), self.width]
+        sizes = [end - e.start for e, end in zip(self.entries, ends, strict=True)]
+        each = (strengths[columns.get(e.layer, len(layers))] for e in self.entries)
+        return torch.cat([strength.expand(size) for strength, size in zip(each, sizes, strict=True)])
 
     def views(self, row: torch.Tensor) -> dict[str, torch.Tensor]:
         """The parameters inside row [..., P] by name, without a copy."""

@@ -1,82 +1,144 @@
 """Optimizers for one trial's flat row; `vmap` lifts them. Each equals its namesake in `torch.optim`.
 
-Legend: P floats of a row. The learning rate is a 0-d tensor, so every trial may have its own.
+Legend: S steps, T trials, P floats of a row. Learning rate, momentum and betas are rows over the trials. What depends
+on them and on the step count alone (bias corrections, complements) is worked out beforehand in float64, as in torch,
+and reaches the step as 0-d tensors: in float32 1 - 0.999 alone would be wrong by 1e-5.
+
+The names, and the momentum and betas that each takes by default, stand in `regsearch.config.training`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 
+Tensors = Mapping[str, torch.Tensor]
 State = dict[str, torch.Tensor]
 
 
-class Optimizer(Protocol):
-    """`slots` names the state rows [P]; `step` maps (w, g, state, t, learning rate) to (w, state), t counting from
-    1.
+class Optimizer(ABC):
+    """One declaration: the state rows it keeps, the settings of a trial that it reads, and its arithmetic."""
+
+    slots: ClassVar[tuple[str, ...]]
+    """Names of the state rows [P], zeros before the first step."""
+    settings: ClassVar[tuple[str, ...]]
+    """What a trial may set beside its learning rate: of `momentum`, `beta1` and `beta2`."""
+
+    @abstractmethod
+    def scales(self, t: torch.Tensor, learning_rate: torch.Tensor, settings: Tensors) -> dict[str, torch.Tensor]:
+        """The numbers of each step by name, float64 [S, T]; t and learning rate [S, T], t from 1, settings [T]."""
+
+    @abstractmethod
+    def step(self, w: torch.Tensor, g: torch.Tensor, state: State, scale: Tensors) -> tuple[torch.Tensor, State]:
+        """w [P], g [P], state of [P] and the 0-d numbers of `scales` to (w, state) after one step."""
+
+    def scale_names(self) -> tuple[str, ...]:
+        """What `scales` gives, in order."""
+        one = torch.ones(1, dtype=torch.float64)
+        return tuple(self.scales(one, one, {name: one / 2 for name in self.settings}))
+
+
+class SGD(Optimizer):
+    """b = momentum * b + g (b = g in the first step); w -= lr * b, with Nesterov w -= lr * (g + momentum * b).
+
+    Sources: Polyak (1964), https://doi.org/10.1016/0041-5553(64)90137-5; Sutskever et al. (2013),
+    https://proceedings.mlr.press/v28/sutskever13.html, whose form of Nesterov's method this is.
     """
 
-    @property
-    def slots(self) -> tuple[str, ...]: ...
+    slots = ("b",)
+    settings = ("momentum",)
 
-    def step(
-        self, w: torch.Tensor, g: torch.Tensor, state: State, t: torch.Tensor, learning_rate: torch.Tensor
-    ) -> tuple[torch.Tensor, State]: ...
+    def __init__(self, nesterov: bool = False) -> None:
+        self.nesterov = nesterov
+
+    def scales(self, t: torch.Tensor, learning_rate: torch.Tensor, settings: Tensors) -> dict[str, torch.Tensor]:
+        return {"rate": learning_rate, "momentum": settings["momentum"].expand_as(t)}
+
+    def step(self, w: torch.Tensor, g: torch.Tensor, state: State, scale: Tensors) -> tuple[torch.Tensor, State]:
+        b = scale["momentum"] * state["b"] + g
+        direction = g + scale["momentum"] * b if self.nesterov else b
+        return w - scale["rate"] * direction, {"b": b}
 
 
-class Adam:
+class Adagrad(Optimizer):
+    """v = v + g^2; w -= lr * g / (sqrt(v) + 1e-10).
+
+    Source: Duchi et al. (2011), https://jmlr.org/papers/v12/duchi11a.html.
+    """
+
+    slots = ("v",)
+    settings = ()
+
+    def scales(self, t: torch.Tensor, learning_rate: torch.Tensor, settings: Tensors) -> dict[str, torch.Tensor]:
+        return {"rate": learning_rate}
+
+    def step(self, w: torch.Tensor, g: torch.Tensor, state: State, scale: Tensors) -> tuple[torch.Tensor, State]:
+        v = state["v"] + g * g
+        return w - scale["rate"] * (g / (torch.sqrt(v) + 1e-10)), {"v": v}
+
+
+class RMSprop(Optimizer):
+    """v = beta2 * v + (1 - beta2) * g^2; w -= lr * g / (sqrt(v) + 1e-8). `torch.optim.RMSprop` calls beta2 alpha.
+
+    Source: Tieleman and Hinton (2012), https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf.
+    """
+
+    slots = ("v",)
+    settings = ("beta2",)
+
+    def scales(self, t: torch.Tensor, learning_rate: torch.Tensor, settings: Tensors) -> dict[str, torch.Tensor]:
+        second = settings["beta2"].expand_as(t)
+        return {"rate": learning_rate, "keep": second, "take": 1 - second}
+
+    def step(self, w: torch.Tensor, g: torch.Tensor, state: State, scale: Tensors) -> tuple[torch.Tensor, State]:
+        v = state["v"] * scale["keep"] + g * g * scale["take"]
+        return w - scale["rate"] * (g / (torch.sqrt(v) + 1e-8)), {"v": v}
+
+
+def _power(base: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """base^t: torch's own power has other bits in the vector part of a loop than in its rest."""
+    return torch.exp(t * torch.log(base))
+
+
+class Adam(Optimizer):
     """m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; w -= lr * (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + 1e-8).
 
     Source: Kingma and Ba (2015), https://arxiv.org/abs/1412.6980.
     """
 
     slots = ("m", "v")
+    settings = ("beta1", "beta2")
 
-    def __init__(self, betas: tuple[float, float]) -> None:
-        self.betas = betas
+    def scales(self, t: torch.Tensor, learning_rate: torch.Tensor, settings: Tensors) -> dict[str, torch.Tensor]:
+        first, second = (settings[name].expand_as(t) for name in self.settings)
+        # Both sides of the fraction times sqrt(1 - b2^t): one division less for each weight.
+        root = torch.sqrt(1 - _power(second, t))
+        return {
+            "rate": learning_rate * root / (1 - _power(first, t)),
+            "epsilon": 1e-8 * root,
+            "keep1": first,
+            "take1": 1 - first,
+            "keep2": second,
+            "take2": 1 - second,
+        }
 
-    def step(
-        self, w: torch.Tensor, g: torch.Tensor, state: State, t: torch.Tensor, learning_rate: torch.Tensor
-    ) -> tuple[torch.Tensor, State]:
-        first, second = self.betas
-        m = state["m"] * first + g * (1 - first)
-        v = state["v"] * second + g * g * (1 - second)
-        # Not b**t: torch's power has other bits in the vector part of a loop than in its rest.
-        correction = torch.sqrt(1 - torch.exp(t * math.log(second)))
-        scale = learning_rate * correction / (1 - torch.exp(t * math.log(first)))
-        return w - scale * (m / (torch.sqrt(v) + 1e-8 * correction)), {"m": m, "v": v}
-
-
-class SGD:
-    """b = momentum * b + g (b = g in the first step); w -= lr * b."""
-
-    slots = ("b",)
-
-    def __init__(self, momentum: float) -> None:
-        self.momentum = momentum
-
-    def step(
-        self, w: torch.Tensor, g: torch.Tensor, state: State, t: torch.Tensor, learning_rate: torch.Tensor
-    ) -> tuple[torch.Tensor, State]:
-        b = self.momentum * state["b"] + g
-        return w - learning_rate * b, {"b": b}
+    def step(self, w: torch.Tensor, g: torch.Tensor, state: State, scale: Tensors) -> tuple[torch.Tensor, State]:
+        m = state["m"] * scale["keep1"] + g * scale["take1"]
+        v = state["v"] * scale["keep2"] + g * g * scale["take2"]
+        return w - scale["rate"] * (m / (torch.sqrt(v) + scale["epsilon"])), {"m": m, "v": v}
 
 
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
-    # The decay of AdamW is the regularizer `weight_decay`; without it the two are the same.
-    "adamw": lambda momentum, betas: Adam(betas),
-    "adam": lambda momentum, betas: Adam(betas),
-    "sgd": lambda momentum, betas: SGD(momentum),
+# Weight decay stands in none of them: it is the regularizer `weight_decay`, which acts before the step as in
+# `torch.optim.AdamW`, whatever the optimizer; without it AdamW is Adam. `sgd` and `momentum` differ in their default.
+OPTIMIZERS: Mapping[str, Optimizer] = {
+    "sgd": SGD(),
+    "momentum": SGD(),
+    "nesterov": SGD(nesterov=True),
+    "adagrad": Adagrad(),
+    "rmsprop": RMSprop(),
+    "adam": Adam(),
+    "adamw": Adam(),
 }
-
-
-def schedule_factor(name: str, progress: torch.Tensor) -> torch.Tensor:
-    """The learning rate's factor at a share `progress` in [0, 1] of the training: 1, or (1 + cos(pi * progress)) /
-    2.
-    """
-    if name == "cosine":
-        return (1 + torch.cos(torch.pi * progress)) / 2
-    return torch.ones_like(progress)

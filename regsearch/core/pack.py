@@ -11,9 +11,11 @@ from typing import Any
 
 import torch
 
-from regsearch.core.optim import schedule_factor
 from regsearch.core.program import Program, best_chunk
 from regsearch.core.rng import step_keys
+from regsearch.core.schedule import learning_rate_factor
+from regsearch.core.strengths import Knobs
+from regsearch.space import Params
 from regsearch.trial import Report
 
 Tensors = dict[str, torch.Tensor]
@@ -34,7 +36,7 @@ class Load:
     """What a slot needs to train a trial: number, active knobs by flat name, seed."""
 
     number: int
-    params: dict[str, float]
+    params: Params
     seed: int
 
 
@@ -53,10 +55,13 @@ class Pack:
         self.w = w.repeat(t, 1)
         self.state: Tensors = {name: torch.zeros_like(self.w) for name in program.optimizer.slots}
         self.buffers: Tensors = {name: value.expand(t, *value.shape).contiguous() for name, value in buffers.items()}
-        self.knobs: Tensors = {n: torch.full((t,), float(k.default)) for n, k in program.knobs.items()}
+        self._knobs = Knobs(program, t)
+        self.knobs = self._knobs.values
         self.steps = torch.zeros(t, dtype=torch.int64)
         self.seeds = torch.zeros(t, dtype=torch.int64)
-        self.learning_rate = torch.full((t,), program.training.learning_rate)
+        self.settings: Tensors = {
+            name: torch.full((t,), value, dtype=torch.float64) for name, value in program.training.settings().items()
+        }
         self.loops = [self._start(rule, self._rows()) for rule in program.loops]
         self.loads: list[Load | None] = [None] * t
         self.epochs = [0] * t
@@ -71,10 +76,10 @@ class Pack:
             state[slot] = 0
         for name, value in buffers.items():
             self.buffers[name][slot] = value
-        for name, knob in self.program.knobs.items():
-            self.knobs[name][slot] = float(load.params.get(name, knob.default))
+        self._knobs.load(slot, load.params)
         self.steps[slot], self.seeds[slot] = 0, load.seed
-        self.learning_rate[slot] = load.params.get("train.learning_rate", self.program.training.learning_rate)
+        for name, setting in self.program.training.settings().items():
+            self.settings[name][slot] = float(load.params.get(f"train.{name}", setting))
         for rule, kept in zip(self.program.loops, self.loops, strict=True):
             for name, value in self._start(rule, self._rows()).items():
                 kept[name][slot] = value[slot]
@@ -105,21 +110,28 @@ class Pack:
         load = self.loads[slot]
         return torch.arange(rows) if load is None else self.program.order(load.seed, self.epochs[slot], rows)
 
-    def plan(self, steps: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Keys [S, T, 2], step counts [S, T] and learning rates [S, T] of the next `steps` steps."""
-        training = self.program.training
+    def plan(self, steps: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[Tensors]]:
+        """For the next `steps` steps: keys [S, T, 2], the optimizer's scales [S, T, K], learning rates [S, T], and the
+        strengths that follow a schedule.
+        """
+        training, settings = self.program.training, self.settings
         done = self.steps + torch.arange(steps).unsqueeze(1)
         total = training.epochs * self.program.steps_per_epoch(len(self.data.train_y))
-        factor = schedule_factor(training.schedule, (done / total).to(torch.float32))
-        return step_keys(self.seeds, done), (done + 1).to(torch.float32), self.learning_rate * factor
+        steps_of = training.warmup, training.step_every, training.step_factor
+        rate = settings["learning_rate"] * learning_rate_factor(training.schedule, done, total, *steps_of)
+        scales = self.program.optimizer.scales((done + 1).to(torch.float64), rate, settings)
+        strengths = self._knobs.plan(done.double() / total)
+        return step_keys(self.seeds, done), torch.stack(list(scales.values()), -1).float(), rate.float(), strengths
 
-    def arguments(self, chosen: torch.Tensor, *plan: torch.Tensor) -> tuple[Any, ...]:
+    def arguments(self, chosen: torch.Tensor, *plan: Any) -> tuple[Any, ...]:
         """What `Program.train_step` takes, for the training rows `chosen` [T, B] and one step's plan."""
+        key, scale, learning_rate, strengths = plan
         x, y = self.data.train_x[chosen], self.data.train_y[chosen]
-        return self.w, self.state, self.buffers, x, y, self.knobs, *plan
+        knobs = self.knobs | strengths if strengths else self.knobs
+        return self.w, self.state, self.buffers, x, y, knobs, key, scale, learning_rate
 
-    def _step(self, chosen: torch.Tensor, key: torch.Tensor, t: torch.Tensor, learning_rate: torch.Tensor) -> None:
-        self.program.train_step(*self.arguments(chosen, key, t, learning_rate))
+    def _step(self, chosen: torch.Tensor, *plan: Any) -> None:
+        self.program.train_step(*self.arguments(chosen, *plan))
         self.steps += 1
 
     def _measure(self, slots: list[int]) -> list[Report]:

@@ -20,6 +20,8 @@ from regsearch.core.optim import OPTIMIZERS
 from regsearch.core.step import Step, Tensors, forward
 from regsearch.errors import UserError
 from regsearch.regularizers.base import Regularizer
+from regsearch.regularizers.penalties import ElementwisePenalty
+from regsearch.space import SCHEDULE, WARMUP
 from regsearch.tasks import Task
 from regsearch.trial import derive_seed
 
@@ -47,6 +49,14 @@ class Training:
     betas: tuple[float, float]
     schedule: str
     penalize_bias: bool
+    warmup: float = 0.0
+    step_every: float = 1 / 3
+    step_factor: float = 0.1
+
+    def settings(self) -> dict[str, float]:
+        """What a trial may have of its own as `train.<name>`, with the study's values."""
+        beta1, beta2 = self.betas
+        return {"learning_rate": self.learning_rate, "momentum": self.momentum, "beta1": beta1, "beta2": beta2}
 
 
 class Program:
@@ -57,20 +67,33 @@ class Program:
         task: what it is trained for.
         rules: the regularizers of the study's space.
         training: epochs, batch size, optimizer.
+        scheduled: the flat names of the strengths that may follow a schedule.
+        per_layer: those of the strengths that have a number for each layer.
 
     Raises:
-        UserError: a rule finds no site in the model, or the model cannot be lifted.
+        UserError: a rule finds no site in the model, or cannot have what `scheduled` or `per_layer` asks for, or the
+            model cannot be lifted.
     """
 
     def __init__(
-        self, build: Callable[[], nn.Module], task: Task, rules: tuple[type[Regularizer], ...], training: Training
+        self,
+        build: Callable[[], nn.Module],
+        task: Task,
+        rules: tuple[type[Regularizer], ...],
+        training: Training,
+        *,
+        scheduled: tuple[str, ...] = (),
+        per_layer: tuple[str, ...] = (),
     ) -> None:
         self.build, self.task, self.rules, self.training = build, task, rules, training
         self.model = Lifted(build())
         self.layout = Layout.of(self.model, training.penalize_bias)
-        self.optimizer = OPTIMIZERS[training.optimizer](momentum=training.momentum, betas=training.betas)
-        self.step = Step(self.model, self.layout, rules, task, self.optimizer)
+        self.optimizer = OPTIMIZERS[training.optimizer]
         self.knobs = {knob.name: knob for rule in rules for knob in rule.knobs}
+        self.scheduled = tuple(name for name in scheduled if name in self.knobs)
+        by_strength = {rule.strength_knob.name: rule for rule in rules}
+        self.layers = {name: self._layers(by_strength[name]) for name in per_layer if name in by_strength}
+        self.step = Step(self.model, self.layout, rules, task, self.optimizer, self.layers)
         self.buffers = {name: value for name, value in self.model.named_buffers() if value.is_floating_point()}
         self.loops = tuple(rule for rule in rules if rule.site == "loops")
         self._step = PackFunction(self.step, into=(0, 1, 2))
@@ -79,7 +102,24 @@ class Program:
         self._functions = (self._step, self._outputs, self._measured)
         self._refuse_rules_without_site()
 
+    def _layers(self, rule: type[Regularizer]) -> tuple[str, ...]:
+        """The layers that each have their own strength of the rule."""
+        on_row = rule.site == "decay" or issubclass(rule, ElementwisePenalty)
+        layers = self.layout.layers(penalized=on_row)
+        if (not on_row and rule.site not in ("weights", "projections")) or any(s in layers for s in (SCHEDULE, WARMUP)):
+            raise UserError(
+                f"{rule.name} does not act on each layer by itself",
+                key=f"space.{rule.strength_knob.name}.per",
+                value="layer",
+                allowed="leave it out; elementwise penalties, decay, and rules on weights may have it",
+            )
+        return layers
+
     def _refuse_rules_without_site(self) -> None:
+        for name in self.scheduled:
+            if any(rule.site == "loops" for rule in self.rules if rule.strength_knob.name == name):
+                allowed = "leave schedule and warmup out: the rule acts between epochs, not in a step"
+                raise UserError("this strength has no schedule", key=f"space.{name}.schedule", allowed=allowed)
         for rule in self.rules:
             if rule.site in ("norms", "activations") and not self.model.sites:
                 where = "an activation, a dropout layer or a regsearch Site()"
@@ -146,7 +186,7 @@ class Program:
         # Every trial gets its own product: one wide product over shared rows is not bitwise the same.
         return w, buffers, rows.expand(len(w), *rows.shape), norms
 
-    def settings(self, params: Sequence[Mapping[str, float]]) -> Tensors:
+    def settings(self, params: Sequence[Mapping[str, Any]]) -> Tensors:
         """The knobs of several trials as rows, each [T]: what `params` leaves out is at its default."""
         return {
             name: torch.tensor([float(each.get(name, knob.default)) for each in params])
@@ -170,7 +210,7 @@ class Program:
         self.model.eval()
         return forward(self.model, self.layout.views(w), buffers, x, self.step.evaluation_effect(knobs))[0]
 
-    def alone(self, weights: Mapping[str, torch.Tensor], params: Mapping[str, float]) -> nn.Module:
+    def alone(self, weights: Mapping[str, torch.Tensor], params: Mapping[str, Any]) -> nn.Module:
         """One trained trial as a module for evaluation, the normalization that it turned on included."""
         module = Lifted(self.build())
         module.load_state_dict(dict(weights), strict=False)

@@ -5,6 +5,7 @@ Legend: B batch, C classes, F features, P floats of the flat row.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -31,12 +32,20 @@ class Step:
         layout: where its parameters lie.
         rules: the regularizer classes of the study's space, whatever this trial turns on.
         task, optimizer: what is minimised, and how.
+        layers: for each strength that has a number for each layer, by its flat name, those layers.
     """
 
     def __init__(
-        self, model: Lifted, layout: Layout, rules: tuple[type[Regularizer], ...], task: Task, optimizer: Optimizer
+        self,
+        model: Lifted,
+        layout: Layout,
+        rules: tuple[type[Regularizer], ...],
+        task: Task,
+        optimizer: Optimizer,
+        layers: Mapping[str, tuple[str, ...]],
     ) -> None:
         self.model, self.layout, self.rules, self.task, self.optimizer = model, layout, rules, task, optimizer
+        self.scales, self.layers = optimizer.scale_names(), layers
 
     def __call__(
         self,
@@ -47,14 +56,14 @@ class Step:
         y: torch.Tensor,
         knobs: Tensors,
         key: torch.Tensor,
-        t: torch.Tensor,
+        scale: torch.Tensor,
         learning_rate: torch.Tensor,
     ) -> tuple[torch.Tensor, Tensors, Tensors]:
-        """One step: w [P], optimizer state of [P], buffers, x [B, F...], y [B, ...], 0-d knobs, key [2] to the first
-        three anew; t counts steps from 1.
+        """One step: w [P], optimizer state of [P], buffers, x [B, F...], y [B, ...], 0-d knobs, key [2], the
+        optimizer's scales [K] to the first three anew.
         """
         g, fresh = self.gradient(w, buffers, x, y, knobs, key)
-        w, state = self.update(w, state, g, knobs, key, t, learning_rate)
+        w, state = self.update(w, state, g, knobs, key, scale, learning_rate)
         return w, state, buffers | fresh
 
     def gradient(
@@ -78,27 +87,28 @@ class Step:
         g: torch.Tensor,
         knobs: Tensors,
         key: torch.Tensor,
-        t: torch.Tensor,
+        scale: torch.Tensor,
         learning_rate: torch.Tensor,
     ) -> tuple[torch.Tensor, Tensors]:
-        """w [P], optimizer state of [P], g [P], 0-d knobs, key [2], step count t, learning rate to (w, state)."""
+        """w [P], optimizer state of [P], g [P], 0-d knobs, key [2], scales [K], learning rate to (w, state)."""
         ctx = StepContext(key)
         at = self._rules_at(knobs)
         for rule in at("penalties"):
             if isinstance(rule, ElementwisePenalty):
-                g = self._penalized(g + rule.slope(w), g)
+                g = self._penalized(g + self._spread(rule).slope(w), g)
         for rule in at("gradients"):
             g = rule.gradient(g, w, ctx.of(rule.name))
             if not rule.keeps_zeros:
                 g = self.layout.row(self.layout.views(g))  # the floats between parameters stay 0
         for rule in at("decay"):
-            w = self._penalized(rule.decay(w, learning_rate), w)
-        w, state = self.optimizer.step(w, g, state, t, learning_rate)
+            w = self._penalized(self._spread(rule).decay(w, learning_rate), w)
+        w, state = self.optimizer.step(w, g, state, dict(zip(self.scales, scale.unbind(), strict=True)))
         if at("projections"):
             tensors = self.layout.views(w)
             for rule in at("projections"):
                 roles = self.layout.parameters(tensors)
-                tensors |= {p.name: rule.project(p.tensor, learning_rate) for p in roles if p.role == "weight"}
+                chosen = [(p, self._of_layer(rule, p.name)) for p in roles if p.role == "weight"]
+                tensors |= {p.name: own.project(p.tensor, learning_rate) for p, own in chosen}
             w = self.layout.row(tensors)
         return w, state
 
@@ -108,7 +118,8 @@ class Step:
         used = dict(weights)
         for rule in at("weights"):
             roles = self.layout.parameters(used)
-            used |= {p.name: rule.weight(p.tensor, ctx.of(rule.name)) for p in roles if p.role == "weight"}
+            chosen = [(p, self._of_layer(rule, p.name)) for p in roles if p.role == "weight"]
+            used |= {p.name: own.weight(p.tensor, ctx.of(rule.name)) for p, own in chosen}
         self.model.train()
         out, fresh = forward(self.model, used, buffers, x, self._effect(ctx, at))
         total = self.task.loss(out, y).mean()
@@ -148,6 +159,22 @@ class Step:
     def _rules_at(self, knobs: Mapping[str, Any]) -> Callable[[str], list[Any]]:
         values = dict(knobs)
         return lambda site: [rule.at(values) for rule in self.rules if rule.site == site]
+
+    def _spread(self, rule: Any) -> Any:
+        """The rule with its strength as a row [P], where each layer has its own; else the rule."""
+        return self._with_strength(rule, lambda strengths, layers: self.layout.spread(strengths, layers))
+
+    def _of_layer(self, rule: Any, name: str) -> Any:
+        """The rule with the strength of the layer of the tensor `name`, where each has its own; else the rule."""
+        layer = next(e.layer for e in self.layout.entries if e.name == name)
+        return self._with_strength(rule, lambda strengths, layers: strengths[layers.index(layer)])
+
+    def _with_strength(self, rule: Any, own: Callable[[torch.Tensor, tuple[str, ...]], torch.Tensor]) -> Any:
+        full = rule.strength_knob.name
+        if full not in self.layers:
+            return rule
+        short = full.partition(".")[2]
+        return dataclasses.replace(rule, **{short: own(getattr(rule, short), self.layers[full])})
 
     def _penalized(self, changed: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
         """`changed` where the row [P] holds penalized floats, else the row itself."""

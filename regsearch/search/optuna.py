@@ -24,7 +24,7 @@ from regsearch.config import SearchConfig
 from regsearch.errors import UserError
 from regsearch.search.journal import CLOCK, BatchJournal
 from regsearch.search.protocol import Clock, Known, Proposal
-from regsearch.space import NONE, REGULARIZER, Range, SearchSpace, Value
+from regsearch.space import NONE, REGULARIZER, Choice, Range, Searched, SearchSpace, Value
 from regsearch.trial import TrialState, derive_seed
 
 _PARAMS = "regsearch:params"
@@ -34,8 +34,10 @@ _TPE: dict[str, Any] = {"n_startup_trials": STARTUP, "multivariate": True, "cons
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def distribution(of: Range) -> BaseDistribution:
-    """The Optuna distribution of one searched number."""
+def distribution(of: Searched) -> BaseDistribution:
+    """The Optuna distribution of one searched number or word."""
+    if isinstance(of, Choice):
+        return CategoricalDistribution(of.choices)
     if of.integer:
         return IntDistribution(int(of.low), int(of.high), log=of.log)
     return FloatDistribution(of.low, of.high, log=of.log)
@@ -233,7 +235,8 @@ class OptunaSearch:
             value = None
             with contextlib.suppress(RuntimeError):
                 value = trial.values[0] if trial.values else None
-            params = {key: float(each) for key, each in trial.user_attrs.get(_PARAMS, {}).items()}
+            kept = trial.user_attrs.get(_PARAMS, {})
+            params = {key: each if isinstance(each, str) else float(each) for key, each in kept.items()}
             state = TrialState[trial.state.name]
             found.append(Known(trial.number, params, state, value, trial.user_attrs.get(_REASON)))
         return found

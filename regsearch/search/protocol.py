@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from regsearch.space import Params
 from regsearch.trial import TrialState
 
 Clock = Mapping[str, Any]
@@ -16,7 +17,7 @@ class Proposal:
     """A setting to try: the trial's number and its active knobs by flat name."""
 
     number: int
-    params: dict[str, float]
+    params: Params
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Known:
     """A trial as the search remembers it."""
 
     number: int
-    params: dict[str, float]
+    params: Params
     state: TrialState
     value: float | None
     reason: str | None

@@ -166,7 +166,7 @@ def start_of(program: Program, case: Case, load: Load) -> Start:
         data=case.data,
         orders=tuple(program.order(load.seed, epoch, rows) for epoch in epochs),
         training=program.training,
-        params=load.params,
+        params={name: float(value) for name, value in load.params.items()},
         seed=load.seed,
         offsets={entry.name.removeprefix("stock."): entry.start for entry in program.layout.entries},
         row=program.layout.width,

@@ -14,10 +14,11 @@ from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 
 from regsearch.errors import UserError
-from regsearch.tracking.changes import NUMBER_TAG, REASON_TAG, START_TAG
+from regsearch.tracking.changes import KIND_TAG, NUMBER_TAG, REASON_TAG, START_TAG
 from regsearch.tracking.mlflow import list_runs, retire_deleted, run_key
 from regsearch.tracking.store import check_store, local_file
 
+LATEST = " (latest)"
 STATES = {"FINISHED": "COMPLETE", "KILLED": "PRUNED", "FAILED": "FAIL"}
 
 
@@ -36,6 +37,27 @@ def read_runs(uri: str, study: str) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(dict.fromkeys([*fixed, *(name for row in rows for name in row)])))
     order = frame["kind"].map({"trial": 0, "final": 1})
     return frame.assign(_order=order).sort_values(["_order", "number"], ignore_index=True).drop(columns="_order")
+
+
+def read_curve(uri: str, study: str, number: int) -> dict[tuple[int, str], float]:
+    """What the store holds of one trial's curve: the value of each (epoch, metric), by epoch and name.
+
+    MLflow keeps each metric's latest value apart from its history; it is there besides, under `<metric> (latest)`.
+
+    Raises:
+        UserError: the store has no study of this name, or the study no such trial.
+    """
+    client, experiment = _find(uri, study)
+    query = f"tags.`{KIND_TAG}` = 'trial' and tags.`{NUMBER_TAG}` = '{number}'"
+    runs = client.search_runs([experiment.experiment_id], query, max_results=2)
+    if not runs:
+        raise UserError("the MLflow store has no such trial", key="NUMBER", value=number)
+    found: dict[tuple[int, str], float] = {}
+    for name, latest in runs[0].data.metrics.items():
+        history = client.get_metric_history(runs[0].info.run_id, name)
+        found.update({(point.step, name): point.value for point in history})
+        found[max(point.step for point in history), name + LATEST] = latest
+    return dict(sorted(found.items()))
 
 
 def delete_study(uri: str, study: str) -> None:

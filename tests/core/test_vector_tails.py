@@ -17,15 +17,18 @@ from regsearch.core.program import Program
 from regsearch.testing import mlp_case, train
 
 
-def test_the_bias_correction_of_adam_is_the_same_in_every_width() -> None:
-    adam = Adam((0.9, 0.999))
+def test_what_adam_makes_of_the_step_count_is_the_same_in_every_width() -> None:
+    steps = torch.arange(1, 400, dtype=torch.float64)
+    betas = {"beta1": torch.tensor(0.9, dtype=torch.float64), "beta2": torch.tensor(0.999, dtype=torch.float64)}
 
-    def change(w: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        return adam.step(w, w + 1, {"m": w, "v": w}, t, torch.tensor(1e-3))[0]
+    def scales(width: int) -> dict[str, torch.Tensor]:
+        t = steps.unsqueeze(1).expand(-1, width).contiguous()
+        return Adam().scales(t, torch.full_like(t, 1e-3), betas)
 
-    for t in range(1, 400):
-        narrow, wide = (torch.func.vmap(change)(torch.zeros(n, 32), torch.full((n,), float(t))) for n in (2, 32))
-        assert torch.equal(narrow[:1].expand(32, -1), wide), f"step {t}"
+    wide = scales(32)
+    for width in (2, 3, 7):
+        for name, value in scales(width).items():
+            assert torch.equal(value[:, :1].expand(-1, 32).float(), wide[name].float()), f"{name} at width {width}"
 
 
 @pytest.mark.parametrize(

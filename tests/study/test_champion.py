@@ -21,7 +21,7 @@ def test_predictions_equal_those_of_the_trained_weights(tmp_path: Path, monkeypa
     monkeypatch.setenv("REGSEARCH_HOME", str(tmp_path / "mlruns"))
     study = Study.from_file(study_file(tmp_path), trials=6)
     study.run()
-    mlflow.set_tracking_uri(study.uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", study.uri)
     client = mlflow.MlflowClient()
     version = client.get_model_version_by_alias("small", "champion")
     run = client.get_run(version.run_id)

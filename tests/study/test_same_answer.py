@@ -75,3 +75,43 @@ def assert_whole(folder: Path) -> None:
     assert store.execute(twice).fetchall() == []
     assert store.execute("select count(*) from runs where status = 'RUNNING'").fetchone() == (0,)
     store.close()
+
+
+SHAPED = """
+space:
+  choose: any
+  from:
+    l2: {strength: {schedule: [constant, linear, cosine], warmup: {high: 0.5}, per: layer}}
+    clip_by_norm: {max_norm: {schedule: [constant, cosine]}}
+  dropout: {p: {warmup: search}}
+  train: search
+"""
+
+
+def shaped_file(folder: Path, width: int, workers: int) -> Path:
+    """The small study with strengths that follow schedules, those of layers, and training searched; no finals."""
+    folder.mkdir(exist_ok=True)
+    path = study_file(folder, width, workers)
+    path.write_text(
+        path.read_text().replace("seeds: 3", "seeds: 0").replace("5.0e-3}", "5.0e-3, warmup: 0.2}") + SHAPED
+    )
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_schedules_layers_and_training_survive_a_kill_and_another_width(tmp_path: Path) -> None:
+    peace = answer(start(tmp_path / "a", "start", str(shaped_file(tmp_path / "a", width=2, workers=1))))
+    assert sum(peace["trials"].values()) == 24
+    process = start(tmp_path / "b", "start", str(shaped_file(tmp_path / "b", width=4, workers=2)))
+    journal = tmp_path / "b" / "mlruns" / "studies" / "small" / "search.journal"
+    until = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < until:
+        if journal.exists() and journal.read_bytes().count(b"\n") >= 100:
+            break
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, "it must be killed before its end for this test to mean anything"
+    assert answer(start(tmp_path / "b", "resume", "small")) == peace
+    assert_whole(tmp_path / "b")
