@@ -158,7 +158,8 @@ class Driver:
         self.timing.ask += time.perf_counter() - start
 
     def _top_up(self) -> None:
-        self._ask(self.ahead - len(self.waiting))
+        # A few a turn: trials are pruned many at once, and asking for as many at once would keep the packs waiting.
+        self._ask(min(self.ahead - len(self.waiting), max(1, self.ahead // 4)))
 
     def _fill(self, cohort: int) -> list[tuple[int, Load, int]]:
         """Give the cohort's free lanes to waiting trials."""

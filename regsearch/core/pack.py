@@ -6,6 +6,7 @@ Legend: T slots, P floats of a row, N rows, B batch.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,6 @@ from regsearch.core.program import Program, best_chunk
 from regsearch.core.rng import step_keys
 from regsearch.core.schedule import learning_rate_factor
 from regsearch.core.strengths import Knobs
-from regsearch.space import Params
 from regsearch.trial import Report
 
 Tensors = dict[str, torch.Tensor]
@@ -36,7 +36,7 @@ class Load:
     """What a slot needs to train a trial: number, active knobs by flat name, seed."""
 
     number: int
-    params: Params
+    params: Mapping[str, float | str]
     seed: int
 
 

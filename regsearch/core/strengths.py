@@ -5,11 +5,13 @@ Legend: S steps, T slots, G layers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
 from regsearch.core.program import Program
 from regsearch.core.schedule import scheduled, strength_factor
-from regsearch.space import SCHEDULE, STRENGTH_SCHEDULES, WARMUP, Params
+from regsearch.space import SCHEDULE, STRENGTH_SCHEDULES, WARMUP
 
 Tensors = dict[str, torch.Tensor]
 
@@ -30,7 +32,7 @@ class Knobs:
         self._kinds = {name: torch.zeros(slots, dtype=torch.int64) for name in program.scheduled}
         self._warmup = {name: torch.zeros(slots, dtype=torch.float64) for name in program.scheduled}
 
-    def load(self, slot: int, params: Params) -> None:
+    def load(self, slot: int, params: Mapping[str, float | str]) -> None:
         """Give a slot the knobs of a trial, by flat name; what is absent has its default."""
         for name, knob in self._program.knobs.items():
             value = params.get(name, knob.default)

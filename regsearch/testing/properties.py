@@ -34,7 +34,7 @@ def _must(rule: Rule, case: Case | None, keeps: str) -> Iterator[None]:
 def _loads(rule: Rule, some: Sequence[Setting] | None) -> list[Load]:
     """Trial 0 is the baseline; seeds differ, so that numbers of the wrong trial show."""
     chosen = settings(rule) if some is None else some
-    return [Load(n, dict[str, float | str](params), 31 * n + 5) for n, params in enumerate([{}, *chosen])]
+    return [Load(n, params, 31 * n + 5) for n, params in enumerate([{}, *chosen])]
 
 
 def check_declaration(rule: Rule, case: Case | None = None, some: Sequence[Setting] | None = None) -> None:
