@@ -17,6 +17,9 @@ from tests.documents import ROOT, blocks, commands, run, spoken, write_files
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "regsearch/regularizers/README.md")
 
 
+STRENGTHS = "Strengths over time and by layer, and how training goes"
+
+
 def patients(path: Path) -> None:
     """120 patients of scikit-learn's breast cancer data as a table from practice: words, a category, missing values."""
     from sklearn.datasets import load_breast_cancer
@@ -60,6 +63,12 @@ def test_your_own_model_and_from_python(tmp_path: Path) -> None:
     assert len(rows) == 5
 
 
+def test_strengths_over_time_and_by_layer(tmp_path: Path) -> None:
+    write_files("README.md", tmp_path)
+    plan = json.loads(run(["regsearch", "study", "start", "strengths.yaml", "--dry-run", "--json"], tmp_path))
+    assert {"l2.strength.schedule", "l2.strength.warmup", "train.momentum"} <= set(plan["searched"])
+
+
 def test_the_printed_answer_is_what_the_command_prints(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     spec = importlib.util.spec_from_file_location("refresh", ROOT / "docs" / "refresh.py")
@@ -72,7 +81,7 @@ def test_the_printed_answer_is_what_the_command_prints(monkeypatch: pytest.Monke
 
 
 def test_every_block_is_run_or_shown_for_a_reason() -> None:
-    run_here = {"Your own table", "Your own model", "From Python"}
+    run_here = {"Your own table", "Your own model", "From Python", STRENGTHS}
     assert {block.section for block in blocks("README.md")} - run_here == {"Two commands", "How to read the answer"}
     for block in blocks("README.md"):
         assert block.language in ("sh", "text") or block.file is not None, block.text

@@ -20,7 +20,9 @@ from tests.core.packs import RULES, curves, digits, program, setting
 LOADS = {n: Load(n, setting(n) if n else {}, 17 * n + 5) for n in range(8)}
 
 
-@pytest.fixture(scope="module", params=[("adamw", "none"), ("sgd", "batch")], ids="-".join)
+@pytest.fixture(
+    scope="module", params=[("adamw", "none"), pytest.param(("sgd", "batch"), marks=pytest.mark.slow)], ids="-".join
+)
 def compiled(request: pytest.FixtureRequest) -> Program:
     """Rules that draw numbers, reduce or compare; odd layers and an odd last batch.
 

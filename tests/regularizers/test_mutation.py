@@ -29,6 +29,8 @@ class Bare(Classification):
         return {}
 
 
+pytestmark = pytest.mark.slow  # some two hundred programs are traced
+
 # The smallest of all: each mutant traces a program of its own.
 CASE = dataclasses.replace(mlp_case((1, 5, 5), rows=16, hidden=(29,)), task=Bare(3))
 
