@@ -170,8 +170,7 @@ def package_champion(program: Program, data: Path, weights: Weights, out: Path) 
     module.eval()
     manifest = Manifest.load(data)
     example = torch.zeros((4, *manifest.inputs), dtype=getattr(torch, manifest.dtype))
-    batch = torch.export.Dim("batch", min=2)
-    exported = torch.export.export(module, (example,), dynamic_shapes=({0: batch},))
+    exported = export_rows(module, example)
     aside = out.with_name(out.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
@@ -181,6 +180,19 @@ def package_champion(program: Program, data: Path, weights: Weights, out: Path) 
     shutil.copy(str(columns.__file__), aside / "columns.py")
     shutil.rmtree(out, ignore_errors=True)
     os.replace(aside, out)
+
+
+def export_rows(module: Any, example: Any) -> Any:
+    """The module as a program of its own for any number of rows from two up, traced on the rows `example` [N, F...]."""
+    import warnings
+
+    import torch
+
+    with warnings.catch_warnings():
+        # Recurrent layers list their weights anew in each call, which the exporter takes for forgotten buffers.
+        warnings.filterwarnings("ignore", message=r".*_flat_weights.*were assigned during export", category=UserWarning)
+        batch = torch.export.Dim("batch", min=2)
+        return torch.export.export(module, (example,), dynamic_shapes=({0: batch},))
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

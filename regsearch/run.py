@@ -216,6 +216,8 @@ class Run:
         )
 
     def _target(self) -> str | None:
+        if self.manifest.task == "clustering":
+            return "the standardised inputs"
         return None if self.manifest.target_scale is None else self.manifest.target
 
     def _sentence(self, summary: FinalsSummary | None, best: Trial | None, complete: list[Trial]) -> str:

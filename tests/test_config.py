@@ -235,7 +235,7 @@ BAD_SECTIONS = [
     ("data", "{source: digits}", "data.source", "'digits'", "KIND:NAME"),
     ("data", "{source: 'csv:'}", "data.source", "'csv:'", "KIND:NAME"),
     ("data", "{sauce: 'sklearn:digits'}", "data.sauce", "'sklearn:digits'", "(did you mean source?)"),
-    ("data", "{source: 'csv:a.csv', target: y}", "data.task", "is missing", "classification and regression"),
+    ("data", "{source: 'csv:a.csv', target: y}", "data.task", "is missing", "classification, regression, forecasting"),
     ("data", "{source: 'csv:a.csv', task: regression}", "data.target", "is missing", "column"),
     (
         "data",

@@ -20,7 +20,7 @@ _OF_TASKS = {
     "window": ("forecasting",),
     "text": ("classification", "regression", "language_modelling"),
     "classes": ("classification",),
-    "auc": ("classification",),
+    "area_under_curve": ("classification",),
 }
 _NEEDED = {
     "recommendation": ("user", "item", "target"),
@@ -133,7 +133,7 @@ class DataConfig(Section):
     """Rows of a series that a forecast sees."""
     horizon: Count = 1
     """Rows ahead that a forecast predicts."""
-    auc: Flag | None = None
+    area_under_curve: Flag | None = None
     """Measure the area under the curve each epoch; left out, where there are two classes."""
 
     @model_validator(mode="after")

@@ -56,10 +56,12 @@ def make_parts(table: Table, config: DataConfig) -> Parts:
         return _forecasts(table, config)
     if table.task == "language_modelling" and isinstance(table.x, pd.DataFrame):
         return _continued_texts(table, table.x, config)
+    if isinstance(table.x, pd.DataFrame):
+        _feature_columns(table.x, config)  # a column that is missing is named before anything is split by it
     rows = split_rows(table, config.split)
     x, fitted, example = _features(table, config, rows)
     y, about = _targets(table, rows["train"], x)
-    about |= {"auc": config.auc, "vocabulary": _vocabulary(table, fitted)}
+    about |= {"auc": config.area_under_curve, "vocabulary": _vocabulary(table, fitted)}
     preprocessing = None if fitted is None else fitted.to_json()
     return Parts(_cut(x, rows), _cut(y, rows), rows, preprocessing, example, about)
 
@@ -98,7 +100,7 @@ def _feature_columns(frame: pd.DataFrame, config: DataConfig) -> pd.DataFrame:
             raise UserError("no such column", key=key, value=gone[0], allowed=allowed)
         return frame[wanted]
     by = config.split.column if config.split.kind != "user" else None
-    frame = frame.drop(columns=[by] if by else [])
+    frame = frame.drop(columns=[by] if by else [], errors="ignore")
     if frame.shape[1] == 0:
         raise UserError("no feature column is left", key="data.source", value=config.source)
     return frame
