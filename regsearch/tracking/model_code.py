@@ -6,6 +6,7 @@ F...] float32 or int64 → [N, outputs...]), `manifest.json` and, for tables, `c
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -83,10 +84,12 @@ def _parts(features: np.ndarray) -> list[np.ndarray]:
 
 
 def _module(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("regsearch_champion_columns", path)
+    # Found again by its name while its dataclass is made; each model has its own.
+    spec = importlib.util.spec_from_file_location(f"regsearch_champion_columns_{abs(hash(str(path)))}", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} cannot be imported")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 
