@@ -133,7 +133,9 @@ class Run:
 
     def _search(self, executor: LocalExecutor, outbox: Outbox, writer: Any) -> Driver:
         objectives = self.config.search.objectives
-        higher = {f"{part}_{name}" for part in ("train", "val") for name in ("accuracy", "balanced_accuracy")}
+        from regsearch.tasks import TASKS
+
+        higher = {f"{part}_{name}" for part in ("train", "val") for name in TASKS[self.manifest.task].higher}
         directions = ["maximize" if name in higher else "minimize" for name in objectives]
         epochs = self.config.train.epochs
         search = OptunaSearch(
@@ -219,7 +221,9 @@ class Run:
         )
 
     def _target(self) -> str | None:
-        return self.manifest.target if self.manifest.task == "regression" else None
+        if self.manifest.task == "clustering":
+            return "the standardised inputs"
+        return None if self.manifest.target_scale is None else self.manifest.target
 
     def _sentence(self, summary: FinalsSummary | None, best: Trial | None, complete: list[Trial]) -> str:
         if summary is not None:
@@ -235,13 +239,12 @@ class Run:
 
         program = build_program(self.config, self.manifest, self.study.space.regularizers())
         ledger = self.study.root / "ledger"
-        summary, index = test_finals(self.config, program, self.manifest, finals, self.folder, ledger)
+        summary, index = test_finals(self.config, program, finals, self.folder, ledger)
         out = self.folder / "finals"
         out.mkdir(exist_ok=True)
         base = next(i for i, candidate in enumerate(finals.candidates) if candidate.number == 0)
         ours, theirs = (_losses(finals.trials[i], self.config.train.epochs) for i in (index, base))
-        words = "cross-entropy (nats)" if self.manifest.task == "classification" else "squared error (standardised)"
-        for path in learning_curves(ours, theirs, words, out / "learning_curves"):
+        for path in learning_curves(ours, theirs, program.task.loss_words, out / "learning_curves"):
             outbox.append(Artifact("study", 0, str(path), "pictures"))
         write_json(out / "summary.json", summary.to_json())
         outbox.append(Artifact("study", 0, str(out / "summary.json"), "finals"))

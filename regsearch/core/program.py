@@ -123,8 +123,8 @@ class Program:
         for rule in self.rules:
             if rule.site in ("norms", "activations") and not self.model.sites:
                 where = "an activation, a dropout layer or a regsearch Site()"
-            elif rule.site == "targets" and self.task.name != "classification":
-                where = "a classification task"
+            elif rule.site == "targets" and not self.task.distributions:
+                where = "a task of classes"
             elif rule.site in ("weights", "projections") and not any(e.role == "weight" for e in self.layout.entries):
                 where = "a weight tensor"
             else:
@@ -231,12 +231,16 @@ class Program:
                 allowed="a module without data-dependent control flow",
             ) from error
 
-    def check(self, x: torch.Tensor, outputs: int) -> None:
+    def check(self, x: torch.Tensor) -> None:
         """Refuse a model whose output does not fit the task, from a few rows x [N, F...].
 
         Raises:
-            UserError: the forward pass fails, or its output is not [N, outputs].
+            UserError: the forward pass fails, or its output is not of `Task.shape`, or a rule changes rows of codes.
         """
+        for rule in self.rules:
+            if rule.site == "batches" and not x.is_floating_point():
+                allowed = "it needs rows of numbers, and these are of codes"
+                raise UserError("this rule finds no site in the data", key=f"space.{rule.name}", allowed=allowed)
         w, buffers = self.fresh(0)
         try:
             with torch.no_grad():
@@ -248,12 +252,14 @@ class Program:
                 value=tuple(x.shape),
                 allowed="a module that takes rows of this shape",
             ) from error
-        if shape != (x.shape[0], outputs):
+        wanted = self.task.shape(len(x))
+        if len(shape) != len(wanted) or any(b not in (None, a) for a, b in zip(shape, wanted, strict=True)):
+            words = ", ".join("any" if size is None else str(size) for size in wanted)
             raise UserError(
                 f"the model's output does not fit the task {self.task.name}",
                 key="model",
                 value=shape,
-                allowed=f"a tensor of shape {(x.shape[0], outputs)}",
+                allowed=f"a tensor of shape ({words})",
             )
 
     def steps_per_epoch(self, rows: int) -> int:
