@@ -17,7 +17,7 @@ from regsearch.core.graph import PackFunction
 from regsearch.core.layout import Layout
 from regsearch.core.lift import Lifted
 from regsearch.core.optim import OPTIMIZERS
-from regsearch.core.step import Step, Tensors, forward
+from regsearch.core.step import Step, Tensors, forward, marker_of
 from regsearch.errors import UserError
 from regsearch.regularizers.base import Regularizer
 from regsearch.tasks import Task
@@ -59,7 +59,8 @@ class Program:
         training: epochs, batch size, optimizer.
 
     Raises:
-        UserError: a rule finds no site in the model, or the model cannot be lifted.
+        UserError: a rule finds no site, or the model cannot be lifted. Activation sites are looked for by `check` or
+            the first step.
     """
 
     def __init__(
@@ -79,10 +80,23 @@ class Program:
         self._functions = (self._step, self._outputs, self._measured)
         self._refuse_rules_without_site()
 
+    def find_sites(self, x: torch.Tensor) -> None:
+        """Find the model's sites by a forward pass on a few rows x [N, F...]; further calls do nothing.
+
+        Raises:
+            UserError: a rule finds no site.
+        """
+        if self.model.kind is None:
+            self.model.find_sites(x)
+            self._refuse_rules_without_site()
+
     def _refuse_rules_without_site(self) -> None:
         for rule in self.rules:
-            if rule.site in ("norms", "activations") and not self.model.sites:
-                where = "an activation, a dropout layer or a regsearch Site()"
+            marker = marker_of(rule)
+            if self.model.kind and marker and not self.model.markers[marker]:
+                where = f"a regsearch Site({marker!r})"
+            elif self.model.kind and rule.site in ("norms", "activations") and not marker and not self.model.sites:
+                where = "an activation, dropout or a regsearch Site()"
             elif rule.site == "targets" and self.task.name != "classification":
                 where = "a classification task"
             elif rule.site in ("weights", "projections") and not any(e.role == "weight" for e in self.layout.entries):
@@ -113,6 +127,7 @@ class Program:
 
     def train_step(self, *arguments: Any) -> None:
         """`Step` over T trials, written into its first three arguments; each argument has a leading axis T."""
+        self.find_sites(arguments[3][0])
         self._run(self._step, *arguments, shape=tuple(arguments[3].shape[1:]))
 
     def evaluate(
@@ -137,6 +152,7 @@ class Program:
 
     def compile_step(self, *arguments: Any) -> None:
         """Compile `train_step` for arguments like these; nothing is written into them. See `PackFunction.compile`."""
+        self.find_sites(arguments[3][0])
         self._step.compile(*arguments, shape=tuple(arguments[3].shape[1:]))
 
     def compile_outputs(self, w: torch.Tensor, buffers: Tensors, rows: torch.Tensor) -> None:
@@ -189,6 +205,7 @@ class Program:
                 value=shape,
                 allowed=f"a tensor of shape {(x.shape[0], outputs)}",
             )
+        self.find_sites(x)
 
     def steps_per_epoch(self, rows: int) -> int:
         return math.ceil(rows / self.training.batch_size)

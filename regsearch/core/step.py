@@ -117,16 +117,18 @@ class Step:
                 total = total + rule.penalty(self.layout.parameters(weights, penalized_only=True), ctx)
         return total, fresh
 
-    def _effect(self, ctx: StepContext, at: Any) -> Callable[[torch.Tensor, float], torch.Tensor]:
+    def _effect(self, ctx: StepContext, at: Any) -> Callable[[torch.Tensor, float, str | None], torch.Tensor]:
         searched = Dropout in self.rules
 
-        def effect(h: torch.Tensor, author_rate: float) -> torch.Tensor:
-            for rule in at("norms"):
-                h = rule.normalize(h, ctx)
+        def effect(h: torch.Tensor, author_rate: float, marker: str | None = None) -> torch.Tensor:
+            if marker is None:
+                for rule in at("norms"):
+                    h = rule.normalize(h, ctx)
             if author_rate and not searched:
                 h = Dropout.at({"dropout.p": author_rate}).activation(h, ctx)  # type: ignore[attr-defined]
             for rule in at("activations"):
-                h = rule.activation(h, ctx)
+                if marker_of(rule) == marker:
+                    h = rule.activation(h, ctx)
             return h
 
         return effect
@@ -138,6 +140,12 @@ class Step:
     def _penalized(self, changed: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
         """`changed` where the row [P] holds penalized floats, else the row itself."""
         return torch.where(torch.arange(self.layout.width) < self.layout.penalized, changed, row)
+
+
+def marker_of(rule: Any) -> str | None:
+    """The name of the markers that a rule of the site `activations` acts at; None for the model's activation sites."""
+    found: str | None = getattr(rule, "marker", None)
+    return found
 
 
 def forward(
