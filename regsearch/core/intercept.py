@@ -15,6 +15,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from regsearch.core.layers.attention import linear, multi_head_attention, scaled_dot_product_attention
+from regsearch.core.layers.recurrent import gru, lstm
 
 Visit = Callable[[str, torch.Tensor, float], torch.Tensor]
 """Called with the kind of a site, what passes there, and the author's dropout rate."""
@@ -40,6 +41,8 @@ _WITH_SITES: dict[Any, Callable[..., Any]] = {
     # Replacements that hold sites take what to do there first.
     F.multi_head_attention_forward: multi_head_attention,
     F.scaled_dot_product_attention: scaled_dot_product_attention,
+    torch.gru: gru,
+    torch.lstm: lstm,
 }
 _REPLACED: dict[Any, Callable[..., Any]] = {F.linear: linear}
 
