@@ -15,6 +15,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from regsearch.core.layers.attention import linear, multi_head_attention, scaled_dot_product_attention
+from regsearch.core.layers.convolution import convolve
 from regsearch.core.layers.recurrent import gru, lstm
 
 Visit = Callable[[str, torch.Tensor, float], torch.Tensor]
@@ -44,7 +45,12 @@ _WITH_SITES: dict[Any, Callable[..., Any]] = {
     torch.gru: gru,
     torch.lstm: lstm,
 }
-_REPLACED: dict[Any, Callable[..., Any]] = {F.linear: linear}
+_REPLACED: dict[Any, Callable[..., Any]] = {
+    F.linear: linear,
+    F.conv1d: convolve,
+    F.conv2d: convolve,
+    F.conv3d: convolve,
+}
 
 
 class Interception(TorchFunctionMode):

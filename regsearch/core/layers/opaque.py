@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.library import custom_op, register_vmap
 
-Body = Callable[..., tuple[torch.Tensor, ...]]
+Body = Callable[..., torch.Tensor | tuple[torch.Tensor, ...]]
 _ALIGNED = 16  # floats: products of matrices that do not start on 64 bytes are not bitwise the same in every slot
 
 
@@ -51,7 +51,13 @@ def opaque(name: str, schema: str, body: Body, shapes: Body) -> Any:
             return spread.flatten(0, 1)
 
         results = made(*(fold(each, dim) for each, dim in zip(arguments, in_dims, strict=True)))
-        return tuple(each.unflatten(0, (info.batch_size, -1)) for each in results), (0,) * len(results)
+
+        def unfold(each: torch.Tensor) -> torch.Tensor:
+            return torch.unflatten(each, 0, (info.batch_size, -1))
+
+        if isinstance(results, torch.Tensor):
+            return unfold(results), 0
+        return tuple(unfold(each) for each in results), (0,) * len(results)
 
     register_vmap(made, lifted)
     return getattr(torch.ops.regsearch, name).default

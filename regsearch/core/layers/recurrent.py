@@ -265,8 +265,9 @@ def lstm(dropping: Dropping, *given: Any) -> tuple[Tensor, Tensor, Tensor]:
         bias = (b[0] + b[1]).unsqueeze(1) if biases else w.new_zeros(w.shape[0], 1)
         all_of = torch.cat([u, w, bias], 1)
         all_of = F.pad(all_of, (0, -all_of.shape[1] % 4))
-        out, last, *_ = _LSTMLayer.apply(*(each[None] for each in (x, h[index], c[index], all_of)), reverse)  # type: ignore[no-untyped-call]
-        return out[0], out[0, 0 if reverse else -1], last[0]
+        out, last, *_ = _LSTMLayer.apply(*(each.unsqueeze(0) for each in (x, h[index], c[index], all_of)), reverse)  # type: ignore[no-untyped-call]
+        out, last = out.squeeze(0), last.squeeze(0)
+        return out, out[0 if reverse else -1], last
 
     return _stacked(dropping, layer, x, params, *given[3:])  # type: ignore[return-value]
 
@@ -278,7 +279,8 @@ def gru(dropping: Dropping, *given: Any) -> tuple[Tensor, Tensor]:
     def layer(x: Tensor, index: int, part: Sequence[Tensor], reverse: bool) -> tuple[Tensor, Tensor]:
         w, u, *b = part
         b = b if biases else [w.new_zeros(w.shape[0])] * 2
-        out = _GRULayer.apply(*(each[None] for each in (x, h[index], w, u, *b)), reverse)[0][0]  # type: ignore[no-untyped-call]
+        given = (each.unsqueeze(0) for each in (x, h[index], w, u, *b))
+        out = _GRULayer.apply(*given, reverse)[0].squeeze(0)  # type: ignore[no-untyped-call]
         return out, out[0 if reverse else -1]
 
     return _stacked(dropping, layer, x, params, *given[3:])  # type: ignore[return-value]
