@@ -17,6 +17,7 @@ from regsearch.core.graph import PackFunction
 from regsearch.core.layout import Layout
 from regsearch.core.lift import Lifted
 from regsearch.core.optim import OPTIMIZERS
+from regsearch.core.serial import SerialFunction, operation_at_fault
 from regsearch.core.step import Step, Tensors, forward, marker_of
 from regsearch.errors import UserError
 from regsearch.regularizers.base import Regularizer
@@ -74,8 +75,8 @@ class Program:
         self.knobs = {knob.name: knob for rule in rules for knob in rule.knobs}
         self.buffers = {name: value for name, value in self.model.named_buffers() if value.is_floating_point()}
         self.loops = tuple(rule for rule in rules if rule.site == "loops")
-        self._step = PackFunction(self.step, into=(0, 1, 2))
-        self._outputs = PackFunction(self._forward)
+        self._step: PackFunction | SerialFunction = PackFunction(self.step, into=(0, 1, 2))
+        self._outputs: PackFunction | SerialFunction = PackFunction(self._forward)
         self._measured = PackFunction(self._metrics)
         self._functions = (self._step, self._outputs, self._measured)
         self._refuse_rules_without_site()
@@ -159,6 +160,31 @@ class Program:
         """Compile `outputs` for chunks of the shape of `rows` [N, F...]."""
         self._outputs.compile(w, buffers, rows.expand(len(w), *rows.shape), shape=tuple(rows.shape))
 
+    def packable(self, x: torch.Tensor, y: torch.Tensor) -> str | None:
+        """None if the model trains packed, else the operation that does not; x [B, F...], y [B] are one batch.
+
+        The step is traced for two trials; nothing is trained.
+        """
+        self.find_sites(x)
+        w, buffers = self.fresh(0)
+        zeros = {name: torch.zeros(2, *w.shape) for name in self.optimizer.slots}
+        knobs = {name: torch.full((2,), float(knob.default)) for name, knob in self.knobs.items()}
+        both: Any = (each.expand(2, *each.shape) for each in (x, y))
+        key, one = torch.zeros(2, 2, dtype=torch.int32), torch.ones(2)
+        row = {name: value.repeat(2, *[1] * value.dim()) for name, value in buffers.items()}
+        try:
+            self._step(w.repeat(2, 1), zeros, row, *both, knobs, key, one, one, shape=tuple(x.shape))
+            self._outputs(w.repeat(2, 1), row, x.expand(2, *x.shape), shape=tuple(x.shape))
+        except Exception as error:  # whatever a user's model trips over, it may still train alone
+            return operation_at_fault(error)
+        return None
+
+    def run_serially(self) -> None:
+        """Train and evaluate one trial at a time from now on, without graphs; results differ by rounding alone."""
+        self.step.serial = True
+        self._step, self._outputs = SerialFunction(self.step, into=(0, 1, 2)), SerialFunction(self._forward)
+        self._functions = (self._step, self._outputs, self._measured)
+
     def run_uncompiled(self) -> None:
         """Forget what was compiled."""
         for each in self._functions:
@@ -171,7 +197,7 @@ class Program:
     def _metrics(self, out: torch.Tensor, y: torch.Tensor) -> Tensors:
         return {"loss": self.task.loss(out, self.task.encode(y)).mean(), **self.task.metrics(out, y)}
 
-    def _run(self, function: PackFunction, *arguments: Any, shape: Any = None) -> Any:
+    def _run(self, function: PackFunction | SerialFunction, *arguments: Any, shape: Any = None) -> Any:
         try:
             return function(*arguments, shape=shape)
         except (RuntimeError, NotImplementedError, TypeError) as error:

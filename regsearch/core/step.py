@@ -39,6 +39,7 @@ class Step:
         self, model: Lifted, layout: Layout, rules: tuple[type[Regularizer], ...], task: Task, optimizer: Optimizer
     ) -> None:
         self.model, self.layout, self.rules, self.task, self.optimizer = model, layout, rules, task, optimizer
+        self.serial = False
 
     def __call__(
         self,
@@ -70,8 +71,17 @@ class Step:
             x, y = rule.batch(x, y, ctx)
         for rule in at("targets"):
             y = rule.target(y, ctx)
-        slopes, fresh = grad(self._loss, has_aux=True)(self.layout.views(w), buffers, x, y, ctx, at)
+        slope = self._slopes_by_autograd if self.serial else grad(self._loss, has_aux=True)
+        slopes, fresh = slope(self.layout.views(w), buffers, x, y, ctx, at)
         return self.layout.row(slopes), fresh
+
+    def _slopes_by_autograd(self, weights: Tensors, *given: Any) -> tuple[Tensors, Tensors]:
+        """As `grad` of the loss, for models that only plain autograd can differentiate."""
+        leaves = {name: value.detach().requires_grad_() for name, value in weights.items()}
+        with torch.enable_grad():
+            total, fresh = self._loss(leaves, *given)
+        slopes = torch.autograd.grad(total, list(leaves.values()), materialize_grads=True)
+        return dict(zip(leaves, slopes, strict=True)), fresh
 
     def update(
         self,
