@@ -78,7 +78,7 @@ class Program:
         self._step: PackFunction | SerialFunction = PackFunction(self.step, into=(0, 1, 2))
         self._outputs: PackFunction | SerialFunction = PackFunction(self._forward)
         self._measured = PackFunction(self._metrics)
-        self._functions = (self._step, self._outputs, self._measured)
+        self._functions: tuple[PackFunction | SerialFunction, ...] = (self._step, self._outputs, self._measured)
         self._refuse_rules_without_site()
 
     def find_sites(self, x: torch.Tensor) -> None:
