@@ -70,6 +70,8 @@ class Run:
         executor = None
         try:
             executor = self._executor()
+            if executor.serial and self.progress is not None:
+                self.progress.say(f"the model cannot be packed and trains one trial at a time: {executor.serial}")
             self.seconds["start"] = time.time() - self.begun
             driver = self._search(executor, outbox, writer)
             if any(not trial.state.ended for trial in driver.trials.values()) or len(driver.trials) < driver.total:

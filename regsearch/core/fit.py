@@ -76,6 +76,14 @@ def load_data(folder: Path) -> Data:
     return Data(*(torch.from_numpy(each) for each in tensors))
 
 
+def unpackable(program: Program, data: Data) -> str | None:
+    """The operation that keeps the program from training packed, found by one step of two idle slots; else None."""
+    pack = Pack(program, data, 2)
+    size = min(program.training.batch_size, len(data.train_y))
+    arguments = pack.arguments(torch.arange(size).expand(2, -1), *(each[0] for each in pack.plan(1)))
+    return program.packable(arguments, data.train_x[:size])
+
+
 def measure_width(program: Program, data: Data, most: int) -> int:
     """The pack width with the most trial-steps per second on this machine, at most `most` slots, at least two."""
     rates = {}
