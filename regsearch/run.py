@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -26,9 +24,10 @@ from regsearch.search.optuna import OptunaSearch
 from regsearch.space import active_regularizers
 from regsearch.study import Study
 from regsearch.tracking.client import start_writer
-from regsearch.tracking.outbox import Outbox, read_from
-from regsearch.tracking.protocol import Artifact, Dataset, Metrics, Model, Note, RunEnd, StudyEnd, StudyStart
-from regsearch.trial import Report, Trial, TrialState
+from regsearch.tracking.curves import recorded_curves
+from regsearch.tracking.outbox import Outbox
+from regsearch.tracking.protocol import Artifact, Dataset, Model, Note, StudyEnd, StudyStart
+from regsearch.trial import Trial, TrialState
 
 DRAIN_SECONDS = 120.0
 _PHASES = {
@@ -157,7 +156,7 @@ class Run:
             seed=self.config.search.seed,
             objective=objectives,
             start_ms=self.start_ms,
-            curves=_curves(outbox.path),
+            curves=recorded_curves(outbox.path),
             describe=self._tags,
             maximize=directions[0] == "maximize",
         )
@@ -333,19 +332,6 @@ class Run:
 
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
-
-
-def _curves(outbox: Path) -> dict[int, list[Report]]:
-    """What the outbox knows of each trial's curve."""
-    found: dict[int, dict[int, Report]] = {}
-    for record, _ in read_from(outbox):
-        if isinstance(record, Metrics) and record.kind == "trial":
-            report = Report(record.number, record.epoch, dict(record.values))
-            found.setdefault(record.number, {})[record.epoch] = report
-        elif isinstance(record, RunEnd) and record.kind == "trial" and record.restored is not None:
-            curve = found[record.number]
-            curve[max(curve)] = replace(curve[max(curve)], restored=record.restored)
-    return {number: list(curve.values()) for number, curve in found.items()}
 
 
 def _losses(finals: list[Trial], epochs: int) -> dict[str, list[list[float]]]:

@@ -111,5 +111,5 @@ def test_the_author_s_rate_acts_unless_dropout_is_searched() -> None:
 
 def test_a_rule_without_a_site_is_refused() -> None:
     with pytest.raises(UserError, match="finds no site"):
-        program(nn.Identity(), "dropout").check(torch.zeros(4, 64), 10)
-    program(nn.Identity(), "l2").check(torch.zeros(4, 64), 10)
+        program(nn.Identity(), "dropout").check(torch.zeros(4, 64))
+    program(nn.Identity(), "l2").check(torch.zeros(4, 64))
