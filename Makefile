@@ -21,12 +21,13 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test slow lint docs bench clean
+.PHONY: help demo test slow lint docs bench studies clean
 
 help:
 	@echo "make demo    search 200 settings on handwritten digits and print the answer"
 	@echo "make test    the tests (make slow: the long ones; make lint: style and types)"
 	@echo "make bench   trials per second against a plain Optuna + torch + MLflow loop"
+	@echo "make studies one study per area, on real data (half an hour); studies/README.md gets their answers"
 	@echo "make docs    the demo's answer and picture in the README, and the page of the regularizers, anew"
 	@echo "make clean   remove the environment and caches; runs in mlruns/ stay"
 
@@ -47,6 +48,9 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+studies: .venv/installed-gallery
+	$(BIN)/python studies/run_all.py
 
 docs: .venv/installed
 	$(BIN)/python docs/refresh.py
@@ -81,4 +85,8 @@ endef
 
 .venv/installed-dev: .venv/made pyproject.toml constraints.txt
 	$(call install,.[dev])
+	@touch .venv/installed $@
+
+.venv/installed-gallery: .venv/made pyproject.toml constraints.txt
+	$(call install,.[gallery])
 	@touch .venv/installed $@

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 
 class UserError(ValueError):
@@ -38,3 +39,17 @@ class UserError(ValueError):
     def within(self, file: str | Path) -> UserError:
         """The same error with the file it stands in, where none was known."""
         return UserError(self.what, file=self.file or file, key=self.key, value=self.value, allowed=self.allowed)
+
+
+Choice = TypeVar("Choice")
+
+
+def one_of_these(key: str, value: Any, among: Mapping[str, Choice]) -> Choice:
+    """What `among` holds under `value`.
+
+    Raises:
+        UserError: it holds nothing there.
+    """
+    if value not in among:
+        raise UserError("not known", key=key, value=value, allowed="allowed are " + ", ".join(among))
+    return among[value]

@@ -97,7 +97,7 @@ def decide(finals: Finals) -> int:
 
 
 def test_finals(
-    config: StudyConfig, program: Program, manifest: Manifest, finals: Finals, folder: Path, ledger: Path
+    config: StudyConfig, program: Program, finals: Finals, folder: Path, ledger: Path
 ) -> tuple[FinalsSummary, int]:
     """Write the decision to the ledger, open the sealed test, and compare winner and baseline on it.
 
@@ -112,25 +112,26 @@ def test_finals(
     decision = {"winner": winner.number, "params": winner.params, "mean_val_loss": mean_validation(finals.trials[best])}
     x, y = open_test(folder / "data", ledger, config.name, "finals", decision)
     test_x, test_y = torch.from_numpy(np.array(x)), torch.from_numpy(np.array(y))
-    one, other = (_candidate(program, manifest, finals, index, test_x, test_y) for index in (best, base))
-    truth = np.array(y) if manifest.task == "classification" else _units(np.array(y), manifest)
-    return summarize(one, other, truth, program.task.metric, seed=config.search.seed), best
+    one, other = (_candidate(program, finals, index, test_x, test_y) for index in (best, base))
+    return summarize(one[0], other[0], one[1], program.task.metric, seed=config.search.seed), best
 
 
-def _candidate(program: Program, manifest: Manifest, finals: Finals, index: int, x: Any, y: Any) -> Candidate:
+def _candidate(program: Program, finals: Finals, index: int, x: Any, y: Any) -> tuple[Candidate, Any]:
+    """What the finals of one candidate measured on the test rows, and the truth [N] that it is judged against."""
     import torch
 
     group, trial = finals.trials[index], finals.candidates[index]
     w, buffers = stacked(program, [finals.weights[final.number] for final in group])
     out = program.outputs(w, buffers, x, program.settings([final.params for final in group]))
     loss = torch.stack([program.task.loss(each, program.task.encode(y)).mean() for each in out])
-    predictions = out.argmax(-1).numpy() if manifest.task == "classification" else _units(out[..., 0].numpy(), manifest)
+    predictions, truth = program.task.judged(out.numpy(), y.numpy())
+    more = program.task.at_finals(out.numpy(), y.numpy())
     epochs = [kept(final) for final in group]
     selected = trial.value if trial.value is not None and len(trial.reports) else math.nan
     if trial.reports:
         selected = kept(trial)["val_loss"]
     label = baseline_label(trial.params) if trial.number == 0 else describe(trial.params)
-    return Candidate(
+    measured = Candidate(
         trial.number,
         trial.params,
         label,
@@ -140,11 +141,9 @@ def _candidate(program: Program, manifest: Manifest, finals: Finals, index: int,
         loss.numpy(),
         [each[f"train_{program.task.metric}"] for each in epochs],
         predictions,
+        {name: float(np.nanmean(values)) for name, values in more.items()},
     )
-
-
-def _units(standardised: Any, manifest: Manifest) -> Any:
-    return standardised * (manifest.target_scale or 1.0) + (manifest.target_mean or 0.0)
+    return measured, truth
 
 
 def stacked(program: Program, weights: list[Weights]) -> tuple[Any, dict[str, Any]]:
@@ -159,7 +158,7 @@ def stacked(program: Program, weights: list[Weights]) -> tuple[Any, dict[str, An
 def package_champion(program: Program, data: Path, weights: Weights, params: Mapping[str, Any], out: Path) -> None:
     """Write the folder that becomes the registered model: program, manifest, preprocessing code, input example.
 
-    `model.pt2` maps float32 rows [N, F...] to outputs [N, C] and needs torch alone.
+    `model.pt2` maps rows [N, F...], of the manifest's dtype, to outputs [N, C...] and needs torch alone.
     """
     import torch
 
@@ -167,9 +166,8 @@ def package_champion(program: Program, data: Path, weights: Weights, params: Map
 
     module = program.alone({name: torch.from_numpy(value) for name, value in weights.items()}, params)
     manifest = Manifest.load(data)
-    example = torch.zeros((4, *manifest.inputs))
-    batch = torch.export.Dim("batch", min=2)
-    exported = torch.export.export(module, (example,), dynamic_shapes=({0: batch},))
+    example = torch.zeros((4, *manifest.inputs), dtype=getattr(torch, manifest.dtype))
+    exported = export_rows(module, example)
     aside = out.with_name(out.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
@@ -179,6 +177,19 @@ def package_champion(program: Program, data: Path, weights: Weights, params: Map
     shutil.copy(str(columns.__file__), aside / "columns.py")
     shutil.rmtree(out, ignore_errors=True)
     os.replace(aside, out)
+
+
+def export_rows(module: Any, example: Any) -> Any:
+    """The module as a program of its own for any number of rows from two up, traced on the rows `example` [N, F...]."""
+    import warnings
+
+    import torch
+
+    with warnings.catch_warnings():
+        # Recurrent layers list their weights anew in each call, which the exporter takes for forgotten buffers.
+        warnings.filterwarnings("ignore", message=r".*_flat_weights.*were assigned during export", category=UserWarning)
+        batch = torch.export.Dim("batch", min=2)
+        return torch.export.export(module, (example,), dynamic_shapes=({0: batch},))
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -26,9 +24,10 @@ from regsearch.search.optuna import OptunaSearch
 from regsearch.space import active_regularizers
 from regsearch.study import Study
 from regsearch.tracking.client import start_writer
-from regsearch.tracking.outbox import Outbox, read_from
-from regsearch.tracking.protocol import Artifact, Dataset, Metrics, Model, Note, RunEnd, StudyEnd, StudyStart
-from regsearch.trial import Report, Trial, TrialState
+from regsearch.tracking.curves import recorded_curves
+from regsearch.tracking.outbox import Outbox
+from regsearch.tracking.protocol import Artifact, Dataset, Model, Note, StudyEnd, StudyStart
+from regsearch.trial import Trial, TrialState
 
 DRAIN_SECONDS = 120.0
 _PHASES = {
@@ -70,6 +69,8 @@ class Run:
         executor = None
         try:
             executor = self._executor()
+            if executor.serial and self.progress is not None:
+                self.progress.say(f"the model cannot be packed and trains one trial at a time: {executor.serial}")
             self.seconds["start"] = time.time() - self.begun
             driver = self._search(executor, outbox, writer)
             if any(not trial.state.ended for trial in driver.trials.values()) or len(driver.trials) < driver.total:
@@ -133,7 +134,9 @@ class Run:
 
     def _search(self, executor: LocalExecutor, outbox: Outbox, writer: Any) -> Driver:
         objectives = self.config.search.objectives
-        higher = {f"{part}_{name}" for part in ("train", "val") for name in ("accuracy", "balanced_accuracy")}
+        from regsearch.tasks import TASKS
+
+        higher = {f"{part}_{name}" for part in ("train", "val") for name in TASKS[self.manifest.task].higher}
         directions = ["maximize" if name in higher else "minimize" for name in objectives]
         epochs = self.config.train.epochs
         search = OptunaSearch(
@@ -153,7 +156,7 @@ class Run:
             seed=self.config.search.seed,
             objective=objectives,
             start_ms=self.start_ms,
-            curves=_curves(outbox.path),
+            curves=recorded_curves(outbox.path),
             describe=self._tags,
             maximize=directions[0] == "maximize",
         )
@@ -219,7 +222,9 @@ class Run:
         )
 
     def _target(self) -> str | None:
-        return self.manifest.target if self.manifest.task == "regression" else None
+        if self.manifest.task == "clustering":
+            return "the standardised inputs"
+        return None if self.manifest.target_scale is None else self.manifest.target
 
     def _sentence(self, summary: FinalsSummary | None, best: Trial | None, complete: list[Trial]) -> str:
         if summary is not None:
@@ -235,13 +240,12 @@ class Run:
 
         program = build_program(self.config, self.manifest, self.study.space.regularizers())
         ledger = self.study.root / "ledger"
-        summary, index = test_finals(self.config, program, self.manifest, finals, self.folder, ledger)
+        summary, index = test_finals(self.config, program, finals, self.folder, ledger)
         out = self.folder / "finals"
         out.mkdir(exist_ok=True)
         base = next(i for i, candidate in enumerate(finals.candidates) if candidate.number == 0)
         ours, theirs = (_losses(finals.trials[i], self.config.train.epochs) for i in (index, base))
-        words = "cross-entropy (nats)" if self.manifest.task == "classification" else "squared error (standardised)"
-        for path in learning_curves(ours, theirs, words, out / "learning_curves"):
+        for path in learning_curves(ours, theirs, program.task.loss_words, out / "learning_curves"):
             outbox.append(Artifact("study", 0, str(path), "pictures"))
         write_json(out / "summary.json", summary.to_json())
         outbox.append(Artifact("study", 0, str(out / "summary.json"), "finals"))
@@ -328,19 +332,6 @@ class Run:
 
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
-
-
-def _curves(outbox: Path) -> dict[int, list[Report]]:
-    """What the outbox knows of each trial's curve."""
-    found: dict[int, dict[int, Report]] = {}
-    for record, _ in read_from(outbox):
-        if isinstance(record, Metrics) and record.kind == "trial":
-            report = Report(record.number, record.epoch, dict(record.values))
-            found.setdefault(record.number, {})[record.epoch] = report
-        elif isinstance(record, RunEnd) and record.kind == "trial" and record.restored is not None:
-            curve = found[record.number]
-            curve[max(curve)] = replace(curve[max(curve)], restored=record.restored)
-    return {number: list(curve.values()) for number, curve in found.items()}
 
 
 def _losses(finals: list[Trial], epochs: int) -> dict[str, list[list[float]]]:

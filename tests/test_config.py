@@ -33,7 +33,7 @@ def test_the_smallest_study_gets_every_default(tmp_path: Path) -> None:
     config = load_config(written(tmp_path))
     assert (config.search.trials, config.search.parallel, config.search.pruner) == (100, 32, "asha")
     assert (config.train.epochs, config.train.optimizer, config.finalize.seeds) == (30, "adamw", 10)
-    assert config.model.options == {"hidden": [128, 128], "activation": "relu", "norm": "none"}
+    assert config.model.options == {"hidden": [128, 128], "activation": "relu", "norm": "none", "residual": False}
     assert config.space is None
     assert config.folder == str(tmp_path)
 
@@ -239,7 +239,7 @@ BAD_SECTIONS = [
     ("data", "{source: digits}", "data.source", "'digits'", "KIND:NAME"),
     ("data", "{source: 'csv:'}", "data.source", "'csv:'", "KIND:NAME"),
     ("data", "{sauce: 'sklearn:digits'}", "data.sauce", "'sklearn:digits'", "(did you mean source?)"),
-    ("data", "{source: 'csv:a.csv', target: y}", "data.task", "is missing", "classification and regression"),
+    ("data", "{source: 'csv:a.csv', target: y}", "data.task", "is missing", "classification, regression, forecasting"),
     ("data", "{source: 'csv:a.csv', task: regression}", "data.target", "is missing", "column"),
     (
         "data",

@@ -45,14 +45,16 @@ class Grid:
     """What the bootstrap resamples.
 
     Args:
-        scores: [K, S, N], right (1) or wrong (0), or squared errors.
+        scores: [K, S, N], right (1) or wrong (0), squared errors, or losses in nats.
         strata: the row indices of each class; all rows together for squared errors.
         counts: the scores are right or wrong.
+        exponential: the metric is exp of the mean score (perplexity), not its root.
     """
 
     scores: Array
     strata: tuple[NDArray[np.intp], ...]
     counts: bool
+    exponential: bool = False
 
     @classmethod
     def of(cls, predictions: list[ArrayLike], y: ArrayLike, metric: str, seeds_axis: int) -> Grid:
@@ -65,20 +67,27 @@ class Grid:
         if truth.ndim != 1 or truth.size == 0:
             raise UserError("the truth must be one value per test row", value=truth.shape, allowed="give [N], N >= 1")
         counts = metric == "balanced_accuracy"
-        scores = [_scores(np.moveaxis(np.asarray(each), seeds_axis, 0), truth, counts) for each in predictions]
+        power = 1 if metric == "perplexity" else 2
+        scores = [_scores(np.moveaxis(np.asarray(each), seeds_axis, 0), truth, counts, power) for each in predictions]
         if len({len(each) for each in scores}) > 1:
             raise UserError("candidates must be predicted at the same seeds", value=[len(each) for each in scores])
         strata = [np.flatnonzero(truth == label) for label in np.unique(truth)] if counts else [np.arange(truth.size)]
-        return cls(np.stack(scores), tuple(strata), counts)
+        return cls(np.stack(scores), tuple(strata), counts, metric == "perplexity")
 
     def metric(self) -> Array:
         """The metric of every candidate and seed, [K, S]."""
         means = np.mean([self.scores[:, :, rows].mean(axis=2) for rows in self.strata], axis=0)
-        return np.asarray(means if self.counts else np.sqrt(means))
+        return self.link(means)
+
+    def link(self, means: Array) -> Array:
+        """Mean scores to the metric: themselves, their root, or exp of them."""
+        if self.counts:
+            return np.asarray(means)
+        return np.exp(means) if self.exponential else np.sqrt(means)
 
 
-def _scores(predictions: NDArray[np.generic], y: NDArray[np.generic], counts: bool) -> Array:
-    """Right (1) or wrong (0), or squared errors, [S, N]."""
+def _scores(predictions: NDArray[np.generic], y: NDArray[np.generic], counts: bool, power: int = 2) -> Array:
+    """Right (1) or wrong (0), or (prediction - truth) to the power, [S, N]."""
     if predictions.ndim == 3 and predictions.shape[2] == 1 and not counts:
         predictions = predictions[:, :, 0]
     if predictions.ndim not in ((2, 3) if counts else (2,)) or predictions.shape[1] != y.size:
@@ -91,7 +100,7 @@ def _scores(predictions: NDArray[np.generic], y: NDArray[np.generic], counts: bo
     if counts:
         labels = predictions.argmax(axis=2) if predictions.ndim == 3 else predictions
         return np.asarray(labels == y, dtype=np.float64)
-    return np.asarray((predictions.astype(np.float64) - y.astype(np.float64)) ** 2)
+    return np.asarray((predictions.astype(np.float64) - y.astype(np.float64)) ** power)
 
 
 def corrected_draws(grid: Grid, sign: Array, draws: int, seed: int) -> tuple[float, Array]:
@@ -124,7 +133,7 @@ def _joint_draws(grid: Grid, sign: Array, draws: int, random: np.random.Generato
         for inside in grid.strata:
             means += _resample(inside.size, count, random) @ by_row[inside]
         means /= len(grid.strata)
-        metric = (means if grid.counts else np.sqrt(means)).reshape(count, candidates, seeds)
+        metric = grid.link(means).reshape(count, candidates, seeds)
         result[start : start + count] = np.einsum("dks,ds,k->d", metric, _resample(seeds, count, random), sign)
     return result
 
@@ -139,6 +148,10 @@ def _linearised(grid: Grid, metric: Array, sign: Array) -> Array:
     """x_sn [S, N]: its mean over rows (of each class, then over classes) is seed s's combined metric."""
     if grid.counts:
         return np.asarray(np.einsum("ksn,k->sn", grid.scores, sign))
+    if grid.exponential:
+        # d exp(m) = exp(m) dm: losses times exp(m), shifted so that their mean is exp(m) itself.
+        mean = np.log(metric)[:, :, None]
+        return np.asarray(np.einsum("ksn,k->sn", np.exp(mean) * (1 + grid.scores - mean), sign))
     # d sqrt(m) = dm / (2 sqrt(m)): squared errors / (2 rmse), shifted so that their mean is the rmse itself.
     root = np.maximum(metric, np.finfo(np.float64).tiny)[:, :, None]
     return np.asarray(np.einsum("ksn,k->sn", grid.scores / (2 * root) + root / 2, sign))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,7 @@ class Candidate:
         train_loss, val_loss, test_loss: [S], data loss of each final.
         train_metric: [S], the task's metric on the training split.
         predictions: on the test rows, [S, N] labels or values, or [S, N, C] class scores.
+        more: further measures on the test rows by name, means over seeds; they are shown, and decide nothing.
     """
 
     number: int
@@ -41,6 +42,7 @@ class Candidate:
     test_loss: ArrayLike
     train_metric: ArrayLike
     predictions: ArrayLike
+    more: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,14 @@ class CandidateSummary:
     train_metric: float
     test_metric: Interval
     gap: Interval
+    more: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         means = {"val_loss": number(self.val_loss), "train_metric": number(self.train_metric)}
         spans = {"test_metric": self.test_metric.to_json(), "gap": self.gap.to_json()}
         params = {name: v if isinstance(v, str) else number(v) for name, v in self.params.items()}
-        return {"number": self.number, "label": self.label, "params": params, **means, **spans}
+        more = {"more": {name: number(value) for name, value in self.more.items()}} if self.more else {}
+        return {"number": self.number, "label": self.label, "params": params, **means, **spans, **more}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> CandidateSummary:
@@ -74,7 +78,8 @@ class CandidateSummary:
         )
         test_metric, gap = (Interval.from_json(data[name]) for name in ("test_metric", "gap"))
         params = {name: math.inf if value is None else value for name, value in data["params"].items()}
-        return cls(data["number"], data["label"], params, val_loss, train_metric, test_metric, gap)
+        more = {name: math.nan if value is None else value for name, value in data.get("more", {}).items()}
+        return cls(data["number"], data["label"], params, val_loss, train_metric, test_metric, gap, more)
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,7 @@ def summarize(
     counted. A winner that is the baseline gets the difference 0, `p_better` 0.5 and no claim.
 
     Args:
-        metric: `balanced_accuracy` or `rmse` (predictions and `y` in the target's own units).
+        metric: `balanced_accuracy`, `rmse` (predictions and `y` in the target's own units) or `perplexity`.
         seed, draws, level: of the bootstrap; see `statistics.paired_bootstrap`.
 
     Raises:
@@ -161,6 +166,7 @@ def summarize(
             float(arrays["train_metric"].mean()),
             span(arrays["predictions"]),
             interval(arrays["val_loss"] - arrays["train_loss"], level),
+            dict(each.more),
         )
         for each, arrays in ((winner, one), (baseline, other))
     ]

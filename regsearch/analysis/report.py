@@ -66,7 +66,7 @@ def sentence(summary: FinalsSummary, rows: str = "rows", target: str | None = No
         target: the name of the regression target, whose units the error has.
     """
     contrast = summary.contrast
-    measure = _Share() if metric_of(contrast.metric).higher_is_better else _Error(summary, target)
+    measure = _measure(summary, target)
     lead = f"On {_count(contrast.rows, 'unseen ' + rows)}, "
     winner, baseline = (measure.level(each.test_metric.value) for each in (summary.winner, summary.baseline))
     if summary.same:
@@ -116,6 +116,9 @@ def table(summary: FinalsSummary) -> tuple[Row, list[Row]]:
         *_compared("  training", _alone(one.train_metric), _alone(other.train_metric), decimals=share),
         *_compared("  test", one.test_metric, other.test_metric, name, share, change),
     ]
+    for measure in one.more:
+        first, second = _alone(one.more[measure]), _alone(other.more.get(measure, math.nan))
+        rows += _compared(f"  test {measure}", first, second, decimals=3)
     if not math.isnan(contrast.p_better):
         rows.append(("  p_better", "", "", f"{contrast.p_better:.2f}"))
     return ("", "winner", "baseline", "winner - baseline"), rows
@@ -160,6 +163,24 @@ class _Error:
 
     def difference(self, contrast: Contrast) -> str:
         return _verdict(contrast.gain, contrast.level, self.decimals)
+
+
+class _Perplexity(_Error):
+    """Perplexity in words: among how many tokens the next one is as good as guessed."""
+
+    verb = "has a perplexity of"
+
+    def __init__(self, summary: FinalsSummary, target: str | None) -> None:
+        super().__init__(summary, target)
+        self.note = ""
+
+
+def _measure(summary: FinalsSummary, target: str | None) -> _Share | _Error:
+    """The words for the summary's metric."""
+    name = summary.contrast.metric
+    if name == "perplexity":
+        return _Perplexity(summary, target)
+    return _Share() if metric_of(name).higher_is_better else _Error(summary, target)
 
 
 def _verdict(gain: Interval, level: float, decimals: int, unit: str = "") -> str:

@@ -26,8 +26,12 @@ class Metric:
     words: str
 
 
-_BOTH = (Metric("balanced_accuracy", True, "balanced accuracy"), Metric("rmse", False, "root mean square error"))
-METRICS = {each.name: each for each in _BOTH}
+_ALL = (
+    Metric("balanced_accuracy", True, "balanced accuracy"),
+    Metric("rmse", False, "root mean square error"),
+    Metric("perplexity", False, "perplexity"),
+)
+METRICS = {each.name: each for each in _ALL}
 
 
 def metric_of(name: str) -> Metric:
@@ -138,7 +142,8 @@ def paired_bootstrap(
         winner, baseline: predictions [S, N] (labels; for RMSE values in the target's units) or class scores
             [S, N, C] for the classes 0..C-1; seed s and row n mean the same in both.
         y: the truth, [N].
-        metric: `balanced_accuracy` (higher is better) or `rmse` (lower is better).
+        metric: `balanced_accuracy` (higher is better), `rmse` or `perplexity` (lower is better; of each row's loss
+            in nats, `y` being zeros).
         seeds_axis: where S stands; the rows' axis follows among the rest.
         draws, seed: how many resamples, and the seed they are drawn with.
         level: of the interval.

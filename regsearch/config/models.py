@@ -11,30 +11,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from regsearch.config.data import DataConfig
-from regsearch.config.fields import Count, Flag, Natural, Rate, Section, Seed, Share, Text, Widths, as_tuple
+from regsearch.config.fields import Count, Flag, Natural, Rate, Section, Seed, Share, Text, as_tuple
 from regsearch.config.refusal import Allowed, SetByLoader, refusal
+from regsearch.config.stock import STOCK
 from regsearch.config.training import OPTIMIZER_DEFAULTS, OptimizerName, ScheduleName, train_knobs
 from regsearch.config.words import one_of
 from regsearch.errors import UserError
 
 Sampler = Literal["tpe", "gp", "cmaes", "nsga2", "nsga3", "qmc", "random", "grid"]
 PRUNERS = ("asha", "hyperband", "median", "patient", "none")
-
-
-class LinearOptions(Section):
-    """The linear model has no keys of its own."""
-
-
-class MLPOptions(Section):
-    """The keys of the multilayer perceptron."""
-
-    hidden: Widths = (128, 128)
-    """Units of each hidden layer."""
-    activation: Literal["relu", "tanh", "gelu"] = "relu"
-    norm: Literal["none", "batch", "layer"] = "none"
-
-
-STOCK: Mapping[str, type[Section]] = {"linear": LinearOptions, "mlp": MLPOptions}
 
 
 class ModelConfig(Section):

@@ -14,7 +14,7 @@ from regsearch.config import StudyConfig, build_space, train_knobs
 from regsearch.core.pack import Data, Load, Pack
 from regsearch.core.program import Program, Training
 from regsearch.data import Manifest, load_search_data
-from regsearch.models import build_model
+from regsearch.models import build_model, refuse_hidden_state
 from regsearch.regularizers import all_regularizers, knobs
 from regsearch.tasks import Task, make_task
 
@@ -22,14 +22,27 @@ CANDIDATE_WIDTHS = (4, 8, 16, 32, 64)
 
 
 def task_of(manifest: Manifest) -> Task:
-    return make_task(manifest.task, manifest.outputs, manifest.target_scale or 1.0)
+    return make_task(
+        manifest.task,
+        manifest.outputs,
+        manifest.target_scale or 1.0,
+        manifest.target_mean or 0.0,
+        manifest.inputs,
+        len(manifest.classes or ()),
+        manifest.auc,
+    )
 
 
 def builder(config: StudyConfig, manifest: Manifest) -> Callable[[], nn.Module]:
     """What builds the study's stock module with freshly drawn weights."""
     model = config.model
-    inputs = tuple(manifest.inputs)
-    return lambda: build_model(model.name, model.factory, dict(model.options), inputs, manifest.outputs, config.folder)
+    known = {} if manifest.vocabulary is None else {"vocabulary": tuple(manifest.vocabulary)}
+
+    def build() -> nn.Module:
+        options = {**model.options, **known}
+        return build_model(model.name, model.factory, options, manifest.inputs, manifest.outputs, config.folder)
+
+    return build
 
 
 def build_program(config: StudyConfig, manifest: Manifest, names: tuple[str, ...]) -> Program:
@@ -42,15 +55,17 @@ def build_program(config: StudyConfig, manifest: Manifest, names: tuple[str, ...
     rules = tuple(known[name] for name in known if name in names)
     fields = {name: getattr(config.train, name) for name in Training.__dataclass_fields__}
     space = build_space(config.space, knobs(), train_knobs=train_knobs(config.train.optimizer))
+    build, rows = builder(config, manifest), torch.zeros((4, *manifest.inputs), dtype=getattr(torch, manifest.dtype))
+    refuse_hidden_state(build(), rows)
     program = Program(
-        builder(config, manifest),
+        build,
         task_of(manifest),
         rules,
         Training(**fields),
         scheduled=space.scheduled(),
         per_layer=space.per_layer(),
     )
-    program.check(torch.zeros((4, *manifest.inputs)), manifest.outputs)
+    program.check(rows)
     return program
 
 
@@ -59,6 +74,14 @@ def load_data(folder: Path) -> Data:
     arrays = load_search_data(folder)
     tensors = (np.array(each) for each in (arrays.train_x, arrays.train_y, arrays.validation_x, arrays.validation_y))
     return Data(*(torch.from_numpy(each) for each in tensors))
+
+
+def unpackable(program: Program, data: Data) -> str | None:
+    """The operation that keeps the program from training packed, found by one step of two idle slots; else None."""
+    pack = Pack(program, data, 2)
+    size = min(program.training.batch_size, len(data.train_y))
+    arguments = pack.arguments(torch.arange(size).expand(2, -1), *(each[0] for each in pack.plan(1)))
+    return program.packable(arguments, data.train_x[:size])
 
 
 def measure_width(program: Program, data: Data, most: int) -> int:

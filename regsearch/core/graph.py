@@ -14,6 +14,7 @@ import torch
 from torch.fx import GraphModule
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
+from regsearch.core.layers.recurrent import COMPILED
 from regsearch.core.trace import Leaves, NotGeneric, any_width, resized, trace
 
 # How far a compiled graph may be from the graph itself, by the norm of each result. Not entry by entry: Adam's first
@@ -135,6 +136,9 @@ def _compiled(graph: GraphModule, leaves: Leaves, written: Sequence[int]) -> Cal
     ours, theirs = resized(leaves, _EXAMPLE_WIDTHS[0]), resized(leaves, _EXAMPLE_WIDTHS[0])
     expected = list(graph(*ours))
     try:
+        for node in graph.graph.nodes:
+            node.target = COMPILED.get(node.target, node.target)
+        graph.recompile()
         with config.patch(size_asserts=False):
             inputs: list[Any] = [of_any_width(each) for each in theirs]
             made: Any = compile_fx(graph, inputs)

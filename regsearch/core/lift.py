@@ -6,23 +6,21 @@ Legend: B batch, F features. A pack's model is a copy of the user's module; its 
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 
+from regsearch.core.intercept import ACTIVATIONS, Interception
 from regsearch.errors import UserError
+from regsearch.models.site import Site
 
-ACTIVATIONS = (nn.ReLU, nn.Tanh, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Sigmoid)
-DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
-Effect = Callable[[torch.Tensor, float], torch.Tensor]
-
-
-class Site(nn.Module):
-    """A marker for a user's model: rules of the site `activations` act on what passes through it."""
-
-    def forward(self, h: torch.Tensor) -> torch.Tensor:
-        return h
+Effect = Callable[[torch.Tensor, float, str | None], torch.Tensor]
+"""What happens at a site, from what passes there, the author's dropout rate and the name of the marker."""
+KINDS = ("dropout", "marker", "activation", "function")
+"""The kinds of sites: a model's are all those of the first kind that it has."""
 
 
 class PackedBatchNorm(nn.Module):
@@ -66,30 +64,60 @@ class PackedBatchNorm(nn.Module):
 
 
 class Lifted(nn.Module):
-    """A copy of a stock module whose activation sites call `effect` and whose BatchNorm layers are packed ones.
+    """A copy of a stock module whose sites call `effect`, and whose slow operations are replaced by packed ones.
 
-    Sites are the module's dropout layers; without any, its `Site` markers; without any, its activation layers. The
-    dropout
-    layers themselves become identities: `effect` is called with the author's rate.
+    Its activation sites are its dropout calls, those inside attention and recurrent layers included; without any, its
+    `Site` markers; without any, its activation layers; without any, its calls of activation functions. Named markers
+    are sites of their own in every model. Dropout calls do nothing else but call `effect` with the author's rate.
     """
 
     def __init__(self, stock: nn.Module) -> None:
         super().__init__()
         self.stock = _replace_batch_norm(copy.deepcopy(stock))
         self.effect: Effect | None = None
-        found = _sites(self.stock)
-        self.sites = len(found)
-        for each in found:
-            rate = float(each.p) if isinstance(each, DROPOUTS) else 0.0
-            if isinstance(each, DROPOUTS):
-                each.p = 0.0
-            each.register_forward_hook(lambda _module, _args, h, rate=rate: self._at_site(h, rate))
+        self.kind: str | None = None
+        self.sites = 0
+        self.markers: Counter[str] = Counter()
+        self._seen: Counter[str] | None = None
+        for part in self.stock.modules():
+            if isinstance(part, Site):
+                part.register_forward_hook(lambda site, _args, h: self._visit("marker", h, 0.0, site.name))
+            elif isinstance(part, ACTIVATIONS):
+                part.register_forward_hook(lambda _part, _args, h: self._visit("activation", h))
+            elif isinstance(part, (nn.TransformerEncoder, nn.TransformerDecoder)):
+                part.register_forward_pre_hook(_no_causal_hint, with_kwargs=True)
 
-    def _at_site(self, h: torch.Tensor, rate: float) -> torch.Tensor:
-        return h if self.effect is None else self.effect(h, rate)
+    @torch.no_grad()
+    def find_sites(self, x: torch.Tensor) -> None:
+        """Count the sites by a forward pass in training on a few rows x [B, F...]; further calls do nothing."""
+        if self.kind is not None:
+            return
+        self._seen, training = Counter(), self.training
+        self.train()
+        try:
+            with torch.random.fork_rng(devices=[]):
+                self(x)
+            self.kind = next((kind for kind in KINDS if self._seen[kind]), KINDS[-1])
+            self.sites = self._seen[self.kind]
+        finally:
+            self._seen = None
+            self.train(training)
+
+    def _visit(self, kind: str, h: torch.Tensor, rate: float = 0.0, name: str | None = None) -> torch.Tensor:
+        if self._seen is not None:
+            if name is None:
+                self._seen[kind] += 1
+            else:
+                self.markers[name] += 1
+        if self.effect is None or (name is None and kind != self.kind):
+            return h
+        return self.effect(h, rate, name)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self.stock(x)
+        if self.effect is not None and self.kind is None:
+            raise RuntimeError("the sites of the model must be found before it is trained")
+        with Interception(self._visit):
+            out: torch.Tensor = self.stock(x)
         return out
 
     def fresh_buffers(self) -> dict[str, torch.Tensor]:
@@ -98,17 +126,20 @@ class Lifted(nn.Module):
         return {f"{prefix}.{name}": value for prefix, part in named for name, value in part.fresh.items()}
 
 
+def _no_causal_hint(
+    part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Keep a Transformer from comparing its mask with the causal one, which is data-dependent control flow.
+
+    The hint only picks a kernel; the mask acts either way.
+    """
+    hint = "is_causal" if isinstance(part, nn.TransformerEncoder) else "tgt_is_causal"
+    return args, {hint: False, **kwargs}
+
+
 def _replace_batch_norm(module: nn.Module) -> nn.Module:
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
         return PackedBatchNorm(module)
     for name, part in module.named_children():
         setattr(module, name, _replace_batch_norm(part))
     return module
-
-
-def _sites(module: nn.Module) -> list[nn.Module]:
-    for kinds in (DROPOUTS, (Site,), ACTIVATIONS):
-        found: list[nn.Module] = [part for part in module.modules() if isinstance(part, kinds)]
-        if found:
-            return found
-    return []

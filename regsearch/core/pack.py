@@ -23,7 +23,7 @@ Tensors = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Data:
-    """Training and validation rows as tensors: x [N, F...] float32, y [N]."""
+    """Training and validation rows as tensors: x [N, F...] float32 (int64: codes), y [N...]."""
 
     train_x: torch.Tensor
     train_y: torch.Tensor

@@ -17,7 +17,8 @@ from regsearch.core.graph import PackFunction
 from regsearch.core.layout import Layout
 from regsearch.core.lift import Lifted
 from regsearch.core.optim import OPTIMIZERS
-from regsearch.core.step import Step, Tensors, forward
+from regsearch.core.serial import SerialFunction, operation_at_fault
+from regsearch.core.step import Step, Tensors, forward, marker_of
 from regsearch.errors import UserError
 from regsearch.regularizers.base import Regularizer
 from regsearch.regularizers.penalties import ElementwisePenalty
@@ -72,7 +73,7 @@ class Program:
 
     Raises:
         UserError: a rule finds no site in the model, or cannot have what `scheduled` or `per_layer` asks for, or the
-            model cannot be lifted.
+            model cannot be lifted. Activation sites are looked for by `check` or the first step.
     """
 
     def __init__(
@@ -96,10 +97,10 @@ class Program:
         self.step = Step(self.model, self.layout, rules, task, self.optimizer, self.layers)
         self.buffers = {name: value for name, value in self.model.named_buffers() if value.is_floating_point()}
         self.loops = tuple(rule for rule in rules if rule.site == "loops")
-        self._step = PackFunction(self.step, into=(0, 1, 2))
-        self._outputs = PackFunction(self._forward)
+        self._step: PackFunction | SerialFunction = PackFunction(self.step, into=(0, 1, 2))
+        self._outputs: PackFunction | SerialFunction = PackFunction(self._forward)
         self._measured = PackFunction(self._metrics)
-        self._functions = (self._step, self._outputs, self._measured)
+        self._functions: tuple[PackFunction | SerialFunction, ...] = (self._step, self._outputs, self._measured)
         self._refuse_rules_without_site()
 
     def _layers(self, rule: type[Regularizer]) -> tuple[str, ...]:
@@ -115,16 +116,29 @@ class Program:
             )
         return layers
 
+    def find_sites(self, x: torch.Tensor) -> None:
+        """Find the model's sites by a forward pass on a few rows x [N, F...]; further calls do nothing.
+
+        Raises:
+            UserError: a rule finds no site.
+        """
+        if self.model.kind is None:
+            self.model.find_sites(x)
+            self._refuse_rules_without_site()
+
     def _refuse_rules_without_site(self) -> None:
         for name in self.scheduled:
             if any(rule.site == "loops" for rule in self.rules if rule.strength_knob.name == name):
                 allowed = "leave schedule and warmup out: the rule acts between epochs, not in a step"
                 raise UserError("this strength has no schedule", key=f"space.{name}.schedule", allowed=allowed)
         for rule in self.rules:
-            if rule.site in ("norms", "activations") and not self.model.sites:
-                where = "an activation, a dropout layer or a regsearch Site()"
-            elif rule.site == "targets" and self.task.name != "classification":
-                where = "a classification task"
+            marker = marker_of(rule)
+            if self.model.kind and marker and not self.model.markers[marker]:
+                where = f"a regsearch Site({marker!r})"
+            elif self.model.kind and rule.site in ("norms", "activations") and not marker and not self.model.sites:
+                where = "an activation, dropout or a regsearch Site()"
+            elif rule.site == "targets" and not self.task.distributions:
+                where = "a task of classes"
             elif rule.site in ("weights", "projections") and not any(e.role == "weight" for e in self.layout.entries):
                 where = "a weight tensor"
             else:
@@ -153,6 +167,7 @@ class Program:
 
     def train_step(self, *arguments: Any) -> None:
         """`Step` over T trials, written into its first three arguments; each argument has a leading axis T."""
+        self.find_sites(arguments[3][0])
         self._run(self._step, *arguments, shape=tuple(arguments[3].shape[1:]))
 
     def evaluate(
@@ -195,11 +210,33 @@ class Program:
 
     def compile_step(self, *arguments: Any) -> None:
         """Compile `train_step` for arguments like these; nothing is written into them. See `PackFunction.compile`."""
+        self.find_sites(arguments[3][0])
         self._step.compile(*arguments, shape=tuple(arguments[3].shape[1:]))
 
     def compile_outputs(self, w: torch.Tensor, buffers: Tensors, rows: torch.Tensor, knobs: Tensors) -> None:
         """Compile `outputs` for chunks of the shape of `rows` [N, F...]."""
         self._outputs.compile(*self._evaluated(w, buffers, rows, knobs), shape=tuple(rows.shape))
+
+    def packable(self, arguments: tuple[Any, ...], rows: torch.Tensor) -> str | None:
+        """None if the model trains packed, else the operation that does not.
+
+        Args:
+            arguments: of `train_step`, for two trials; they are written into.
+            rows: x [N, F...], for the evaluation.
+        """
+        self.find_sites(rows)
+        try:
+            self._step(*arguments, shape=tuple(arguments[3].shape[1:]))
+            self._outputs(*self._evaluated(arguments[0], arguments[2], rows, arguments[5]), shape=tuple(rows.shape))
+        except Exception as error:  # whatever a user's model trips over, it may still train alone
+            return operation_at_fault(error)
+        return None
+
+    def run_serially(self) -> None:
+        """Train and evaluate one trial at a time from now on, without graphs; results differ by rounding alone."""
+        self.step.serial = True
+        self._step, self._outputs = SerialFunction(self.step, into=(0, 1, 2)), SerialFunction(self._forward)
+        self._functions = (self._step, self._outputs, self._measured)
 
     def run_uncompiled(self) -> None:
         """Forget what was compiled."""
@@ -215,13 +252,13 @@ class Program:
         module = Lifted(self.build())
         module.load_state_dict(dict(weights), strict=False)
         knobs = {name: float(params.get(name, knob.default)) for name, knob in self.knobs.items()}
-        module.effect = self.step.evaluation_effect(knobs)
+        module.effect, module.kind = self.step.evaluation_effect(knobs), self.model.kind
         return module.eval() if module.effect else module.stock.eval()
 
     def _metrics(self, out: torch.Tensor, y: torch.Tensor) -> Tensors:
         return {"loss": self.task.loss(out, self.task.encode(y)).mean(), **self.task.metrics(out, y)}
 
-    def _run(self, function: PackFunction, *arguments: Any, shape: Any = None) -> Any:
+    def _run(self, function: PackFunction | SerialFunction, *arguments: Any, shape: Any = None) -> Any:
         try:
             return function(*arguments, shape=shape)
         except (RuntimeError, NotImplementedError, TypeError) as error:
@@ -231,12 +268,16 @@ class Program:
                 allowed="a module without data-dependent control flow",
             ) from error
 
-    def check(self, x: torch.Tensor, outputs: int) -> None:
+    def check(self, x: torch.Tensor) -> None:
         """Refuse a model whose output does not fit the task, from a few rows x [N, F...].
 
         Raises:
-            UserError: the forward pass fails, or its output is not [N, outputs].
+            UserError: the forward pass fails, or its output is not of `Task.shape`, or a rule changes rows of codes.
         """
+        for rule in self.rules:
+            if rule.site == "batches" and not x.is_floating_point():
+                allowed = "it needs rows of numbers, and these are of codes"
+                raise UserError("this rule finds no site in the data", key=f"space.{rule.name}", allowed=allowed)
         w, buffers = self.fresh(0)
         try:
             with torch.no_grad():
@@ -248,13 +289,16 @@ class Program:
                 value=tuple(x.shape),
                 allowed="a module that takes rows of this shape",
             ) from error
-        if shape != (x.shape[0], outputs):
+        wanted = self.task.shape(len(x))
+        if len(shape) != len(wanted) or any(b not in (None, a) for a, b in zip(shape, wanted, strict=True)):
+            words = ", ".join("any" if size is None else str(size) for size in wanted)
             raise UserError(
                 f"the model's output does not fit the task {self.task.name}",
                 key="model",
                 value=shape,
-                allowed=f"a tensor of shape {(x.shape[0], outputs)}",
+                allowed=f"a tensor of shape ({words})",
             )
+        self.find_sites(x)
 
     def steps_per_epoch(self, rows: int) -> int:
         return math.ceil(rows / self.training.batch_size)

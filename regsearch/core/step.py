@@ -46,6 +46,7 @@ class Step:
     ) -> None:
         self.model, self.layout, self.rules, self.task, self.optimizer = model, layout, rules, task, optimizer
         self.scales, self.layers = optimizer.scale_names(), layers
+        self.serial = False
 
     def __call__(
         self,
@@ -77,8 +78,17 @@ class Step:
             x, y = rule.batch(x, y, ctx.of(rule.name))
         for rule in at("targets"):
             y = rule.target(y, ctx.of(rule.name))
-        slopes, fresh = grad(self._loss, has_aux=True)(self.layout.views(w), buffers, x, y, ctx, at)
+        slope = self._slopes_by_autograd if self.serial else grad(self._loss, has_aux=True)
+        slopes, fresh = slope(self.layout.views(w), buffers, x, y, ctx, at)
         return self.layout.row(slopes), fresh
+
+    def _slopes_by_autograd(self, weights: Tensors, *given: Any) -> tuple[Tensors, Tensors]:
+        """As `grad` of the loss, for models that only plain autograd can differentiate."""
+        leaves = {name: value.detach().requires_grad_() for name, value in weights.items()}
+        with torch.enable_grad():
+            total, fresh = self._loss(leaves, *given)
+        slopes = torch.autograd.grad(total, list(leaves.values()), materialize_grads=True)
+        return dict(zip(leaves, slopes, strict=True)), fresh
 
     def update(
         self,
@@ -128,29 +138,33 @@ class Step:
                 total = total + rule.penalty(self.layout.parameters(weights, penalized_only=True), ctx.of(rule.name))
         return total, fresh
 
-    def _effect(self, ctx: StepContext, at: Any) -> Callable[[torch.Tensor, float], torch.Tensor]:
+    def _effect(self, ctx: StepContext, at: Any) -> Callable[[torch.Tensor, float, str | None], torch.Tensor]:
         searched = Dropout in self.rules
 
-        def effect(h: torch.Tensor, author_rate: float) -> torch.Tensor:
-            for rule in at("norms"):
-                h = rule.normalize(h, ctx.of(rule.name))
+        def effect(h: torch.Tensor, author_rate: float, marker: str | None = None) -> torch.Tensor:
+            if marker is None:
+                for rule in at("norms"):
+                    h = rule.normalize(h, ctx.of(rule.name))
             if author_rate and not searched:
                 authors: Any = Dropout.at({"dropout.p": author_rate})
                 h = authors.activation(h, ctx.of(Dropout.name))
             for rule in at("activations"):
-                h = rule.activation(h, ctx.of(rule.name))
+                if marker_of(rule) == marker:
+                    h = rule.activation(h, ctx.of(rule.name))
             return h
 
         return effect
 
-    def evaluation_effect(self, knobs: Mapping[str, Any]) -> Callable[[torch.Tensor, float], torch.Tensor] | None:
+    def evaluation_effect(
+        self, knobs: Mapping[str, Any]
+    ) -> Callable[[torch.Tensor, float, str | None], torch.Tensor] | None:
         """What stays at the activation sites in evaluation: normalization; None where the study searches none."""
         norms = self._rules_at(knobs)("norms")
         if not norms:
             return None
 
-        def effect(h: torch.Tensor, author_rate: float) -> torch.Tensor:
-            for rule in norms:
+        def effect(h: torch.Tensor, author_rate: float, marker: str | None = None) -> torch.Tensor:
+            for rule in norms if marker is None else ():
                 h = rule.normalize(h, None)
             return h
 
@@ -179,6 +193,12 @@ class Step:
     def _penalized(self, changed: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
         """`changed` where the row [P] holds penalized floats, else the row itself."""
         return torch.where(torch.arange(self.layout.width) < self.layout.penalized, changed, row)
+
+
+def marker_of(rule: Any) -> str | None:
+    """The name of the markers that a rule of the site `activations` acts at; None for the model's activation sites."""
+    found: str | None = getattr(rule, "marker", None)
+    return found
 
 
 def forward(

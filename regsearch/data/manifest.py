@@ -17,9 +17,13 @@ class Manifest:
     Args:
         digest: SHA-256 over the source, the target and every row of every part; `test_digest` over the sealed rows
         alone.
-        inputs: the shape of one row of x. `outputs`: classes, or 1.
+        inputs: the shape of one row of x. `outputs`: classes, tokens, or values that a row predicts.
         preprocessing: for tables, see `regsearch.data.columns`; None for arrays.
-        target_mean, target_scale: of the training rows, for regression; None for classification.
+        classes: the labels in the order of their codes; for clustering those of the known groups.
+        target_mean, target_scale: of the training rows, for tasks that predict values; else None.
+        dtype: of x: `float32`, or `int64` for codes, and then `vocabulary` says how many each position counts over:
+        one number for texts, (users, items) for ratings.
+        auc: as the study file says; see `regsearch.tasks.Classification`.
     """
 
     digest: str
@@ -35,6 +39,9 @@ class Manifest:
     classes: list[Any] | None = None
     target_mean: float | None = None
     target_scale: float | None = None
+    dtype: str = "float32"
+    vocabulary: list[int] | None = None
+    auc: bool | None = None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1)
@@ -51,7 +58,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class SearchData:
-    """What a search may see: x [N, F...] float32, y [N] (class codes int64, or standardised values float32)."""
+    """What a search may see: x [N, F...] float32 or int64, y as the task stores it (see `regsearch.tasks`)."""
 
     train_x: np.ndarray[Any, Any]
     train_y: np.ndarray[Any, Any]

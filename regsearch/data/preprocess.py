@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pandas as pd
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from regsearch.data.columns import Preprocessing, as_text
+from regsearch.data.columns import Preprocessing, as_key, as_text, tokens
 from regsearch.errors import UserError
 
 
@@ -47,3 +49,31 @@ def fit(train: pd.DataFrame) -> Preprocessing:
                 }
             )
     return Preprocessing(tuple(columns))
+
+
+def fit_codes(train: pd.DataFrame, names: tuple[str, ...]) -> Preprocessing:
+    """Columns of users or items: each distinct value of the training rows gets a number, in order of appearance."""
+    columns = []
+    for name in names:
+        values = list(dict.fromkeys(as_key(value) for value in train[name].astype(object)))
+        columns.append({"name": name, "kind": "code", "values": values})
+    return Preprocessing(tuple(columns))
+
+
+def fit_tokens(train: pd.DataFrame, name: str, level: str, length: int, vocabulary: int, keep: str) -> Preprocessing:
+    """A column of texts: the vocabulary is the commonest tokens of the training rows, equal counts by the alphabet.
+
+    Args:
+        level: `words` or `characters`.
+        length: tokens of a row; `keep`: the `first` or the `last` of a longer text.
+        vocabulary: how many tokens to know, at most.
+
+    Raises:
+        UserError: the training rows hold no token.
+    """
+    counts = Counter(token for text in train[name].astype(object) for token in tokens(text, level))
+    if not counts:
+        raise UserError("column has no text among the training rows", key="data.text.column", value=name)
+    ranked = sorted(counts, key=lambda token: (-counts[token], token))[:vocabulary]
+    column = {"name": name, "kind": "tokens", "level": level, "length": length, "keep": keep, "vocabulary": ranked}
+    return Preprocessing((column,))

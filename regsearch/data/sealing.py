@@ -15,15 +15,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from regsearch.data.manifest import Manifest
 from regsearch.errors import UserError
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-
     from regsearch.config import DataConfig
     from regsearch.data.sources import Table
 
@@ -73,22 +70,21 @@ def verify_digest(config: DataConfig, folder: str, out: Path) -> None:
 def _cut(config: DataConfig, folder: str, out: Path) -> None:
     import numpy as np
 
+    from regsearch.data.parts import make_parts
     from regsearch.data.sources import load_table
-    from regsearch.data.split import PARTS, split_rows
+    from regsearch.data.split import PARTS
 
     table = load_table(config, folder)
-    _check_target(table)
-    rows = split_rows(table, config.split)
-    x, preprocessing, example = _features(table, config, rows)
-    y, about = _targets(table, rows["train"])
+    _check_target(table, config)
+    parts = make_parts(table, config)
     digest, test_digest = hashlib.sha256(), hashlib.sha256()
     digest.update(json.dumps([config.source, table.target, table.task]).encode())
     aside = out.with_name(f"{out.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
     (aside / "sealed").mkdir(parents=True)
     for part in PARTS:
-        for name, whole in (("x", x), ("y", y)):
-            array = np.ascontiguousarray(whole[rows[part]])
+        for name, arrays in (("x", parts.x), ("y", parts.y)):
+            array = np.ascontiguousarray(arrays[part])
             digest.update(array.tobytes())
             if part == "test":
                 test_digest.update(array.tobytes())
@@ -101,34 +97,36 @@ def _cut(config: DataConfig, folder: str, out: Path) -> None:
                 os.fsync(file.fileno())
             if part == "test":
                 os.chmod(place / f"{part}_{name}.npy", 0o600)
-        digest.update(rows[part].tobytes())
+        digest.update(parts.rows[part].tobytes())
     manifest = Manifest(
         digest=digest.hexdigest(),
         test_digest=test_digest.hexdigest(),
         source=config.source,
         task=table.task,
         target=table.target,
-        inputs=tuple(x.shape[1:]),
-        sizes={part: len(rows[part]) for part in PARTS},
+        inputs=tuple(parts.x["train"].shape[1:]),
+        sizes={part: len(parts.x[part]) for part in PARTS},
         split=config.split.model_dump(mode="json"),
-        preprocessing=preprocessing,
-        **about,
+        preprocessing=parts.preprocessing,
+        dtype=str(parts.x["train"].dtype),
+        **parts.about,
     )
-    (aside / "example.json").write_text(json.dumps(example))
+    (aside / "example.json").write_text(json.dumps(parts.example))
     (aside / "manifest.json").write_text(manifest.to_json())
     shutil.rmtree(out, ignore_errors=True)
     os.replace(aside, out)
 
 
-def _check_target(table: Table) -> None:
+def _check_target(table: Table, config: DataConfig) -> None:
     import numpy as np
     import pandas as pd
 
     values = table.y
     numeric = pd.api.types.is_numeric_dtype(values)
-    if table.task == "regression" and not numeric:
+    if table.task in ("regression", "forecasting", "recommendation") and not numeric:
         allowed = "for a target of classes say task: classification"
-        raise UserError("a regression target must hold numbers", key="data.target", value=table.target, allowed=allowed)
+        what = f"a {table.task} target must hold numbers"
+        raise UserError(what, key="data.target", value=table.target, allowed=allowed)
     bad = values.isna().to_numpy()
     if numeric:
         bad = bad | ~np.isfinite(values.to_numpy(dtype=np.float64, na_value=np.nan))
@@ -140,6 +138,13 @@ def _check_target(table: Table) -> None:
             value=table.target,
             allowed="every row needs one: fill it in, or leave the row out",
         )
+    if config.classes is not None:
+        outside = np.flatnonzero(~values.isin(config.classes).to_numpy())
+        if len(outside):
+            row, label = int(outside[0]), values.iloc[int(outside[0])]
+            what = f"label {label} in row {row + 1} is outside the classes, {len(outside)} of {len(values)} rows are"
+            allowed = "allowed are " + ", ".join(map(str, config.classes))
+            raise UserError(what, key="data.target", value=table.target, allowed=allowed)
     if table.task == "classification":
         counts = values.value_counts()
         if counts.min() < 3:
@@ -153,39 +158,6 @@ def _check_target(table: Table) -> None:
         if len(counts) < 2:
             allowed = "a classification needs at least two"
             raise UserError("the target has a single class", key="data.target", value=table.target, allowed=allowed)
-
-
-def _features(table: Table, config: DataConfig, rows: dict[str, Any]) -> tuple[np.ndarray[Any, Any], Any, Any]:
-    import numpy as np
-    import pandas as pd
-
-    from regsearch.data.preprocess import fit
-
-    if isinstance(table.x, pd.DataFrame):
-        frame: pd.DataFrame = table.x.drop(columns=[config.split.column] if config.split.column else [])
-        if frame.shape[1] == 0:
-            raise UserError("no feature column is left", key="data.source", value=config.source)
-        train = frame.iloc[rows["train"]]
-        fitted = fit(train)
-        head = train.head(5)
-        example = json.loads(head.to_json(orient="split", index=False))
-        return fitted.apply(frame), fitted.to_json(), {"columns": example["columns"], "data": example["data"]}
-    x = np.asarray(table.x, dtype=np.float32)
-    return x, None, {"inputs": x[rows["train"][:5]].tolist()}
-
-
-def _targets(table: Table, train: Any) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
-    import numpy as np
-
-    if table.task == "classification":
-        classes = sorted(set(table.y.tolist()), key=lambda label: (str(type(label)), label))
-        code = {label: index for index, label in enumerate(classes)}
-        y = np.array([code[label] for label in table.y.tolist()], dtype=np.int64)
-        return y, {"classes": classes, "outputs": len(classes)}
-    values = table.y.to_numpy(dtype=np.float64)
-    mean, scale = float(values[train].mean()), float(values[train].std()) or 1.0
-    about = {"outputs": 1, "target_mean": mean, "target_scale": scale}
-    return ((values - mean) / scale).astype(np.float32), about
 
 
 def main() -> int:

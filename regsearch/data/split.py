@@ -1,4 +1,4 @@
-"""Which rows train, validate and test: random, by time, by group, or as a column says.
+"""Which rows train, validate and test: random, by time, by group, within each user, or as a column says.
 
 Rows with equal features stay on one side of a random split.
 """
@@ -34,6 +34,8 @@ def split_rows(table: Table, config: SplitConfig) -> Rows:
         raise UserError("no such column", key="data.split.by", value=config.column, allowed=listed)
     if config.kind == "column":
         rows = _by_column(_column(table, config))
+    elif config.kind == "user":
+        rows = _within(_column(table, config), sizes, config.seed)
     elif config.kind == "time":
         order = np.argsort(_column(table, config).to_numpy(), kind="stable")
         rows = _consecutive(order, sizes, config.embargo)
@@ -108,6 +110,28 @@ def _consecutive(order: np.ndarray[Any, Any], sizes: dict[str, int], embargo: in
         "validation": order[max(0, validation) : max(0, validation_end)],
         "test": order[test:],
     }
+
+
+def _within(values: pd.Series, sizes: dict[str, int], seed: int) -> Rows:
+    """Each value's rows shared out among the parts, in random order: its k-th of n falls where (k - 1/2) / n does."""
+    codes, total = pd.factorize(values)[0], len(values)
+    shuffled = np.random.default_rng(seed).permutation(total)
+    order = shuffled[np.argsort(codes[shuffled], kind="stable")]
+    sorted_codes = codes[order]
+    starts = np.searchsorted(sorted_codes, sorted_codes)
+    place = (np.arange(total) - starts + 0.5) / np.bincount(codes)[sorted_codes]
+    ends = np.cumsum([sizes[part] / total for part in PARTS])
+    found = np.searchsorted(ends, place)
+    return {part: order[found == index] for index, part in enumerate(PARTS)}
+
+
+def consecutive(total: int, config: SplitConfig, embargo: int) -> Rows:
+    """The parts of `total` rows that are in the order of time; arguments and errors as in `split_rows`."""
+    rows = _consecutive(np.arange(total), _sizes(total, config), embargo)
+    for part in PARTS:
+        if len(rows[part]) == 0 and (part != "test" or config.test > 0):
+            raise _empty(part, total, config.model_copy(update={"embargo": embargo}))
+    return rows
 
 
 def _by_groups(keys: np.ndarray[Any, Any], strata: np.ndarray[Any, Any], sizes: dict[str, int], seed: int) -> Rows:

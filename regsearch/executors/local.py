@@ -84,11 +84,12 @@ class LocalExecutor:
             self._pipes.append(ours)
             self._processes.append(process)
         ready = [self._receive(index) for index in range(self.workers)]
-        why = next((uncompiled for _, uncompiled in ready if uncompiled), None)
+        why = next((uncompiled for _, uncompiled, _ in ready if uncompiled), None)
         if compiled and why:
             self.close()
             raise UserError("the training step cannot be compiled", key="train.compile", value=True, allowed=why)
-        self.width, self.compiled = max(found for found, _ in ready), why is None
+        self.width, self.compiled = max(found for found, _, _ in ready), why is None
+        self.serial: str | None = ready[0][2]
         for pipe in self._pipes:
             pipe.send((self.width, self.compiled))
 

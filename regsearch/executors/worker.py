@@ -43,7 +43,7 @@ def main(spec: WorkerSpec, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what Ctrl-C means
     try:
         worker = _Worker(spec)
-        pipe.send(("ready", worker.width, worker.uncompiled))
+        pipe.send(("ready", worker.width, worker.uncompiled, worker.serial))
         worker.build(*pipe.recv())
         worker.serve(pipe)
     except UserError as error:
@@ -69,7 +69,7 @@ class _Worker:
 
         from regsearch.config import StudyConfig
         from regsearch.core.compiling import compile_program, pays
-        from regsearch.core.fit import build_program, load_data, measure_width
+        from regsearch.core.fit import build_program, load_data, measure_width, unpackable
         from regsearch.data import Manifest
 
         torch.set_num_threads(1)
@@ -79,12 +79,17 @@ class _Worker:
         self.data = load_data(folder)
         most = max(len(lanes) for lanes in spec.lanes.values())
         trials, train = config.search.trials, config.train
+        self.serial = unpackable(self.program, self.data)
+        if self.serial:
+            self.program.run_serially()
         self.uncompiled: str | None = "the study is too short"
-        if spec.compiled is False:
+        if self.serial:
+            self.uncompiled = f"the model trains one trial at a time: {self.serial}"
+        elif spec.compiled is False:
             self.uncompiled = "the study file says so"
         elif spec.compiled or pays(len(self.data.train_y), train.batch_size, train.epochs, trials):
             self.uncompiled = compile_program(self.program, self.data, trials, backwards=spec.index % 2 == 1)
-        self.width = spec.width or measure_width(self.program, self.data, most)
+        self.width = spec.width or (2 if self.serial else measure_width(self.program, self.data, most))
         self.place: dict[int, tuple[Pack, int]] = {}
         self.pack_cpu = self.waited = self.idle = 0.0
 

@@ -1,52 +1,38 @@
-"""The models that come with regsearch, and the way to a user's own: each is a stock `nn.Module`.
-
-Legend: F inputs, C outputs.
-"""
+"""The models that come with regsearch, and the way to a user's own: each is a stock `nn.Module`."""
 
 from __future__ import annotations
 
 import importlib
-import math
 import sys
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
-from regsearch.errors import UserError
+from regsearch.errors import UserError, one_of_these
+from regsearch.models.attention import transformer
+from regsearch.models.autoencoder import autoencoder
+from regsearch.models.convolution import conv1d, convnet, resnet
+from regsearch.models.dense import linear, mlp
+from regsearch.models.factorization import matrix_factorization
+from regsearch.models.recurrent import gru, language_model, lstm
+from regsearch.models.state import refuse_hidden_state
 
-_ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
-_NORMS = {"none": None, "batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
-
-
-def linear(inputs: tuple[int, ...], outputs: int) -> nn.Module:
-    """x W^T + b, inputs flattened."""
-    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(inputs), outputs))
-
-
-def mlp(
-    inputs: tuple[int, ...],
-    outputs: int,
-    hidden: Sequence[int] = (128, 128),
-    activation: str = "relu",
-    norm: str = "none",
-) -> nn.Module:
-    """Fully connected layers of the widths `hidden`, each followed by its norm (none, batch, layer) and activation."""
-    _choice("model.activation", activation, _ACTIVATIONS)
-    _choice("model.norm", norm, _NORMS)
-    layers: list[nn.Module] = [nn.Flatten()]
-    for before, after in pairwise([math.prod(inputs), *hidden]):
-        layers.append(nn.Linear(before, after))
-        kind = _NORMS[norm]
-        if kind is not None:
-            layers.append(kind(after))
-        layers.append(_ACTIVATIONS[activation]())
-    width = hidden[-1] if hidden else math.prod(inputs)
-    return nn.Sequential(*layers, nn.Linear(width, outputs))
-
-
-MODELS: dict[str, Callable[..., nn.Module]] = {"linear": linear, "mlp": mlp}
+_ALL: tuple[Callable[..., nn.Module], ...] = (
+    linear,
+    mlp,
+    convnet,
+    resnet,
+    conv1d,
+    gru,
+    lstm,
+    transformer,
+    language_model,
+    matrix_factorization,
+    autoencoder,
+)
+MODELS: dict[str, Callable[..., nn.Module]] = {each.__name__: each for each in _ALL}
+_OF_CODES = ("gru", "lstm", "transformer", "language_model", "matrix_factorization")
 
 
 def build_model(
@@ -55,29 +41,32 @@ def build_model(
     """A fresh module with freshly drawn weights: `name` from `MODELS`, or what `factory` ("module:callable") returns.
 
     Raises:
-        UserError: unknown name, a factory that cannot be imported or fails, or one that returns no `nn.Module`.
+        UserError: unknown name, a factory that cannot be imported or fails, one that returns no `nn.Module`, or a
+            module without parameters.
     """
-    maker = _choice("model.name", name, MODELS) if factory is None else _import(factory, folder)
+    maker = one_of_these("model.name", name, MODELS) if factory is None else _import(factory, folder)
+    if factory is None and "vocabulary" in options and name not in _OF_CODES:
+        allowed = "for rows of codes allowed are " + ", ".join(_OF_CODES)
+        raise UserError("takes numbers, not codes", key="model.name", value=name, allowed=allowed)
     try:
         module = maker(inputs=inputs, outputs=outputs, **options)
     except UserError:
         raise
     except Exception as error:
+        codes = ", vocabulary" if "vocabulary" in options else ""
         raise UserError(
             f"the model could not be built: {type(error).__name__}: {error}",
             key="model.factory" if factory else "model",
             value=factory or name,
-            allowed="a callable that takes inputs, outputs and the other model keys",
+            allowed=f"a callable that takes inputs, outputs{codes} and the other model keys",
         ) from error
-    if not isinstance(module, nn.Module) or not list(module.parameters()):
-        raise UserError("the factory must return an nn.Module with parameters", key="model.factory", value=factory)
+    if not isinstance(module, nn.Module):
+        what = f"the factory must return an nn.Module, and returned {type(module).__name__}"
+        raise UserError(what, key="model.factory", value=factory)
+    if not list(module.parameters()):
+        what = f"the model {type(module).__name__} has no parameters, so there is nothing to train"
+        raise UserError(what, key="model.factory" if factory else "model.name", value=factory or name)
     return module
-
-
-def _choice(key: str, value: Any, among: dict[str, Any]) -> Any:
-    if value not in among:
-        raise UserError("not known", key=key, value=value, allowed="allowed are " + ", ".join(among))
-    return among[value]
 
 
 def _import(factory: str, folder: str) -> Callable[..., Any]:
@@ -95,3 +84,6 @@ def _import(factory: str, folder: str) -> Callable[..., Any]:
             allowed="module:callable, found from the study file's folder or the working directory",
         ) from error
     return found
+
+
+__all__ = ["MODELS", "build_model", "linear", "mlp", "refuse_hidden_state"]

@@ -29,6 +29,7 @@ MODEL_CODE = Path(__file__).with_name("model_code.py")
 PACKAGES = ("mlflow", "torch", "numpy", "pandas")
 FILES = {"model": "model.pt2", "manifest": "manifest.json", "columns": "columns.py"}
 MODEL_NAME = "model"
+VALUES = ("regression", "forecasting", "recommendation")
 
 
 def deliver_model(study: ClientLane, record: Model) -> None:
@@ -94,7 +95,7 @@ def save_model(package: Path, path: Path, model: MlflowModel | None = None) -> N
         ValueError: its manifest or example cannot be read.
     """
     manifest = json.loads((package / FILES["manifest"]).read_text())
-    example = read_example(package / "example.json")
+    example = read_example(package / "example.json", manifest.get("dtype") or "float32")
     present = {name: file for name, file in FILES.items() if name != "columns" or (package / file).exists()}
     mlflow.pyfunc.save_model(
         str(path),
@@ -107,14 +108,14 @@ def save_model(package: Path, path: Path, model: MlflowModel | None = None) -> N
     )
 
 
-def read_example(path: Path) -> pd.DataFrame | np.ndarray:
+def read_example(path: Path, dtype: str = "float32") -> pd.DataFrame | np.ndarray:
     """A few inputs: `{"columns": [...], "data": [[...]]}` for tables, `{"inputs": [[...]]}` for arrays [N, F...].
 
     Whole numbers become floats, because a column that the model may see incomplete cannot stay whole.
     """
     saved: dict[str, Any] = json.loads(path.read_text())
     if "inputs" in saved:
-        return np.asarray(saved["inputs"], dtype=np.float32)
+        return np.asarray(saved["inputs"], dtype=dtype)
     table = pd.DataFrame(saved["data"], columns=saved["columns"])
     whole = [name for name in table.columns if pd.api.types.is_integer_dtype(table[name])]
     return table.astype(dict.fromkeys(whole, "float64"))
@@ -133,7 +134,13 @@ def _data_type(column: pd.Series[Any]) -> DataType | AnyType:
     return open_type if pd.api.types.is_numeric_dtype(column) else DataType.string
 
 
-def _outputs(manifest: dict[str, Any]) -> Schema:
-    if manifest["task"] == "regression":
-        return Schema([ColSpec(DataType.double, manifest.get("target") or "prediction")])
-    return Schema([ColSpec(DataType.double, str(name)) for name in manifest["classes"]])
+def _outputs(manifest: dict[str, Any]) -> Schema | None:
+    """The columns of the answer, as `model_code` names them; None where the model alone knows how many there are."""
+    if manifest["task"] == "clustering":
+        return None
+    if manifest["task"] in VALUES:
+        column, horizon = manifest.get("target") or "prediction", int(manifest.get("outputs") or 1)
+        names = [column] if horizon == 1 else [f"{column}+{step}" for step in range(1, horizon + 1)]
+        return Schema([ColSpec(DataType.double, name) for name in names])
+    classes = manifest["classes"] or range(int(manifest["outputs"]))
+    return Schema([ColSpec(DataType.double, str(name)) for name in classes])

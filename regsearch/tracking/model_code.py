@@ -1,7 +1,7 @@
 """The pyfunc model that a champion is served by: MLflow runs this file when the model is loaded.
 
-It stands alone: it imports no regsearch, reads no pickle, and finds beside it `model.pt2` (the trained program, float32
-[N, F...] → [N, outputs]), `manifest.json` and, for tables, `columns.py` with the fitted preprocessing.
+It stands alone: it imports no regsearch, reads no pickle, and finds beside it `model.pt2` (the trained program, [N,
+F...] float32 or int64 → [N, outputs...]), `manifest.json` and, for tables, `columns.py` with the fitted preprocessing.
 """
 
 import importlib.util
@@ -17,10 +17,15 @@ import pandas as pd
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 ROWS_AT_ONCE = 4096
+VALUES = ("regression", "forecasting", "recommendation")
 
 
 class Champion(PythonModel):
-    """Raw columns in; class probabilities (a column a class) or values in the target's units out."""
+    """Raw columns in; class probabilities (a column a class) or values in the target's units out.
+
+    A language model gives the probabilities of the token after the text, an autoencoder the code of each row. A
+    forecast takes the rows of a series in the order of time: one row of the answer for each window that they hold.
+    """
 
     def load_context(self, context: PythonModelContext) -> None:
         import torch
@@ -40,25 +45,31 @@ class Champion(PythonModel):
     ) -> pd.DataFrame:
         features = self._features(model_input)
         outputs = np.concatenate([self._run(part) for part in _parts(features)]) if len(features) else None
-        classes = self._manifest.get("classes")
-        if self._manifest["task"] == "regression":
-            column = self._manifest.get("target") or "prediction"
-            values = np.empty((0, 1)) if outputs is None else outputs.astype(np.float64).reshape(len(features), -1)
-            scaled = values * float(self._manifest.get("target_scale") or 1.0)
-            return pd.DataFrame({column: scaled[:, 0] + float(self._manifest.get("target_mean") or 0.0)})
+        if self._manifest["task"] in VALUES:
+            column, horizon = self._manifest.get("target") or "prediction", int(self._manifest.get("outputs") or 1)
+            names = [column] if horizon == 1 else [f"{column}+{step}" for step in range(1, horizon + 1)]
+            values = np.empty((0, horizon)) if outputs is None else outputs.astype(np.float64)
+            scaled = values.reshape(len(features), horizon) * float(self._manifest.get("target_scale") or 1.0)
+            return pd.DataFrame(scaled + float(self._manifest.get("target_mean") or 0.0), columns=names)
+        if self._manifest["task"] == "clustering":
+            code = np.empty((0, 0)) if outputs is None else outputs[:, int(self._manifest["outputs"]) :]
+            return pd.DataFrame(code.astype(np.float64), columns=[f"code_{k}" for k in range(code.shape[1])])
+        classes = self._manifest.get("classes") or range(int(self._manifest["outputs"]))
         if outputs is None:
             return pd.DataFrame(np.empty((0, len(classes))), columns=[str(name) for name in classes])
+        outputs = outputs[:, -1] if self._manifest["task"] == "language_modelling" else outputs
         shifted = np.exp(outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True))
         probabilities = shifted / shifted.sum(axis=1, keepdims=True)
         return pd.DataFrame(probabilities, columns=[str(name) for name in classes])
 
     def _features(self, given: Any) -> np.ndarray:
-        """float32 [N, F...]."""
+        """[N, F...], of the dtype that the program takes."""
+        dtype = np.dtype(self._manifest.get("dtype") or "float32")
         if self._preprocessing is None:
-            return np.asarray(given, dtype=np.float32)
+            return np.asarray(given, dtype=dtype)
         if not isinstance(given, pd.DataFrame):
             raise ValueError(f"the model takes a table with named columns (got {type(given).__name__})")
-        return np.asarray(self._preprocessing.apply(given), dtype=np.float32)
+        return np.asarray(self._preprocessing.apply(given), dtype=dtype)
 
     def _run(self, features: np.ndarray) -> np.ndarray:
         with self._torch.no_grad():
@@ -73,7 +84,8 @@ def _parts(features: np.ndarray) -> list[np.ndarray]:
 
 
 def _module(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("regsearch_champion_columns", path)
+    # Found again by its name while its dataclass is made; each model has its own.
+    spec = importlib.util.spec_from_file_location(f"regsearch_champion_columns_{abs(hash(str(path)))}", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} cannot be imported")
     module = importlib.util.module_from_spec(spec)

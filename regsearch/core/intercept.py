@@ -1,0 +1,93 @@
+"""What torch's functions do inside a packed model: dropout is a site, and slow operations take their lifted form.
+
+A model calls the same functions whether through its layers or in a forward pass of its own, hence the calls are
+replaced, not the layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from regsearch.core.layers.attention import linear, multi_head_attention, scaled_dot_product_attention
+from regsearch.core.layers.convolution import convolve
+from regsearch.core.layers.recurrent import gru, lstm
+
+Visit = Callable[[str, torch.Tensor, float], torch.Tensor]
+"""Called with the kind of a site, what passes there, and the author's dropout rate."""
+
+ACTIVATIONS = (nn.ReLU, nn.Tanh, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Sigmoid)
+_DROPOUTS: dict[Any, bool] = {
+    # Whether the function drops unless it is told not to.
+    F.dropout: True,
+    F.alpha_dropout: False,
+    F.dropout1d: True,
+    F.dropout2d: True,
+    F.dropout3d: True,
+    F.feature_alpha_dropout: False,
+    torch.dropout: True,
+    torch.feature_dropout: True,
+    torch.alpha_dropout: True,
+    torch.feature_alpha_dropout: True,
+}
+_FUNCTIONAL_ACTIVATIONS: frozenset[Any] = frozenset(
+    {F.relu, torch.relu, torch.Tensor.relu, F.gelu, F.silu, F.elu, F.leaky_relu, torch.tanh, torch.Tensor.tanh, F.tanh}
+)
+_WITH_SITES: dict[Any, Callable[..., Any]] = {
+    # Replacements that hold sites take what to do there first.
+    F.multi_head_attention_forward: multi_head_attention,
+    F.scaled_dot_product_attention: scaled_dot_product_attention,
+    torch.gru: gru,
+    torch.lstm: lstm,
+}
+_REPLACED: dict[Any, Callable[..., Any]] = {
+    F.linear: linear,
+    F.conv1d: convolve,
+    F.conv2d: convolve,
+    F.conv3d: convolve,
+}
+
+
+class Interception(TorchFunctionMode):
+    """Active during a forward pass.
+
+    Args:
+        visit: called at each dropout and each functional activation; what it returns goes on through the model.
+    """
+
+    def __init__(self, visit: Visit) -> None:
+        super().__init__()
+        self._visit = visit
+
+    def __torch_function__(
+        self, func: Any, types: Iterable[Any], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _DROPOUTS:
+            return self._dropout(_DROPOUTS[func], *args, **kwargs)
+        if func in _WITH_SITES:
+            return _WITH_SITES[func](self._at_rate, *args, **kwargs)
+        if func in _REPLACED:
+            return _REPLACED[func](*args, **kwargs)
+        out = func(*args, **kwargs)
+        return self._visit("function", out, 0.0) if func in _FUNCTIONAL_ACTIVATIONS else out
+
+    def _at_rate(self, h: torch.Tensor, rate: float) -> torch.Tensor:
+        return self._visit("dropout", h, rate)
+
+    def _dropout(
+        self,
+        default: bool,
+        input: torch.Tensor,
+        p: float = 0.5,
+        training: bool | None = None,
+        inplace: bool = False,
+        train: bool | None = None,
+    ) -> torch.Tensor:
+        told = training if train is None else train
+        return self._visit("dropout", input, float(p)) if (default if told is None else told) else input

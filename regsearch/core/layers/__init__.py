@@ -1,0 +1,1 @@
+"""Operations whose own lifted form replaces a slow or serial one."""

@@ -1,0 +1,158 @@
+"""Convolutions of a pack: the stock kernel trial by trial, pictures with their channels last.
+
+Legend: T trials, B batch, C channels in, O out, S... sizes of a picture or a series, K... of the kernel.
+Measured on a CPU, one grouped convolution, or products over copied patches, take 1 to 6 times as long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from regsearch.core.layers.opaque import opaque, rows
+
+Tensor = torch.Tensor
+Sizes = Sequence[int]
+
+
+def _empty(like: Tensor, *shape: int) -> Tensor:
+    """Fresh memory [T, B, C, S...]; pictures have their channels last."""
+    if len(shape) != 5:
+        return rows(like, *shape)
+    t, b, c, *size = shape
+    return rows(like, t, b, *size, c).permute(0, 1, 4, 2, 3)
+
+
+def _last(one: Tensor) -> Tensor:
+    """One trial's [B, C, S...] as the kernel likes it."""
+    return one.contiguous(memory_format=torch.channels_last if one.dim() == 4 else torch.contiguous_format)
+
+
+def _shapes(x: Tensor, w: Tensor, b: Tensor, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int) -> Any:
+    sizes = [
+        (size + 2 * pad - step * (kernel - 1) - 1) // jump + 1
+        for size, kernel, jump, pad, step in zip(x.shape[3:], w.shape[3:], stride, padding, dilation, strict=True)
+    ]
+    return _empty(x, x.shape[0], x.shape[1], w.shape[1], *sizes)
+
+
+def _forward(x: Tensor, w: Tensor, b: Tensor, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int) -> Any:
+    """x [T, B, C, S...], w [T, O, C / groups, K...], b [T, O] or [T, 0] to [T, B, O, S...]."""
+    out = _shapes(x, w, b, stride, padding, dilation, groups)
+    flat = [0] * len(stride)
+    for row, h, kernel, bias in zip(out.unbind(), x.unbind(), w.unbind(), b.unbind(), strict=True):
+        shift = bias if bias.numel() else None
+        row.copy_(torch.convolution(_last(h), kernel, shift, stride, padding, dilation, False, flat, groups))
+    return out
+
+
+def _back_shapes(g: Tensor, x: Tensor, w: Tensor, b: Tensor, *_: Any) -> Any:
+    return _empty(g, *x.shape), rows(g, *w.shape), torch.empty_like(b)
+
+
+def _back(
+    g: Tensor,
+    x: Tensor,
+    w: Tensor,
+    b: Tensor,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    groups: int,
+    of_x: bool,
+) -> Any:
+    """Slopes of the output to those of x (not computed unless `of_x`), w and b."""
+    dx, dw, db = made = _back_shapes(g, x, w, b)
+    flat, biased = [0] * len(stride), b.shape[1] > 0
+    for trial in range(len(x)):
+        parts = torch.ops.aten.convolution_backward(
+            _last(g[trial]), _last(x[trial]), w[trial], [w.shape[1]], stride, padding, dilation, False, flat, groups,
+            [of_x, True, biased],
+        )  # fmt: skip
+        for row, part in zip((dx[trial], dw[trial], db[trial]), parts, strict=True):
+            if part is not None:
+                row.copy_(part)
+    if not of_x:
+        dx.zero_()
+    return made
+
+
+_HOW = "int[] s, int[] p, int[] d, int g"
+_CONVOLVE = opaque("convolve", f"(Tensor x, Tensor w, Tensor b, {_HOW}) -> Tensor", _forward, _shapes)
+_CONVOLVE_BACK = opaque(
+    "convolve_back",
+    "(Tensor g, Tensor x, Tensor w, Tensor b, int[] s, int[] p, int[] d, int n, bool o) -> (Tensor, Tensor, Tensor)",
+    _back,
+    _back_shapes,
+)
+
+
+class _Back(torch.autograd.Function):
+    """The backward pass as one operation of its own, so that a transform of functorch meets it as such."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(*given: Any) -> Any:
+        return _CONVOLVE_BACK(*given)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Any) -> Any:
+        raise NotImplementedError("a second derivative of a convolution")
+
+
+class _Convolution(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(*given: Any) -> Any:
+        return _CONVOLVE(*given)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.how = inputs[3:]
+        ctx.save_for_backward(*inputs[:3])
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        of_x = ctx.needs_input_grad[0]
+        dx, dw, db = _Back.apply(g, *ctx.saved_tensors, *ctx.how, of_x)  # type: ignore[no-untyped-call]
+        return dx if of_x else None, dw, db, None, None, None, None
+
+
+def convolve(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sizes = 1,
+    padding: int | Sizes | str = 0,
+    dilation: int | Sizes = 1,
+    groups: int = 1,
+) -> Tensor:
+    """As `torch.conv1d`, `conv2d` and `conv3d`: input [B, C, S...] or [C, S...], weight [O, C / groups, K...]."""
+    axes = weight.dim() - 2
+    steps, spread = _each(dilation, axes), _each(stride, axes)
+    single = input.dim() == axes + 1
+    x = input.unsqueeze(0) if single else input
+    if padding == "same":
+        totals = [step * (kernel - 1) for step, kernel in zip(steps, weight.shape[2:], strict=True)]
+        rest = [side for total in reversed(totals) for side in (0, total % 2)]
+        x, pads = F.pad(x, rest) if any(rest) else x, [total // 2 for total in totals]
+    else:
+        pads = [0] * axes if isinstance(padding, str) else _each(padding, axes)
+    b = weight.new_zeros(0) if bias is None else bias
+    given = (each.unsqueeze(0) for each in (x, weight, b))
+    # Not [0]: the slope of an index is a copy of the whole.
+    out: Tensor = _Convolution.apply(*given, spread, pads, steps, groups).squeeze(0)  # type: ignore[no-untyped-call]
+    return out.squeeze(0) if single else out
+
+
+def _each(value: int | Sizes, axes: int) -> list[int]:
+    return [value] * axes if isinstance(value, int) else list(value) * (axes if len(value) == 1 else 1)

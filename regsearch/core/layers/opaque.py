@@ -1,0 +1,63 @@
+"""Operations that a graph carries whole: written for a pack, called for one trial.
+
+Legend: T trials. Every tensor that goes in or comes out has T as its first axis.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch.library import custom_op, register_vmap
+
+Body = Callable[..., torch.Tensor | tuple[torch.Tensor, ...]]
+_ALIGNED = 16  # floats: products of matrices that do not start on 64 bytes are not bitwise the same in every slot
+
+
+def rows(like: torch.Tensor, trials: int, *shape: int) -> torch.Tensor:
+    """Fresh memory of shape [T, ...] in which every trial starts on 64 bytes."""
+    size = math.prod(shape)
+    return like.new_empty(trials, -(-size // _ALIGNED) * _ALIGNED)[:, :size].view(trials, *shape)
+
+
+def copied(source: torch.Tensor) -> torch.Tensor:
+    """source [T, ...] in such memory."""
+    return rows(source, *source.shape).copy_(source)
+
+
+def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """a [T, M, K] times b [T, K, N] in such memory."""
+    return torch.bmm(a, b, out=rows(a, a.shape[0], a.shape[1], b.shape[2]))
+
+
+def opaque(name: str, schema: str, body: Body, shapes: Body) -> Any:
+    """The operation `regsearch::name`; `vmap` makes its axis the first one and calls it once.
+
+    Args:
+        name, schema: how torch knows it.
+        body: computes new tensors from its arguments, T trials at a time.
+        shapes: makes empty tensors like them, of the same strides.
+    """
+    made = custom_op(f"regsearch::{name}", body, mutates_args=(), schema=schema)
+    made.register_fake(shapes)
+
+    def lifted(info: Any, in_dims: Sequence[Any], *arguments: Any) -> Any:
+        def fold(each: Any, dim: Any) -> Any:
+            if not isinstance(each, torch.Tensor):
+                return each
+            spread = each.expand(info.batch_size, *each.shape) if dim is None else each.movedim(dim, 0)
+            return spread.flatten(0, 1)
+
+        results = made(*(fold(each, dim) for each, dim in zip(arguments, in_dims, strict=True)))
+
+        def unfold(each: torch.Tensor) -> torch.Tensor:
+            return torch.unflatten(each, 0, (info.batch_size, -1))
+
+        if isinstance(results, torch.Tensor):
+            return unfold(results), 0
+        return tuple(unfold(each) for each in results), (0,) * len(results)
+
+    register_vmap(made, lifted)
+    return getattr(torch.ops.regsearch, name).default

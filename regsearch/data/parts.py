@@ -1,0 +1,212 @@
+"""From raw rows to the arrays of each part: what is fitted is fitted on training rows alone.
+
+Legend: N rows of a part, F features, W rows of a window, H of a horizon, L positions of a text.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from regsearch.data.columns import FIRST, Preprocessing, coded, tokens, windows
+from regsearch.data.preprocess import fit, fit_codes, fit_tokens
+from regsearch.data.split import PARTS, Rows, consecutive, split_rows
+from regsearch.errors import UserError
+
+if TYPE_CHECKING:
+    from regsearch.config import DataConfig
+    from regsearch.data.arrays import Table
+
+Array = np.ndarray[Any, Any]
+# Parts a language model's texts where one ends and the next begins.
+_END_OF_TEXT = "\n"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The arrays of a split.
+
+    Args:
+        x, y: by part, [N, F...] and [N...].
+        rows: by part, which rows (windows, texts) of the source these are.
+        example: a few raw rows, see `regsearch.tracking.champion.read_example`.
+        about: what else the manifest says.
+    """
+
+    x: dict[str, Array]
+    y: dict[str, Array]
+    rows: Rows
+    preprocessing: dict[str, Any] | None
+    example: dict[str, Any]
+    about: dict[str, Any]
+
+
+def make_parts(table: Table, config: DataConfig) -> Parts:
+    """Split the rows and turn them into arrays, as the task needs them.
+
+    Raises:
+        UserError: a part is empty, a column is missing or cannot be used, or rows do not have the shape asked for.
+    """
+    if table.task == "forecasting":
+        return _forecasts(table, config)
+    if table.task == "language_modelling" and isinstance(table.x, pd.DataFrame):
+        return _continued_texts(table, table.x, config)
+    if isinstance(table.x, pd.DataFrame):
+        _feature_columns(table.x, config)  # a column that is missing is named before anything is split by it
+    rows = split_rows(table, config.split)
+    x, fitted, example = _features(table, config, rows)
+    y, about = _targets(table, rows["train"], x)
+    about |= {"auc": config.area_under_curve, "vocabulary": _vocabulary(table, fitted)}
+    preprocessing = None if fitted is None else fitted.to_json()
+    return Parts(_cut(x, rows), _cut(y, rows), rows, preprocessing, example, about)
+
+
+def _cut(whole: Array, rows: Rows) -> dict[str, Array]:
+    return {part: np.ascontiguousarray(whole[rows[part]]) for part in PARTS}
+
+
+def _features(table: Table, config: DataConfig, rows: Rows) -> tuple[Array, Preprocessing | None, dict[str, Any]]:
+    if not isinstance(table.x, pd.DataFrame):
+        x = _shaped(table.x, config) if config.shape else table.x
+        return x, None, {"inputs": x[rows["train"][:5]].tolist()}
+    frame = _feature_columns(table.x, config)
+    train = frame.iloc[rows["train"]]
+    if config.text is not None:
+        text = config.text
+        fitted = fit_tokens(train, text.column, text.level, text.length, text.vocabulary, "first")
+    elif table.task == "recommendation":
+        fitted = fit_codes(train, tuple(frame.columns))
+    else:
+        fitted = fit(train)
+    if config.shape:
+        _shaped(fitted.apply(train.head(1)), config)
+        fitted = Preprocessing(fitted.columns, tuple(config.shape))
+    return fitted.apply(frame), fitted, _example(train.head(5))
+
+
+def _feature_columns(frame: pd.DataFrame, config: DataConfig) -> pd.DataFrame:
+    """The columns that x is made of."""
+    wanted = [config.text.column] if config.text else [str(config.user), str(config.item)] if config.user else None
+    if wanted is not None:
+        gone = [name for name in wanted if name not in frame.columns]
+        if gone:
+            key = "data.text.column" if config.text else "data.user" if gone[0] == config.user else "data.item"
+            allowed = f"the columns are {', '.join(map(str, frame.columns[:12]))}"
+            raise UserError("no such column", key=key, value=gone[0], allowed=allowed)
+        return frame[wanted]
+    by = config.split.column if config.split.kind != "user" else None
+    frame = frame.drop(columns=[by] if by else [], errors="ignore")
+    if frame.shape[1] == 0:
+        raise UserError("no feature column is left", key="data.source", value=config.source)
+    return frame
+
+
+def _example(head: pd.DataFrame) -> dict[str, Any]:
+    example = json.loads(head.to_json(orient="split", index=False))
+    return {"columns": example["columns"], "data": example["data"]}
+
+
+def _shaped(x: Array, config: DataConfig) -> Array:
+    assert config.shape is not None, "asked for before"
+    if math.prod(config.shape) != math.prod(x.shape[1:]):
+        allowed = f"a row has {math.prod(x.shape[1:])} values"
+        raise UserError("does not fit a row", key="data.shape", value=list(config.shape), allowed=allowed)
+    return x.reshape(len(x), *config.shape)
+
+
+def _vocabulary(table: Table, fitted: Preprocessing | None) -> list[int] | None:
+    """How many codes each position of x counts over, those for padding and the unknown included; None for numbers."""
+    if fitted is None:
+        return None if table.vocabulary is None else list(table.vocabulary)
+    sizes = [len(each["values"]) + 1 for each in fitted.columns if each["kind"] == "code"]
+    return sizes or [len(each["vocabulary"]) + FIRST for each in fitted.columns if each["kind"] == "tokens"] or None
+
+
+def _targets(table: Table, train: Array, x: Array) -> tuple[Array, dict[str, Any]]:
+    if table.tokens is not None and table.vocabulary is not None:
+        return table.tokens, {"outputs": table.vocabulary[0]}
+    if table.task == "classification":
+        codes, classes = _codes(table.y)
+        return codes, {"classes": classes, "outputs": len(classes)}
+    if table.task == "clustering":
+        if not np.issubdtype(x.dtype, np.floating):
+            raise UserError("an autoencoder takes numbers, not codes", key="data.task", value="clustering")
+        codes, classes = _codes(table.y) if table.target else (np.full(len(x), -1), [])
+        flat = x.reshape(len(x), -1)
+        y = np.concatenate([flat, codes[:, None].astype(np.float32)], axis=1)
+        return y, {"classes": classes or None, "outputs": flat.shape[1]}
+    return _standardised(table.y.to_numpy(dtype=np.float64), train)
+
+
+def _codes(labels: pd.Series) -> tuple[Array, list[Any]]:
+    classes = sorted(set(labels.tolist()), key=lambda label: (str(type(label)), label))
+    code = {label: index for index, label in enumerate(classes)}
+    return np.array([code[label] for label in labels.tolist()], dtype=np.int64), classes
+
+
+def _standardised(values: Array, train: Array) -> tuple[Array, dict[str, Any]]:
+    mean, scale = float(values[train].mean()), float(values[train].std()) or 1.0
+    about = {"outputs": 1, "target_mean": mean, "target_scale": scale}
+    return ((values - mean) / scale).astype(np.float32), about
+
+
+def _forecasts(table: Table, config: DataConfig) -> Parts:
+    """Windows [N, W, F] of the columns, the target's past among them, and the H values [N] or [N, H] that follow."""
+    if not isinstance(table.x, pd.DataFrame):
+        raise UserError("windows are cut from a table", key="data.source", value=config.source)
+    by, size, horizon = str(config.split.column), int(config.window or 0), config.horizon
+    if by not in table.x.columns:
+        allowed = f"the columns are {', '.join(map(str, table.x.columns[:12]))}"
+        raise UserError("no such column", key="data.split.by", value=by, allowed=allowed)
+    series = table.x.iloc[np.argsort(table.x[by].to_numpy(), kind="stable")].drop(columns=[by])
+    total = len(series) - size - horizon + 1
+    if total < 3:
+        allowed = f"there are {len(series)} rows for a window of {size} and a horizon of {horizon}"
+        raise UserError("too few rows for windows", key="data.window", value=size, allowed=allowed)
+    rows = consecutive(total, config.split, max(config.split.embargo, size + horizon - 1))
+    seen = slice(rows["train"][0], rows["train"][-1] + size)
+    fitted = Preprocessing(fit(series.iloc[seen]).columns, window=size)
+    x = fitted.apply(series)[:total]
+    values = series[table.target].to_numpy(dtype=np.float64)
+    known = np.arange(rows["train"][0], rows["train"][-1] + size + horizon)
+    scaled, about = _standardised(values, known)
+    ahead = windows(scaled[size:, None], horizon)[..., 0]
+    y = ahead[:, 0] if horizon == 1 else ahead
+    about |= {"outputs": horizon}
+    return Parts(
+        _cut(x, rows), _cut(y, rows), rows, fitted.to_json(), _example(series.iloc[seen].head(size + 4)), about
+    )
+
+
+def _continued_texts(table: Table, frame: pd.DataFrame, config: DataConfig) -> Parts:
+    """Texts are shared out and those of a part joined and cut into windows x [N, L]; y [N, L] is the token after each.
+
+    What is left of the last window is dropped, so that there is no padding.
+    """
+    assert config.text is not None, "the task needs it"
+    text, rows = config.text, split_rows(table, config.split)
+    column = _feature_columns(frame, config)
+    train = column.iloc[rows["train"]]
+    fitted = fit_tokens(train, text.column, text.level, text.length, text.vocabulary, "last")
+    if _END_OF_TEXT not in fitted.columns[0]["vocabulary"]:
+        fitted.columns[0]["vocabulary"].append(_END_OF_TEXT)
+    x, y = {}, {}
+    for part in PARTS:
+        stream: list[str] = []
+        for each in column.iloc[rows[part]][text.column].astype(object):
+            stream += [*tokens(each, text.level), _END_OF_TEXT]
+        codes = np.array(coded(stream, fitted.columns[0]), dtype=np.int64)
+        count = max(0, len(codes) - 1) // text.length
+        if count == 0 and (part != "test" or config.split.test > 0):
+            allowed = f"the part holds {len(codes)} tokens"
+            raise UserError(f"no window is left for {part}", key="data.text.length", value=text.length, allowed=allowed)
+        used = count * text.length
+        x[part], y[part] = (codes[start : start + used].reshape(count, text.length) for start in (0, 1))
+    vocabulary = ["<padding>", "<unknown>", *fitted.columns[0]["vocabulary"]]
+    about = {"outputs": len(vocabulary), "vocabulary": [len(vocabulary)], "classes": vocabulary}
+    return Parts(x, y, rows, fitted.to_json(), _example(train.head(5)), about)

@@ -1,0 +1,65 @@
+"""What a module keeps from one forward pass to the next, beside its registered buffers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from regsearch.errors import UserError
+
+_OWN = frozenset(vars(nn.Module()))
+_DEPTH = 3
+
+
+def refuse_hidden_state(module: nn.Module, rows: torch.Tensor) -> None:
+    """Refuse a module whose forward pass in training changes a plain attribute or a parameter.
+
+    Such state would leak from trial to trial. It is looked for by one pass over `rows` [N, F...]; a module that fails
+    on them is not judged here.
+
+    Raises:
+        UserError: names the module and the attribute.
+    """
+    module.train()
+    before = _kept(module)
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            module(rows)
+    except Exception:  # it is refused with its reason where outputs are checked
+        return
+    after = _kept(module)
+    for place in sorted(before.keys() | after.keys()):
+        if before.get(place) != after.get(place):
+            raise UserError(
+                "the forward pass changes what is no registered buffer",
+                key="model",
+                value=f"{type(module).__name__}.{place}",
+                allowed="keep it in a buffer (register_buffer), or do without it: trials must not see one another",
+            )
+
+
+def _kept(module: nn.Module) -> dict[str, Any]:
+    found = {}
+    for prefix, part in module.named_modules():
+        lead = f"{prefix}." if prefix else ""
+        for name, value in vars(part).items():
+            if name not in _OWN:
+                found[lead + name] = _mark(value, _DEPTH)
+        for name, parameter in part.named_parameters(recurse=False):
+            found[lead + name] = _mark(parameter, _DEPTH)
+    return found
+
+
+def _mark(value: Any, depth: int) -> Any:
+    """Something that differs where the value was changed or replaced."""
+    if isinstance(value, torch.Tensor):
+        return (id(value), value._version)
+    if isinstance(value, int | float | str | bool | None):
+        return value
+    if depth and isinstance(value, dict):
+        return {str(key): _mark(each, depth - 1) for key, each in value.items()}
+    if depth and isinstance(value, list | tuple | set | frozenset):
+        return [_mark(each, depth - 1) for each in value]
+    return id(value)
