@@ -33,6 +33,7 @@ def patients(path: Path) -> None:
     table.to_csv(path, index=False)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # half a minute on an idle machine
 def test_your_own_table(tmp_path: Path) -> None:
     patients(tmp_path / "patients.csv")
