@@ -138,7 +138,7 @@ class Program:
             elif self.model.kind and rule.site in ("norms", "activations") and not marker and not self.model.sites:
                 where = "an activation, dropout or a regsearch Site()"
             elif rule.site == "targets" and not self.task.distributions:
-                where = "a task of classes"
+                where = "a task of classes, like classification"
             elif rule.site in ("weights", "projections") and not any(e.role == "weight" for e in self.layout.entries):
                 where = "a weight tensor"
             else:
