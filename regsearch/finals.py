@@ -120,9 +120,14 @@ def _candidate(program: Program, finals: Finals, index: int, x: Any, y: Any) -> 
     """What the finals of one candidate measured on the test rows, and the truth [N] that it is judged against."""
     import torch
 
+    from regsearch.core.strengths import Knobs
+
     group, trial = finals.trials[index], finals.candidates[index]
     w, buffers = stacked(program, [finals.weights[final.number] for final in group])
-    out = program.outputs(w, buffers, x, program.settings([final.params for final in group]))
+    knobs = Knobs(program, len(group))
+    for row, final in enumerate(group):
+        knobs.load(row, final.params)
+    out = program.outputs(w, buffers, x, knobs.values)
     loss = torch.stack([program.task.loss(each, program.task.encode(y)).mean() for each in out])
     predictions, truth = program.task.judged(out.numpy(), y.numpy())
     more = program.task.at_finals(out.numpy(), y.numpy())

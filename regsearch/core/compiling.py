@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -46,10 +47,7 @@ def _jobs(program: Program, data: Data, trials: int) -> list[Callable[[], None]]
     def step(size: int) -> Callable[[], None]:
         return lambda: program.compile_step(*pack.arguments(torch.arange(size).expand(2, -1), *plan))
 
-    def outputs() -> None:
-        rows_of_chunk = data.train_x[torch.arange(pack.chunk) % rows]
-        program.compile_outputs(pack.w, pack.buffers, rows_of_chunk, pack.knobs)
-
     sizes = Counter(min(training.batch_size, rows - start) for start in range(0, rows, training.batch_size))
     often = [size for size, count in sizes.items() if size == max(sizes) or trials * training.epochs * count >= PAYS]
+    outputs = partial(program.compile_outputs, pack.w, pack.buffers, pack.chunk_rows(), pack.knobs)
     return [*(step(size) for size in often), outputs]

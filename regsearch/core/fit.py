@@ -81,7 +81,7 @@ def unpackable(program: Program, data: Data) -> str | None:
     pack = Pack(program, data, 2)
     size = min(program.training.batch_size, len(data.train_y))
     arguments = pack.arguments(torch.arange(size).expand(2, -1), *(each[0] for each in pack.plan(1)))
-    return program.packable(arguments, data.train_x[:size])
+    return program.packable(arguments, pack.chunk_rows())
 
 
 def measure_width(program: Program, data: Data, most: int) -> int:

@@ -114,6 +114,7 @@ class PackFunction:
         """Trace anew, and run operation by operation."""
         self._graphs.clear()
         self._any_width.clear()
+        self._why.clear()
 
 
 def _compiled(graph: GraphModule, leaves: Leaves, written: Sequence[int]) -> Callable[..., Any]:

@@ -1,8 +1,7 @@
 """Where each parameter of a model lies in a trial's flat row.
 
 Legend: T trials, P floats in a row. Tensors start at multiples of 16 floats (64 bytes: products of unaligned
-matrices are
-not bitwise reproducible); the row ends at a multiple of 32, so that no vector loop has a scalar rest.
+matrices are not bitwise reproducible); the row ends at a multiple of 32, so that no vector loop has a scalar rest.
 """
 
 from __future__ import annotations

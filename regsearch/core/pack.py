@@ -43,9 +43,8 @@ class Load:
 class Pack:
     """T slots of a program.
 
-    A pack has at least two slots, since products of a single slot are not bitwise those of several; slots without
-    a trial
-    train on and are never looked at.
+    A pack has at least two slots, since products of a single slot are not bitwise those of several; slots without a
+    trial train on and are never looked at.
     """
 
     def __init__(self, program: Program, data: Data, width: int) -> None:
@@ -129,6 +128,10 @@ class Pack:
         x, y = self.data.train_x[chosen], self.data.train_y[chosen]
         knobs = self.knobs | strengths if strengths else self.knobs
         return self.w, self.state, self.buffers, x, y, knobs, key, scale, learning_rate
+
+    def chunk_rows(self) -> torch.Tensor:
+        """Training rows x of the size that is evaluated at once, as an example of them."""
+        return self.data.train_x[torch.arange(self.chunk) % len(self.data.train_x)]
 
     def _step(self, chosen: torch.Tensor, *plan: Any) -> None:
         self.program.train_step(*self.arguments(chosen, *plan))

@@ -6,7 +6,7 @@ Legend: T trials, B batch, N rows, C outputs, P floats of a row.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,7 +167,8 @@ class Program:
 
     def train_step(self, *arguments: Any) -> None:
         """`Step` over T trials, written into its first three arguments; each argument has a leading axis T."""
-        self.find_sites(arguments[3][0])
+        if self.model.kind is None:
+            self.find_sites(arguments[3][0])
         self._run(self._step, *arguments, shape=tuple(arguments[3].shape[1:]))
 
     def evaluate(
@@ -200,13 +201,6 @@ class Program:
         norms = {knob.name: knobs[knob.name] for rule in self.rules if rule.site == "norms" for knob in rule.knobs}
         # Every trial gets its own product: one wide product over shared rows is not bitwise the same.
         return w, buffers, rows.expand(len(w), *rows.shape), norms
-
-    def settings(self, params: Sequence[Mapping[str, Any]]) -> Tensors:
-        """The knobs of several trials as rows, each [T]: what `params` leaves out is at its default."""
-        return {
-            name: torch.tensor([float(each.get(name, knob.default)) for each in params])
-            for name, knob in self.knobs.items()
-        }
 
     def compile_step(self, *arguments: Any) -> None:
         """Compile `train_step` for arguments like these; nothing is written into them. See `PackFunction.compile`."""

@@ -1,8 +1,7 @@
 """Packs on this machine: one worker process and one thread per core, the lanes shared out among them.
 
-A lane is a place for one trial in flight. Lanes belong to two cohorts that take turns: while the driver decides
-over one
-cohort's reports, the workers train the other. Which worker or slot a lane is in never changes an answer.
+A lane is a place for one trial in flight. Lanes belong to two cohorts that take turns: while the driver decides over
+one cohort's reports, the workers train the other. Which worker or slot a lane is in never changes an answer.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from regsearch.core.layers.opaque import opaque, rows
+from regsearch.core.layers.opaque import Back, opaque, rows
 
 Tensor = torch.Tensor
 Sizes = Sequence[int]
@@ -90,24 +90,6 @@ _CONVOLVE_BACK = opaque(
 )
 
 
-class _Back(torch.autograd.Function):
-    """The backward pass as one operation of its own, so that a transform of functorch meets it as such."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(*given: Any) -> Any:
-        return _CONVOLVE_BACK(*given)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        pass
-
-    @staticmethod
-    def backward(ctx: Any, *slopes: Any) -> Any:
-        raise NotImplementedError("a second derivative of a convolution")
-
-
 class _Convolution(torch.autograd.Function):
     generate_vmap_rule = True
 
@@ -123,7 +105,7 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
         of_x = ctx.needs_input_grad[0]
-        dx, dw, db = _Back.apply(g, *ctx.saved_tensors, *ctx.how, of_x)  # type: ignore[no-untyped-call]
+        dx, dw, db = Back.apply(_CONVOLVE_BACK, g, *ctx.saved_tensors, *ctx.how, of_x)  # type: ignore[no-untyped-call]
         return dx if of_x else None, dw, db, None, None, None, None
 
 

@@ -61,3 +61,24 @@ def opaque(name: str, schema: str, body: Body, shapes: Body) -> Any:
 
     register_vmap(made, lifted)
     return getattr(torch.ops.regsearch, name).default
+
+
+class Back(torch.autograd.Function):
+    """A backward pass as one operation of its own, so that a transform of functorch meets it as such.
+
+    `Back.apply(operation, *arguments)`, the operation being one that `opaque` made.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(operation: Any, *given: Any) -> Any:
+        return operation(*given)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Any) -> Any:
+        raise NotImplementedError("a second derivative of a recurrent layer or a convolution")

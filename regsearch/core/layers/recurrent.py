@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from regsearch.core.layers.cells import Cells, TorchCells, compiled_cells
-from regsearch.core.layers.opaque import copied, opaque, product, rows
+from regsearch.core.layers.opaque import Back, copied, opaque, product, rows
 
 Tensor = torch.Tensor
 Dropping = Callable[[Tensor, float], Tensor]
@@ -191,24 +191,6 @@ COMPILED: dict[Any, Any] = dict([_LSTM, _LSTM_BACK, _GRU, _GRU_BACK])
 """For each operation, the same with compiled cells."""
 
 
-class _Back(torch.autograd.Function):
-    """A backward pass as one operation of its own, so that a transform of functorch meets it as such."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(operation: Any, *given: Any) -> Any:
-        return operation(*given)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        pass
-
-    @staticmethod
-    def backward(ctx: Any, *slopes: Any) -> Any:
-        raise NotImplementedError("a second derivative of a recurrent layer")
-
-
 class _LSTMLayer(torch.autograd.Function):
     generate_vmap_rule = True
 
@@ -226,7 +208,7 @@ class _LSTMLayer(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, slope: Tensor, dc: Tensor, *_: Any) -> Any:
         inputs = ctx.inputs if ctx.needs_input_grad[0] else 0
-        dx, *others = _Back.apply(_LSTM_BACK[0], slope, dc, *ctx.saved_tensors, inputs, ctx.reverse)  # type: ignore[no-untyped-call]
+        dx, *others = Back.apply(_LSTM_BACK[0], slope, dc, *ctx.saved_tensors, inputs, ctx.reverse)  # type: ignore[no-untyped-call]
         return dx if inputs else None, *others, None
 
 
@@ -248,7 +230,7 @@ class _GRULayer(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, slope: Tensor, *_: Any) -> Any:
         inputs = ctx.inputs if ctx.needs_input_grad[0] else 0
-        dx, *others = _Back.apply(_GRU_BACK[0], slope, *ctx.saved_tensors, inputs, ctx.reverse)  # type: ignore[no-untyped-call]
+        dx, *others = Back.apply(_GRU_BACK[0], slope, *ctx.saved_tensors, inputs, ctx.reverse)  # type: ignore[no-untyped-call]
         return dx if inputs else None, *others, None
 
 
