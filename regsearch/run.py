@@ -198,7 +198,7 @@ class Run:
             ranked = [trial for trial in driver.ranked() if trial.number]
             candidates = [*ranked[: self.config.finalize.top], driver.trials[0]]
             finals = train_finals(self.config, executor, outbox, candidates, driver.now_ms(), self._tags)
-            summary, winner = self._test(finals, outbox)
+            summary, winner = self._test(finals, outbox, executor.serial is not None)
             opened = decisions(self.study.root / "ledger", self.manifest.test_digest)
         self._picture_gaps(trials, winner, outbox)
         sentence = self._sentence(summary, best, complete)
@@ -234,11 +234,13 @@ class Run:
         baseline = next((trial.value for trial in complete if trial.number == 0), None)
         return skipped(len(complete), describe(best.params), best.value, baseline)
 
-    def _test(self, finals: Finals, outbox: Outbox) -> tuple[FinalsSummary, Trial]:
+    def _test(self, finals: Finals, outbox: Outbox, serial: bool) -> tuple[FinalsSummary, Trial]:
         from regsearch.analysis.pictures import learning_curves
         from regsearch.core.fit import build_program
 
         program = build_program(self.config, self.manifest, self.study.space.regularizers())
+        if serial:
+            program.run_serially()
         ledger = self.study.root / "ledger"
         summary, index = test_finals(self.config, program, finals, self.folder, ledger)
         out = self.folder / "finals"
@@ -254,11 +256,18 @@ class Run:
         )
         champion = good[(len(good) - 1) // 2]
         self._say(phase="registering")
-        package_champion(
-            program, self.folder / "data", finals.weights[champion.number], champion.params, out / "champion"
-        )
+        weights = finals.weights[champion.number]
         tags = {"regsearch.trial": str(finals.candidates[index].number), "regsearch.claim": str(summary.claim).lower()}
-        outbox.append(Model(str(out / "champion"), self.config.name, "champion", "final", champion.number, tags))
+        try:
+            package_champion(program, self.folder / "data", weights, champion.params, out / "champion")
+        except Exception as error:
+            if not serial:
+                raise
+            # What keeps a model from being packed mostly keeps it from being exported too.
+            if self.progress is not None:
+                self.progress.say(f"no champion is registered, torch cannot export the model: {type(error).__name__}")
+        else:
+            outbox.append(Model(str(out / "champion"), self.config.name, "champion", "final", champion.number, tags))
         outbox.commit()
         return summary, finals.candidates[index]
 
