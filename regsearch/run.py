@@ -160,7 +160,7 @@ class Run:
             describe=self._tags,
             maximize=directions[0] == "maximize",
         )
-        before, cpu, writer_cpu = executor.spent(), time.process_time(), writer.status().cpu.get("delivery", 0.0)
+        before, cpu, writer_cpu = executor.settle(), time.process_time(), writer.status().cpu.get("delivery", 0.0)
         start = time.time()
         deadline = None if self.timeout is None else self.begun + self.timeout
 
@@ -173,7 +173,7 @@ class Run:
         wall = time.time() - start
         spent = {name: value - before[name] for name, value in executor.spent().items()}
         outside = time.process_time() - cpu + writer.status().cpu.get("delivery", 0.0) - writer_cpu
-        outside += max(0.0, spent["cpu"] - spent["pack"]) if before["cpu"] else 0.0
+        outside += max(0.0, spent["cpu"] - spent["pack"])
         whole = outside + spent["pack"]
         self.seconds |= {
             "search": wall,

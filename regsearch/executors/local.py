@@ -138,6 +138,14 @@ class LocalExecutor:
         found: dict[str, Any] = self._receive(index)
         return found
 
+    def settle(self) -> dict[str, float]:
+        """`spent` up to this moment, what the workers did and waited since their last answer included."""
+        for pipe in self._pipes:
+            pipe.send((False, "settle"))
+        for index in range(self.workers):
+            self._receive(index)
+        return self.spent()
+
     def spent(self) -> dict[str, float]:
         """CPU seconds in packs and in all, seconds waited for orders, seconds idle for want of trials, and trial-steps
         trained, over all workers so far.
