@@ -228,6 +228,7 @@ def test_a_finished_study_is_shown_resumed_listed_and_deleted(
     assert json.loads(regsearch("study", "list", "--json").stdout) == {"studies": []}
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_round_and_the_study_can_be_resumed(folder: Path) -> None:
     (folder / "study.yaml").write_text(SMALL.replace("trials: 3", "trials: 4000").replace("epochs: 2", "epochs: 3"))
     process = separate("study", "start", "study.yaml", "--json")

@@ -50,6 +50,7 @@ def test_your_own_table(tmp_path: Path) -> None:
     assert isinstance(found["finals"]["claim"], bool)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # half a minute on an idle machine
 def test_your_own_model_and_from_python(tmp_path: Path) -> None:
     """The Python example goes over the study that the command has just run, as a reader would."""

@@ -70,7 +70,7 @@ def test_dropout_between_layers_is_a_site(kind: str) -> None:
 
 @pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
 @pytest.mark.parametrize("kind", list(KINDS))
-@pytest.mark.parametrize("hidden", [7, 32])
+@pytest.mark.parametrize("hidden", [7, pytest.param(32, marks=pytest.mark.slow)])
 def test_compiled_cells_equal_those_in_torch(kind: str, hidden: int) -> None:
     lifted = Lifted(KINDS[kind](INPUTS, hidden, bidirectional=True))
     weights, x = pack(lifted.stock, 3), 3 * inputs()

@@ -13,7 +13,7 @@ from regsearch.core.program import Program
 from regsearch.core.schedule import _SHAPES, scheduled, strength_factor
 from regsearch.errors import UserError
 from regsearch.space import STRENGTH_SCHEDULES
-from tests.core.packs import RULES, curves, digits, program
+from tests.core.packs import RULES, curves, digits, plain, program
 
 STEPPED = [name for name, rule in RULES.items() if rule.site != "loops" and not rule.strength_knob.integer]
 LAYERED = ("l1", "l2", "elastic_net", "weight_decay", "proximal_l1", "max_norm", "drop_connect", "weight_noise")
@@ -100,34 +100,20 @@ def test_factors_stay_between_off_and_the_strength() -> None:
 
 
 @pytest.mark.parametrize("name", STEPPED)
-def test_constant_changes_no_bit(name: str) -> None:
-    load = Load(0, {strength_of(name): on(name)}, 3)
-    said = Load(0, {**load.params, f"{strength_of(name)}.schedule": "constant", f"{strength_of(name)}.warmup": 0.0}, 3)
-    plain = curves(program((name,)), {0: load}, 2)[0]
-    assert curves(with_shapes((name,)), {0: load}, 2)[0] == plain
-    assert curves(with_shapes((name,)), {0: said}, 2)[0] == plain
+def test_constant_and_off_change_no_bit_and_a_schedule_does(name: str) -> None:
+    strength, made = RULES[name].strength_knob, with_shapes((name,))
 
+    def found(value: float, kind: str, warmup: float) -> list[dict[str, float]]:
+        shape = {f"{strength.name}.schedule": kind, f"{strength.name}.warmup": warmup}
+        return curves(made, {0: Load(0, {strength.name: value, **shape}, 3)}, 2)[0]
 
-@pytest.mark.parametrize("name", STEPPED)
-def test_off_is_exactly_the_identity_under_every_schedule(name: str) -> None:
-    strength = RULES[name].strength_knob
-    plain = curves(program(()), {0: Load(0, {}, 3)}, 2)[0]
-    made = with_shapes((name,))
+    load = Load(0, {strength.name: on(name)}, 3)
+    unscheduled = curves(program((name,)), {0: load}, 2)[0]
+    assert curves(made, {0: load}, 2)[0] == unscheduled, "a schedule that is not named is constant"
+    assert found(on(name), "constant", 0.0) == unscheduled
     for kind in STRENGTH_SCHEDULES:
-        off: dict[str, float | str] = {
-            strength.name: float(strength.off or 0.0),
-            f"{strength.name}.schedule": kind,
-            f"{strength.name}.warmup": 0.2,
-        }
-        assert curves(made, {0: Load(0, off, 3)}, 2)[0] == plain, kind
-
-
-@pytest.mark.parametrize("name", STEPPED)
-def test_a_schedule_changes_the_curve(name: str) -> None:
-    made = with_shapes((name,))
-    plain = curves(made, {0: Load(0, {strength_of(name): on(name)}, 3)}, 2)[0]
-    shaped = Load(0, {strength_of(name): on(name), f"{strength_of(name)}.schedule": "linear"}, 3)
-    assert curves(made, {0: shaped}, 2)[0] != plain
+        assert found(float(strength.off or 0.0), kind, 0.2) == plain(), kind
+    assert found(on(name), "linear", 0.0) != unscheduled
 
 
 SHAPED = [
@@ -193,16 +179,15 @@ def test_what_acts_between_epochs_has_no_schedule(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in LAYERED if name in RULES])
 def test_layers_with_one_strength_are_the_plain_rule(name: str) -> None:
-    plain = curves(program((name,)), {0: Load(0, {strength_of(name): on(name)}, 3)}, 2)[0]
+    same_everywhere = curves(program((name,)), {0: Load(0, {strength_of(name): on(name)}, 3)}, 2)[0]
     made = with_shapes((name,), layers=(name,))
     layers = made.layers[strength_of(name)]
     assert len(layers) == 3
     same = {f"{strength_of(name)}.{layer}": on(name) for layer in layers}
-    assert curves(made, {0: Load(0, same, 3)}, 2)[0] == plain
+    assert curves(made, {0: Load(0, same, 3)}, 2)[0] == same_everywhere
     first_off = {**same, f"{strength_of(name)}.{layers[0]}": float(RULES[name].strength_knob.off or 0.0)}
-    assert curves(made, {0: Load(0, first_off, 3)}, 2)[0] != plain
-    nothing = curves(program(()), {0: Load(0, {}, 3)}, 2)[0]
-    assert curves(made, {0: Load(0, {}, 3)}, 2)[0] == nothing, "off in every layer is the identity"
+    assert curves(made, {0: Load(0, first_off, 3)}, 2)[0] != same_everywhere
+    assert curves(made, {0: Load(0, {}, 3)}, 2)[0] == plain(), "off in every layer is the identity"
 
 
 def test_each_layer_has_the_penalty_that_it_is_given() -> None:

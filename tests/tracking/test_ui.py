@@ -14,7 +14,9 @@ import pytest
 
 from regsearch.tracking.ui import HOST, free_port
 
-SERVE = "import sys; from pathlib import Path; from regsearch.tracking.ui import serve_ui;"
+# A job that a shell put into the background is born deaf to Ctrl-C.
+SERVE = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from pathlib import Path;"
+SERVE += "from regsearch.tracking.ui import serve_ui;"
 SERVE += "sys.exit(serve_ui(Path(sys.argv[1]), int(sys.argv[2])))"
 
 

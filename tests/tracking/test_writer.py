@@ -50,7 +50,8 @@ def test_a_drained_outbox_is_all_at_the_store(undisturbed: dict[str, object]) ->
     assert len(undisturbed) == 1 + TRIALS + FINALS
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
 def test_kills_at_random_moments_lose_nothing_and_repeat_nothing(
     tmp_path: Path, uri: str, writers: Writers, undisturbed: dict[str, object], seed: int
 ) -> None:
@@ -62,6 +63,7 @@ def test_kills_at_random_moments_lose_nothing_and_repeat_nothing(
     assert snapshot(uri) == undisturbed
 
 
+@pytest.mark.slow
 def test_kills_while_rows_are_written(tmp_path: Path, uri: str, undisturbed: dict[str, object]) -> None:
     """One process for each kill, just before or after the n-th statement of a delivery."""
     path = told_outbox(tmp_path)
