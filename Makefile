@@ -39,7 +39,7 @@ demo: .venv/installed
 	@echo "Your table: $(BIN)/regsearch study init TABLE.csv --target COLUMN"
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -m "not slow" -n 2
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 slow: .venv/installed-dev
 	$(BIN)/python -m pytest -m slow
@@ -65,7 +65,7 @@ clean:
 define install
 	@echo "installing $(1) into .venv (once, some minutes)"
 	@touch .venv/installing
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e "$(1)"
+	@$(BIN)/python -m pip install -q --no-compile --disable-pip-version-check -c constraints.txt -e "$(1)"
 	@rm .venv/installing
 endef
 

@@ -41,6 +41,7 @@ class PackedBatchNorm(nn.Module):
         self.register_buffer("running_var", stock.running_var)
         self.momentum, self.eps = float(stock.momentum), stock.eps
         self.fresh: dict[str, torch.Tensor] = {}
+        self.seen: dict[str, torch.Tensor] = {}
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
         over = (0, *range(2, h.dim()))
@@ -50,10 +51,11 @@ class PackedBatchNorm(nn.Module):
             centred = h - mean.view(shape)
             var = centred.square().mean(over)
             rows = h.numel() // h.shape[1]
-            keep, move = 1 - self.momentum, self.momentum
+            keep, move, unbiased = 1 - self.momentum, self.momentum, rows / max(rows - 1, 1)
+            self.seen = {"running_mean": mean.detach(), "running_var": unbiased * var.detach()}
             self.fresh = {
                 "running_mean": keep * self.running_mean + move * mean.detach(),
-                "running_var": keep * self.running_var + (move * rows / max(rows - 1, 1)) * var.detach(),
+                "running_var": keep * self.running_var + (move * unbiased) * var.detach(),
             }
         else:
             centred, var = h - self.running_mean.view(shape), self.running_var
@@ -122,8 +124,19 @@ class Lifted(nn.Module):
 
     def fresh_buffers(self) -> dict[str, torch.Tensor]:
         """The statistics of the last forward pass in training, by the buffer's name."""
-        named = ((prefix, part) for prefix, part in self.named_modules() if isinstance(part, PackedBatchNorm))
-        return {f"{prefix}.{name}": value for prefix, part in named for name, value in part.fresh.items()}
+        return {f"{prefix}.{name}": value for prefix, part in self._norms() for name, value in part.fresh.items()}
+
+    def batch_statistics(self) -> dict[str, torch.Tensor]:
+        """What the last forward pass in training saw: mean and unbiased variance of the batch, by the buffer's name."""
+        return {f"{prefix}.{name}": value for prefix, part in self._norms() for name, value in part.seen.items()}
+
+    def _norms(self) -> list[tuple[str, PackedBatchNorm]]:
+        return [(prefix, part) for prefix, part in self.named_modules() if isinstance(part, PackedBatchNorm)]
+
+    @property
+    def normalizes_batches(self) -> bool:
+        """Whether there is batch normalization in the model."""
+        return bool(self._norms())
 
 
 def _no_causal_hint(

@@ -16,6 +16,7 @@ from regsearch.core.program import Program, best_chunk
 from regsearch.core.rng import step_keys
 from regsearch.core.schedule import learning_rate_factor
 from regsearch.core.strengths import Knobs
+from regsearch.regularizers.loops import Average
 from regsearch.trial import Report
 
 Tensors = dict[str, torch.Tensor]
@@ -61,7 +62,7 @@ class Pack:
         self.settings: Tensors = {
             name: torch.full((t,), value, dtype=torch.float64) for name, value in program.training.settings().items()
         }
-        self.loops = [self._start(rule, self._rows()) for rule in program.loops]
+        self.loops = [self._start(rule) for rule in program.loops]
         self.loads: list[Load | None] = [None] * t
         self.epochs = [0] * t
         self.trial_steps = 0
@@ -80,7 +81,7 @@ class Pack:
         for name, setting in self.program.training.settings().items():
             self.settings[name][slot] = float(load.params.get(f"train.{name}", setting))
         for rule, kept in zip(self.program.loops, self.loops, strict=True):
-            for name, value in self._start(rule, self._rows()).items():
+            for name, value in self._start(rule).items():
                 kept[name][slot] = value[slot]
         self.loads[slot], self.epochs[slot] = load, 0
 
@@ -136,12 +137,17 @@ class Pack:
     def _step(self, chosen: torch.Tensor, *plan: Any) -> None:
         self.program.train_step(*self.arguments(chosen, *plan))
         self.steps += 1
+        self._average("after_step")
 
     def _measure(self, slots: list[int]) -> list[Report]:
+        done = torch.tensor(self.epochs, dtype=torch.float32) / self.program.training.epochs
+        self._average("after_epoch", done)
+        w, buffers = self._measured()
         rest = self.knobs, self.chunk
-        train = self.program.evaluate(self.w, self.buffers, self.data.train_x, self.data.train_y, *rest)
-        val = self.program.evaluate(self.w, self.buffers, self.data.validation_x, self.data.validation_y, *rest)
-        go_on = self._observe(val["loss"])
+        train = self.program.evaluate(w, buffers, self.data.train_x, self.data.train_y, *rest)
+        val = self.program.evaluate(w, buffers, self.data.validation_x, self.data.validation_y, *rest)
+        rows = _rows(w, buffers)
+        go_on = self._observe(val["loss"], rows)
         measured = {name: (train[name].tolist(), val[name].tolist()) for name in train}
         reports = []
         for slot in slots:
@@ -157,14 +163,44 @@ class Pack:
             epoch = self.epochs[slot]
             reason = f"diverged in epoch {epoch}: {bad[0]} is not finite" if bad else None
             ended = epoch >= self.program.training.epochs or not go_on[slot]
-            restored = self._finish(slot) if ended and reason is None else None
+            restored = self._finish(slot, rows[slot]) if ended and reason is None else None
             reports.append(Report(load.number, epoch, metrics, reason, not go_on[slot], restored))
         return reports
 
-    def _observe(self, val_loss: torch.Tensor) -> list[bool]:
+    def _average(self, moment: str, *more: torch.Tensor) -> None:
+        """Let the averages take in the weights as they are now."""
+        for index, rule in enumerate(self.program.loops):
+            if getattr(rule, moment, None) not in (None, getattr(Average, moment)):
+
+                def taken_in(knobs: Tensors, *given: Any, rule: Any = rule) -> Any:
+                    return getattr(rule.at(dict(knobs)), moment)(*given)
+
+                self.loops[index] = torch.func.vmap(taken_in)(self.knobs, self.loops[index], self.w, *more)
+
+    def _measured(self) -> tuple[torch.Tensor, Tensors]:
+        """The weights [T, P] and buffers that a report is about: the averages of the trials that average."""
+        w, on = self.w, torch.zeros(self.width, dtype=torch.bool)
+        for rule, state in zip(self.program.loops, self.loops, strict=True):
+            if issubclass(rule, Average):
+
+                def averaged(knobs: Tensors, state: Tensors, w: torch.Tensor, rule: Any = rule) -> torch.Tensor:
+                    average: torch.Tensor = rule.at(dict(knobs)).averaged(state, w)
+                    return average
+
+                w = torch.func.vmap(averaged)(self.knobs, state, w)
+                on |= self.knobs[rule.strength_knob.name] != rule.strength_knob.off
+        if not bool(on.any()):
+            return w, self.buffers
+        seen = self.program.statistics(w, self.buffers, self.data.train_x, self.knobs)
+        fresh = {
+            name: torch.where(on.view(-1, *[1] * (value.dim() - 1)), value, self.buffers[name])
+            for name, value in seen.items()
+        }
+        return w, self.buffers | fresh
+
+    def _observe(self, val_loss: torch.Tensor, rows: torch.Tensor) -> list[bool]:
         go_on = torch.ones(self.width, dtype=torch.bool)
         report = {"val_loss": val_loss, "epoch": torch.tensor(self.epochs, dtype=torch.float32)}
-        rows = self._rows()
         for index, rule in enumerate(self.program.loops):
 
             def observe(knobs: Tensors, state: Tensors, w: torch.Tensor, report: Tensors, rule: Any = rule) -> Any:
@@ -174,22 +210,19 @@ class Pack:
             go_on &= goes
         return go_on.tolist()
 
-    def _finish(self, slot: int) -> int | None:
-        """Let the loops choose the weights to keep; the epoch they belong to, or None for the last."""
+    def _finish(self, slot: int, row: torch.Tensor) -> int | None:
+        """Let the loops choose the weights to keep, given those measured last (and buffers); the epoch they belong to,
+        or None for the last."""
         restored = None
         for rule, state in zip(self.program.loops, self.loops, strict=True):
             at = rule.at({name: value[slot] for name, value in self.knobs.items()})
             own = {name: value[slot] for name, value in state.items()}
-            row = self._rows()[slot]
-            self._put_row(slot, at.weights(own, row))  # type: ignore[attr-defined]
+            row = at.weights(own, row)  # type: ignore[attr-defined]
             last = torch.tensor(float(self.epochs[slot]))
             epoch = int(at.epoch(own, last))  # type: ignore[attr-defined]
             restored = epoch if epoch != self.epochs[slot] else restored
+        self._put_row(slot, row)
         return restored
-
-    def _rows(self) -> torch.Tensor:
-        """Weights and buffers of all slots, [T, P + buffer floats]."""
-        return torch.cat([self.w, *(value.flatten(1) for value in self.buffers.values())], 1)
 
     def _put_row(self, slot: int, row: torch.Tensor) -> None:
         self.w[slot] = row[: self.w.shape[1]]
@@ -199,7 +232,8 @@ class Pack:
             value[slot] = row[start : start + size].view_as(value[slot])
             start += size
 
-    def _start(self, rule: type, rows: torch.Tensor) -> Tensors:
+    def _start(self, rule: type) -> Tensors:
+        rows = self.w if issubclass(rule, Average) else _rows(self.w, self.buffers)
         started: Tensors = torch.func.vmap(lambda w: rule().start(w))(rows)
         return {name: value.clone() for name, value in started.items()}
 
@@ -220,3 +254,8 @@ class Pack:
         named = self.program.layout.views(self.w[slot])
         named |= {name: value[slot] for name, value in self.buffers.items()}
         return {name: value.clone() for name, value in named.items()}
+
+
+def _rows(w: torch.Tensor, buffers: Tensors) -> torch.Tensor:
+    """Weights and buffers of all slots, [T, P + buffer floats]."""
+    return torch.cat([w, *(value.flatten(1) for value in buffers.values())], 1)

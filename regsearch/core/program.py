@@ -18,7 +18,7 @@ from regsearch.core.layout import Layout
 from regsearch.core.lift import Lifted
 from regsearch.core.optim import OPTIMIZERS
 from regsearch.core.serial import SerialFunction, operation_at_fault
-from regsearch.core.step import Step, Tensors, forward, marker_of
+from regsearch.core.step import Step, Tensors, forward
 from regsearch.errors import UserError
 from regsearch.regularizers.base import Regularizer
 from regsearch.regularizers.penalties import ElementwisePenalty
@@ -100,7 +100,7 @@ class Program:
         self._step: PackFunction | SerialFunction = PackFunction(self.step, into=(0, 1, 2))
         self._outputs: PackFunction | SerialFunction = PackFunction(self._forward)
         self._measured = PackFunction(self._metrics)
-        self._functions: tuple[PackFunction | SerialFunction, ...] = (self._step, self._outputs, self._measured)
+        self._statistics: PackFunction | SerialFunction = PackFunction(self._batch_statistics)
         self._refuse_rules_without_site()
 
     def _layers(self, rule: type[Regularizer]) -> tuple[str, ...]:
@@ -132,7 +132,7 @@ class Program:
                 allowed = "leave schedule and warmup out: the rule acts between epochs, not in a step"
                 raise UserError("this strength has no schedule", key=f"space.{name}.schedule", allowed=allowed)
         for rule in self.rules:
-            marker = marker_of(rule)
+            marker = getattr(rule, "marker", None)
             if self.model.kind and marker and not self.model.markers[marker]:
                 where = f"a regsearch Site({marker!r})"
             elif self.model.kind and rule.site in ("norms", "activations") and not marker and not self.model.sites:
@@ -163,7 +163,10 @@ class Program:
     @property
     def traces(self) -> int:
         """How many graphs were traced so far; new knob values must not add any."""
-        return sum(each.traces for each in self._functions)
+        return sum(each.traces for each in self._functions())
+
+    def _functions(self) -> tuple[PackFunction | SerialFunction, ...]:
+        return self._step, self._outputs, self._measured, self._statistics
 
     def train_step(self, *arguments: Any) -> None:
         """`Step` over T trials, written into its first three arguments; each argument has a leading axis T."""
@@ -196,6 +199,25 @@ class Program:
             for rows in torch.split(padded, chunk)
         ]
         return torch.cat(parts, 1)[:, : len(x)] if len(parts) > 1 or missing else parts[0]
+
+    def statistics(self, w: torch.Tensor, buffers: Tensors, x: torch.Tensor, knobs: Tensors) -> Tensors:
+        """The statistics of batch normalization under w [T, P]: means over the batches of x [N, F...], without noise.
+
+        By the buffer's name, [T, ...]; empty for a model without. See `torch.optim.swa_utils.update_bn`.
+        """
+        if not self.model.normalizes_batches:
+            return {}
+        batches = torch.split(x, self.training.batch_size)
+        seen: list[Tensors] = [
+            self._run(self._statistics, *self._evaluated(w, buffers, rows, knobs), shape=tuple(rows.shape))
+            for rows in batches
+        ]
+        return {name: torch.stack([each[name] for each in seen]).mean(0) for name in seen[0]}
+
+    def _batch_statistics(self, w: torch.Tensor, buffers: Tensors, x: torch.Tensor, knobs: Tensors) -> Tensors:
+        self.model.train()
+        forward(self.model, self.layout.views(w), buffers, x, self.step.evaluation_effect(knobs))
+        return self.model.batch_statistics()
 
     def _evaluated(self, w: torch.Tensor, buffers: Tensors, rows: torch.Tensor, knobs: Tensors) -> tuple[Any, ...]:
         norms = {knob.name: knobs[knob.name] for rule in self.rules if rule.site == "norms" for knob in rule.knobs}
@@ -230,11 +252,11 @@ class Program:
         """Train and evaluate one trial at a time from now on, without graphs; results differ by rounding alone."""
         self.step.serial = True
         self._step, self._outputs = SerialFunction(self.step, into=(0, 1, 2)), SerialFunction(self._forward)
-        self._functions = (self._step, self._outputs, self._measured)
+        self._statistics = SerialFunction(self._batch_statistics)
 
     def run_uncompiled(self) -> None:
         """Forget what was compiled."""
-        for each in self._functions:
+        for each in self._functions():
             each.forget()
 
     def _forward(self, w: torch.Tensor, buffers: Tensors, x: torch.Tensor, knobs: Tensors) -> torch.Tensor:

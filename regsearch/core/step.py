@@ -6,6 +6,7 @@ Legend: B batch, C classes, F features, P floats of the flat row.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from regsearch.core.optim import Optimizer
 from regsearch.core.rng import StepContext
 from regsearch.regularizers.activations import Dropout
 from regsearch.regularizers.base import Regularizer
+from regsearch.regularizers.gradients import TensorGradient
 from regsearch.regularizers.penalties import ElementwisePenalty
 from regsearch.tasks import Task
 
@@ -107,9 +109,7 @@ class Step:
             if isinstance(rule, ElementwisePenalty):
                 g = self._penalized(g + self._spread(rule).slope(w), g)
         for rule in at("gradients"):
-            g = rule.gradient(g, w, ctx.of(rule.name))
-            if not rule.keeps_zeros:
-                g = self.layout.row(self.layout.views(g))  # the floats between parameters stay 0
+            g = self._changed(rule, g, w, ctx.of(rule.name))
         for rule in at("decay"):
             w = self._penalized(self._spread(rule).decay(w, learning_rate), w)
         w, state = self.optimizer.step(w, g, state, dict(zip(self.scales, scale.unbind(), strict=True)))
@@ -135,13 +135,36 @@ class Step:
         total = self.task.loss(out, y).mean()
         for rule in at("penalties"):
             if not isinstance(rule, ElementwisePenalty):
-                total = total + rule.penalty(self.layout.parameters(weights, penalized_only=True), ctx.of(rule.name))
+                own = ctx.of(rule.name)
+                own.x, own.forward = x, self._quiet(weights, buffers, at)
+                total = total + rule.penalty(self.layout.parameters(weights, penalized_only=True), own)
         return total, fresh
 
+    def _changed(self, rule: Any, g: torch.Tensor, w: torch.Tensor, ctx: StepContext) -> torch.Tensor:
+        """The gradient [P] after a rule of site `gradients`; the floats between parameters stay 0."""
+        if not isinstance(rule, TensorGradient):
+            changed: torch.Tensor = rule.gradient(g, w, ctx)
+            return changed if rule.keeps_zeros else self.layout.row(self.layout.views(changed))
+        slopes, weights = self.layout.parameters(self.layout.views(g)), self.layout.views(w)
+        return self.layout.row({p.name: rule.tensor_gradient(p, weights[p.name], ctx) for p in slopes})
+
+    def _quiet(self, weights: Tensors, buffers: Tensors, at: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The model in evaluation mode, as a function of x."""
+
+        def run(x: torch.Tensor) -> torch.Tensor:
+            self.model.eval()
+            try:
+                return forward(self.model, weights, buffers, x, self._normalized(at("norms")))[0]
+            finally:
+                self.model.train()
+
+        return run
+
     def _effect(self, ctx: StepContext, at: Any) -> Callable[[torch.Tensor, float, str | None], torch.Tensor]:
-        searched = Dropout in self.rules
+        searched, passed = Dropout in self.rules, Counter[str | None]()
 
         def effect(h: torch.Tensor, author_rate: float, marker: str | None = None) -> torch.Tensor:
+            passed[marker] += 1
             if marker is None:
                 for rule in at("norms"):
                     h = rule.normalize(h, ctx.of(rule.name))
@@ -149,8 +172,10 @@ class Step:
                 authors: Any = Dropout.at({"dropout.p": author_rate})
                 h = authors.activation(h, ctx.of(Dropout.name))
             for rule in at("activations"):
-                if marker_of(rule) == marker:
-                    h = rule.activation(h, ctx.of(rule.name))
+                if rule.marker == marker:
+                    own = ctx.of(rule.name)
+                    own.depth = passed[marker] / (self.model.markers[marker] if marker else self.model.sites)
+                    h = rule.activation(h, own)
             return h
 
         return effect
@@ -159,7 +184,10 @@ class Step:
         self, knobs: Mapping[str, Any]
     ) -> Callable[[torch.Tensor, float, str | None], torch.Tensor] | None:
         """What stays at the activation sites in evaluation: normalization; None where the study searches none."""
-        norms = self._rules_at(knobs)("norms")
+        return self._normalized(self._rules_at(knobs)("norms"))
+
+    @staticmethod
+    def _normalized(norms: list[Any]) -> Callable[[torch.Tensor, float, str | None], torch.Tensor] | None:
         if not norms:
             return None
 
@@ -193,12 +221,6 @@ class Step:
     def _penalized(self, changed: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
         """`changed` where the row [P] holds penalized floats, else the row itself."""
         return torch.where(torch.arange(self.layout.width) < self.layout.penalized, changed, row)
-
-
-def marker_of(rule: Any) -> str | None:
-    """The name of the markers that a rule of the site `activations` acts at; None for the model's activation sites."""
-    found: str | None = getattr(rule, "marker", None)
-    return found
 
 
 def forward(

@@ -12,6 +12,7 @@ from torch import nn
 
 from regsearch.errors import UserError
 from regsearch.models.recurrent import masked_mean
+from regsearch.models.site import Site
 
 # Added to the scores of padding; finite, so that a row of padding alone stays finite.
 _NEVER = -1e9
@@ -31,6 +32,7 @@ class EncoderBlock(nn.Module):
         self.output = nn.Linear(width, width)
         self.attention_dropout = nn.Dropout(dropout)
         self.inner_norm = nn.LayerNorm(width)
+        self.attention_branch, self.inner_branch = Site("residual"), Site("residual")
         self.inner = nn.Sequential(nn.Linear(width, inner), nn.GELU(), nn.Linear(inner, width), nn.Dropout(dropout))
 
     def forward(self, h: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
@@ -39,8 +41,9 @@ class EncoderBlock(nn.Module):
         parts = self.projections(self.attention_norm(h)).view(batch, length, 3, self.heads, width // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4).unbind(0)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        h = h + self.attention_dropout(self.output(mixed.transpose(1, 2).reshape(batch, length, width)))
-        out: torch.Tensor = h + self.inner(self.inner_norm(h))
+        mixed = self.attention_dropout(self.output(mixed.transpose(1, 2).reshape(batch, length, width)))
+        h = h + self.attention_branch(mixed)
+        out: torch.Tensor = h + self.inner_branch(self.inner(self.inner_norm(h)))
         return out
 
 

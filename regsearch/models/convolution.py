@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from regsearch.errors import UserError
+from regsearch.models.site import Site
 
 
 class ConvNet(nn.Module):
@@ -72,12 +73,13 @@ class ResidualBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.second = nn.Conv2d(after, after, 3, padding=1, bias=False)
         self.second_norm = nn.BatchNorm2d(after)
+        self.branch = Site("residual")
         same = stride == 1 and before == after
         self.shortcut = nn.Identity() if same else nn.Conv2d(before, after, 1, stride, bias=False)
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
         inner = self.dropout(F.relu(self.first_norm(self.first(h))))
-        return F.relu(self.shortcut(h) + self.second_norm(self.second(inner)))
+        return F.relu(self.shortcut(h) + self.branch(self.second_norm(self.second(inner))))
 
 
 class ResNet(nn.Module):

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from regsearch.errors import one_of_these
+from regsearch.models.site import Site
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 _NORMS: dict[str, type[nn.Module] | None] = {"none": None, "batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
@@ -24,14 +25,14 @@ def linear(inputs: tuple[int, ...], outputs: int) -> nn.Module:
 
 
 class Residual(nn.Module):
-    """h + inner(h), where the inner module keeps the width."""
+    """h + inner(h), where the inner module keeps the width; stochastic depth may skip it."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
-        self.inner = inner
+        self.inner, self.branch = inner, Site("residual")
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = h + self.inner(h)
+        out: torch.Tensor = h + self.branch(self.inner(h))
         return out
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 
 from regsearch.regularizers.base import INFINITY, Context, Paper, Regularizer, Strength, knob, regularizer
@@ -11,6 +13,8 @@ class Activation(Regularizer):
     """Acts at each activation site of the model: its dropout calls, else its `Site` markers, else its activations."""
 
     site = "activations"
+    marker: ClassVar[str | None] = None
+    """Where given, the rule acts at `Site` markers of this name instead, and only there."""
 
     def activation(self, h: torch.Tensor, ctx: Context) -> torch.Tensor:
         """h [B, F...], one trial's activations, to activations of the same shape."""
@@ -38,3 +42,21 @@ class GaussianNoise(Activation):
 
     def activation(self, h: torch.Tensor, ctx: Context) -> torch.Tensor:
         return h + self.sigma * ctx.normal(h)
+
+
+@regularizer
+class StochasticDepth(Activation):
+    """Skip the residual branch of a row with probability depth * p, and scale what is kept by 1 / (1 - depth * p).
+
+    It acts where the model holds `Site("residual")`; depth grows linearly from 1/n at the first of n branches to 1 at
+    the last, as in the paper. The paper scales in evaluation instead, which is the same in the mean.
+    """
+
+    marker = "residual"
+    source = Paper("Huang et al.", 2016, "https://arxiv.org/abs/1603.09382")
+    p: Strength = knob(0.0, 0.8, off=0.0, maximum=0.99, unit="probability", doc="share of rows that skip the last")
+
+    def activation(self, h: torch.Tensor, ctx: Context) -> torch.Tensor:
+        p = ctx.depth * self.p
+        one_per_row = h.flatten(1)[:, 0].view(-1, *[1] * (h.dim() - 1))
+        return h * ((ctx.uniform(one_per_row) >= p) / (1 - p))

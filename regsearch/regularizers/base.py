@@ -37,6 +37,21 @@ class Context(Protocol):
         """Standard normal numbers of the shape of `like`."""
         ...
 
+    @property
+    def depth(self) -> float:
+        """At a site of the model: its place among the n sites of its kind, in the order of the pass, 1/n to 1."""
+        ...
+
+    @property
+    def x(self) -> torch.Tensor:
+        """In a penalty: the batch x [B, F...]."""
+        ...
+
+    @property
+    def forward(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """In a penalty: the model in evaluation mode, without noise, from x [B, F...] to its output [B, C]."""
+        ...
+
 
 @dataclass(frozen=True)
 class Paper:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import torch
 
-from regsearch.regularizers.base import INFINITY, Context, Paper, Regularizer, Strength, knob, regularizer
+from regsearch.regularizers.base import INFINITY, Context, Paper, Parameter, Regularizer, Strength, knob, regularizer
 
 
 class Gradient(Regularizer):
@@ -18,6 +18,14 @@ class Gradient(Regularizer):
 
     def gradient(self, g: torch.Tensor, w: torch.Tensor, ctx: Context) -> torch.Tensor:
         """g [P] and w [P], one trial's flat rows, to the gradient that the optimizer gets."""
+        raise NotImplementedError
+
+
+class TensorGradient(Gradient):
+    """A rule that acts on the gradient of each parameter by itself, and gives `tensor_gradient` instead."""
+
+    def tensor_gradient(self, g: Parameter, w: torch.Tensor, ctx: Context) -> torch.Tensor:
+        """g, a parameter's gradient with its name and role, and w of the same shape, to its new gradient."""
         raise NotImplementedError
 
 
@@ -63,3 +71,22 @@ class ClipByNorm(Gradient):
 
     def gradient(self, g: torch.Tensor, w: torch.Tensor, ctx: Context) -> torch.Tensor:
         return g * torch.clamp(self.max_norm / (torch.linalg.vector_norm(g) + 1e-6), max=1.0)
+
+
+@regularizer
+class AdaptiveClip(TensorGradient):
+    """Scale each unit's gradient down where it is long against its weights: g * min(1, clip * max(|w|, 1e-3) / |g|).
+
+    The norms are over the incoming weights of one unit; a bias, and what normalization holds, counts as one unit. The
+    paper leaves the last layer out; here every layer is clipped.
+    """
+
+    source = Paper("Brock et al.", 2021, "https://arxiv.org/abs/2102.06171")
+    clip: Strength = knob(
+        1e-3, 1.0, off=INFINITY, log=True, minimum=0.0, maximum=INFINITY, unit="|g| / |w|", doc="longest gradient"
+    )
+
+    def tensor_gradient(self, g: Parameter, w: torch.Tensor, ctx: Context) -> torch.Tensor:
+        over = tuple(range(1 if g.role == "weight" and w.dim() > 1 else 0, w.dim()))
+        length, size = (torch.linalg.vector_norm(each, dim=over, keepdim=True) for each in (g.tensor, w))
+        return g.tensor * torch.clamp(self.clip * torch.clamp(size, min=1e-3) / (length + 1e-6), max=1.0)

@@ -19,16 +19,83 @@ class Loop(Regularizer):
         raise NotImplementedError
 
     def observe(self, state: State, w: torch.Tensor, report: State) -> tuple[State, torch.Tensor]:
-        """Take in one epoch's weights and its report (`val_loss`, `epoch`: scalars); say whether to go on (bool)."""
-        raise NotImplementedError
+        """Take in an epoch's weights as they were measured, and its report (`val_loss`, `epoch`: scalars); say whether
+        to go on (bool)."""
+        return state, torch.tensor(True)
 
     def weights(self, state: State, w: torch.Tensor) -> torch.Tensor:
-        """The weights to keep when the training ends, from the state and the last weights w [P]."""
-        raise NotImplementedError
+        """The weights to keep when the training ends, from the state and those that were measured last, w [P]."""
+        return w
 
     def epoch(self, state: State, epoch: torch.Tensor) -> torch.Tensor:
         """The epoch that `weights` belongs to, where the last epoch is `epoch`."""
         return epoch
+
+
+class Average(Loop):
+    """Measures and keeps an average of the weights while the training goes on from the weights themselves.
+
+    `w` is the parameters alone, here and in `start`. Where a trial averages, its statistics of batch normalization are
+    those of the average: the mean over the training batches in their order, without noise.
+    """
+
+    def after_step(self, state: State, w: torch.Tensor) -> State:
+        """The state after an optimizer step to w [P]."""
+        return state
+
+    def after_epoch(self, state: State, w: torch.Tensor, done: torch.Tensor) -> State:
+        """The state after an epoch that ended at w [P], when this share of the training is done (a scalar, to 1)."""
+        return state
+
+    def averaged(self, state: State, w: torch.Tensor) -> torch.Tensor:
+        """The weights to measure, in place of w [P]."""
+        raise NotImplementedError
+
+
+@regularizer
+class EMA(Average):
+    """Average the weights exponentially over the steps: a <- d * a + (1 - d) * w, d = min(decay, n / (9 + n)).
+
+    n counts the steps from 1, so that the start is soon forgotten.
+    """
+
+    source = Paper("Polyak and Juditsky", 1992, "https://doi.org/10.1137/0330046")
+    decay: Strength = knob(0.9, 0.999, off=0.0, minimum=0.0, maximum=0.999999, unit="per step", doc="share kept")
+
+    def start(self, w: torch.Tensor) -> State:
+        return {"average": w, "steps": torch.zeros_like(w[0])}
+
+    def after_step(self, state: State, w: torch.Tensor) -> State:
+        steps = state["steps"] + 1
+        decay = torch.minimum(torch.as_tensor(self.decay), steps / (9 + steps))
+        return {"average": decay * state["average"] + (1 - decay) * w, "steps": steps}
+
+    def averaged(self, state: State, w: torch.Tensor) -> torch.Tensor:
+        return state["average"]
+
+
+@regularizer
+class SWA(Average):
+    """Average the weights at the ends of the last epochs, alike, from the end of the epoch 1 - share of the way on.
+
+    Before, the weights themselves count. The paper holds the learning rate constant, or lets it cycle, meanwhile.
+    """
+
+    source = Paper("Izmailov et al.", 2018, "https://arxiv.org/abs/1803.05407")
+    share: Strength = knob(0.1, 0.75, off=0.0, minimum=0.0, maximum=1.0, unit="share of training", doc="part averaged")
+
+    def start(self, w: torch.Tensor) -> State:
+        return {"average": torch.zeros_like(w), "epochs": torch.zeros_like(w[0])}
+
+    def after_epoch(self, state: State, w: torch.Tensor, done: torch.Tensor) -> State:
+        counts = done > 1 - self.share
+        epochs = torch.where(counts, state["epochs"] + 1, state["epochs"])
+        moved = state["average"] + (w - state["average"]) / torch.clamp(epochs, min=1.0)
+        average = torch.where(counts, torch.where(epochs == 1, w, moved), state["average"])
+        return {"average": average, "epochs": epochs}
+
+    def averaged(self, state: State, w: torch.Tensor) -> torch.Tensor:
+        return torch.where(state["epochs"] > 0, state["average"], w)
 
 
 @regularizer

@@ -139,6 +139,26 @@ class Orthogonality(Penalty):
         return self.strength * sum_of(_excess(w).square() for w in matrices)
 
 
+@regularizer
+class Jacobian(Penalty):
+    """Add strength / 2 * C * mean over rows of |J^T v|^2 to the loss, J [C, F] the derivative of a row's outputs.
+
+    v is a random direction of unit length in the C outputs, one per row and step, so that in the mean over directions
+    the term is strength / 2 * |J|^2 (squared entries). J is that of the model in evaluation mode. Needs rows of
+    numbers, and layers with second derivatives.
+    """
+
+    source = Paper("Hoffman et al.", 2019, "https://arxiv.org/abs/1908.02729")
+    strength: Strength = knob(1e-4, 1e1, off=0.0, log=True, minimum=0.0, maximum=INFINITY, unit="loss", doc="λ")
+
+    def penalty(self, parameters: Sequence[Parameter], ctx: Context) -> torch.Tensor:
+        out, pull_back, *_ = torch.func.vjp(ctx.forward, ctx.x)
+        direction = ctx.normal(out).flatten(1)
+        direction = direction * torch.rsqrt(direction.square().sum(1, keepdim=True))
+        slope: torch.Tensor = pull_back(direction.view(out.shape))[0]
+        return self.strength / 2 * direction.shape[1] * slope.flatten(1).square().sum(1).mean()
+
+
 def _excess(w: torch.Tensor) -> torch.Tensor:
     """The smaller Gram matrix of w [O, I] less the identity."""
     gram = w @ w.T if w.shape[0] <= w.shape[1] else w.T @ w

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -34,6 +34,7 @@ class Case:
         build: returns the stock module with freshly drawn weights.
         sites: names of the submodules whose outputs are hidden activations, as a reference has to find them.
         task, data, training: what is trained; few rows and epochs, since every check trains.
+        branches: names of the model's `Site("residual")`, in the order of the pass.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Case:
     task: Task
     data: Data
     training: Training
+    branches: tuple[str, ...] = ()
 
 
 @functools.cache
@@ -69,6 +71,24 @@ def mlp_case(
         data=Data(x[:rows], y[:rows], x[rows:], y[rows:]),
         training=Training(4, 16, optimizer, 0.05 if optimizer == "sgd" else 2e-3, 0.9, (0.9, 0.999), "constant", False),
     )
+
+
+@functools.cache
+def residual_case(norm: str = "none") -> Case:
+    """An MLP with two residual branches, on the images of `mlp_case`."""
+    own, last = (2, 1) if norm == "none" else (3, 2)
+    return replace(
+        mlp_case((1, 5, 5), "sgd", norm),
+        name=f"residual-{norm}",
+        build=lambda: mlp((1, 5, 5), 3, (9, 9, 9), "tanh", norm, residual=True),
+        sites=(str(own), f"{own + 1}.inner.{last}", f"{own + 2}.inner.{last}"),
+        branches=(f"{own + 1}.branch", f"{own + 2}.branch"),
+    )
+
+
+def case_for(rule: Rule) -> Case:
+    """The case that a rule is tested on where none is named: the first that it has a site in."""
+    return mlp_case() if getattr(rule, "marker", None) is None else residual_case()
 
 
 def settings(rule: Rule, drawn: int = 2) -> list[dict[str, float]]:
@@ -145,6 +165,7 @@ class Start:
     seed: int
     offsets: Mapping[str, int]
     row: int
+    branches: tuple[str, ...] = ()
 
 
 class Reference(Protocol):
@@ -163,6 +184,7 @@ def start_of(program: Program, case: Case, load: Load) -> Start:
     return Start(
         module=module,
         sites=case.sites,
+        branches=case.branches,
         data=case.data,
         orders=tuple(program.order(load.seed, epoch, rows) for epoch in epochs),
         training=program.training,

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 
 from regsearch.regularizers import Parameter, Regularizer
+from regsearch.regularizers.gradients import TensorGradient
+from regsearch.regularizers.loops import Average
 from regsearch.regularizers.penalties import ElementwisePenalty
 
 Pair = tuple[str, torch.Tensor, torch.Tensor]
@@ -19,8 +21,15 @@ Pair = tuple[str, torch.Tensor, torch.Tensor]
 class FixedNumbers:
     """A `Context` whose numbers come from one stock generator with a fixed seed."""
 
+    depth = 0.5
+
     def __init__(self, seed: int = 0) -> None:
         self._draw = torch.Generator().manual_seed(seed)
+        self.x = torch.randn(6, 5, generator=self._draw)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """A model of three outputs: sums of cubes."""
+        return torch.stack([x[:, :2].pow(3).sum(1), x[:, 2:].pow(3).sum(1), x.sum(1)], 1)
 
     def uniform(self, like: torch.Tensor) -> torch.Tensor:
         return torch.floor(torch.rand(like.shape, generator=self._draw) * 2**24) / 2**24
@@ -81,6 +90,15 @@ def _penalties(rule: Any, ctx: FixedNumbers) -> Iterator[Pair]:
 
 
 def _gradients(rule: Any, ctx: FixedNumbers) -> Iterator[Pair]:
+    if isinstance(rule, TensorGradient):
+        for role, shape in (("weight", (4, 6)), ("weight", (4, 2, 3, 3)), ("bias", (4,)), ("norm", (4,))):
+            for g in (_tensor(*shape), torch.zeros(shape), 1e6 * _tensor(*shape)):
+                yield (
+                    f"the gradient of a {role}",
+                    rule.tensor_gradient(Parameter("w", g, role), _tensor(*shape), ctx),
+                    g,
+                )
+        return
     for g in (_tensor(40), torch.zeros(40), 1e6 * _tensor(40)):
         yield "the gradient", rule.gradient(g, _tensor(40), ctx), g
 
@@ -99,6 +117,10 @@ def _loops(rule: Any, ctx: FixedNumbers) -> Iterator[Pair]:
     state = rule.start(w)
     for epoch, loss in enumerate([1.0, 0.5, 0.7, 0.8, 0.9], 1):
         w = w + 1
+        if isinstance(rule, Average):
+            near_the_end = torch.tensor(0.95 + epoch / 100)
+            state = rule.after_epoch(rule.after_step(state, w), w, near_the_end)
+            yield "the weights measured", rule.averaged(state, w), w
         report = {"val_loss": torch.tensor(loss), "epoch": torch.tensor(float(epoch))}
         state, go_on = rule.observe(state, w, report)
         yield "going on", go_on, torch.tensor(True)

@@ -14,7 +14,7 @@ from regsearch.core.pack import Load
 from regsearch.regularizers import SITES, Paper, Parameter, all_regularizers
 from regsearch.regularizers.base import snake_case
 from regsearch.regularizers.penalties import ElementwisePenalty
-from regsearch.testing.cases import Case, Reference, Rule, Setting, mlp_case, program_of, settings, start_of, train
+from regsearch.testing.cases import Case, Reference, Rule, Setting, case_for, program_of, settings, start_of, train
 from regsearch.testing.effects import FixedNumbers, pairs
 
 RTOL, ATOL = 1e-4, 1e-6
@@ -69,7 +69,7 @@ def check_off_is_identity(rule: Rule, case: Case | None = None, some: Sequence[S
 
 def check_baseline(rule: Rule, case: Case | None = None, some: Sequence[Setting] | None = None) -> None:
     """A trial with the rule off trains to the bit as in a program that does not hold the rule."""
-    case = case or mlp_case()
+    case = case or case_for(rule)
     with _must(rule, case, "a baseline with the rule off equals a program without it"):
         plain = train(program_of((), case), case.data, {0: Load(0, {}, 5)}, 2)[0]
         shaped = settings(rule)[1] | {rule.strength_knob.name: float(rule.strength_knob.off or 0.0)}
@@ -81,7 +81,7 @@ def check_baseline(rule: Rule, case: Case | None = None, some: Sequence[Setting]
 
 def check_it_acts(rule: Rule, case: Case | None = None, some: Sequence[Setting] | None = None) -> None:
     """At least one setting of the searched range changes the training; else there is nothing to search."""
-    case = case or mlp_case()
+    case = case or case_for(rule)
     with _must(rule, case, "it acts when it is on"):
         program, plain = program_of((rule,), case), Load(0, {}, 5)
         chosen = settings(rule) if some is None else some
@@ -104,7 +104,7 @@ def check_slope(rule: Rule, case: Case | None = None, some: Sequence[Setting] | 
 
 def check_packed_equals_alone(rule: Rule, case: Case | None = None, some: Sequence[Setting] | None = None) -> None:
     """A pack equals the same trials, each in the smallest program, bit for bit on a CPU."""
-    case = case or mlp_case()
+    case = case or case_for(rule)
     with _must(rule, case, "a pack equals the same trials alone"):
         program, loads = program_of((rule,), case), _loads(rule, some)
         packed = train(program, case.data, dict(enumerate(loads)), len(loads))
@@ -115,7 +115,7 @@ def check_packed_equals_alone(rule: Rule, case: Case | None = None, some: Sequen
 
 def check_slots_permute(rule: Rule, case: Case | None = None, some: Sequence[Setting] | None = None) -> None:
     """Permuting the slots of a pack permutes the results and changes nothing else."""
-    case = case or mlp_case()
+    case = case or case_for(rule)
     with _must(rule, case, "permuting slots permutes results"):
         program, loads = program_of((rule,), case), _loads(rule, some)
         straight = train(program, case.data, dict(enumerate(loads)), len(loads))
@@ -126,7 +126,7 @@ def check_slots_permute(rule: Rule, case: Case | None = None, some: Sequence[Set
 
 def check_nan_neighbour(rule: Rule, case: Case | None = None, some: Sequence[Setting] | None = None) -> None:
     """A neighbour whose weights are NaN, or whose strength is, changes no bit."""
-    case = case or mlp_case()
+    case = case or case_for(rule)
     with _must(rule, case, "a NaN neighbour changes no bit"):
         program, loads = program_of((rule,), case), _loads(rule, some)
         straight = train(program, case.data, dict(enumerate(loads)), len(loads))
@@ -140,7 +140,7 @@ def check_nan_neighbour(rule: Rule, case: Case | None = None, some: Sequence[Set
 
 def check_nothing_retraces(rule: Rule, case: Case | None = None, some: Sequence[Setting] | None = None) -> None:
     """New strengths, off among them, trace and compile nothing anew."""
-    case = case or mlp_case()
+    case = case or case_for(rule)
     with _must(rule, case, "new strengths retrace nothing"):
         program, loads = program_of((rule,), case), _loads(rule, some)
         train(program, case.data, {0: loads[0]}, 2)
@@ -157,7 +157,8 @@ def check_agreement(
     some: Sequence[Setting] | None = None,
 ) -> None:
     """Packed training agrees with a slow reference of one trial to float32 rounding: weights, losses, last epoch."""
-    case, together = case or mlp_case(), rules if isinstance(rules, tuple) else (rules,)
+    together = rules if isinstance(rules, tuple) else (rules,)
+    case = case or case_for(together[0])
     with _must(together[0], case, "agreement with the reference"):
         program, loads = program_of(together, case), _loads(together[0], some)
         packed = train(program, case.data, dict(enumerate(loads)), len(loads))

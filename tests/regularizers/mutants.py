@@ -25,10 +25,10 @@ METHODS = {
     "norms": ("normalize",),
     "activations": ("activation",),
     "penalties": ("penalty", "slope"),
-    "gradients": ("gradient",),
+    "gradients": ("gradient", "tensor_gradient"),
     "decay": ("decay",),
     "projections": ("project",),
-    "loops": ("start", "observe", "weights", "epoch"),
+    "loops": ("start", "after_step", "after_epoch", "averaged", "observe", "weights", "epoch"),
 }
 Change = Callable[[Any, Rule], Any]
 
@@ -52,13 +52,13 @@ def with_strength(rule: Rule, name: str, change: Change) -> Rule:
     return mutant(rule, name, **{each: effect(each) for each in METHODS[rule.site] if hasattr(rule, each)})
 
 
-def with_numbers(rule: Rule, name: str, numbers: Callable[[], Any]) -> Rule | None:
+def with_numbers(rule: Rule, name: str, numbers: Callable[[Any], Any]) -> Rule | None:
     """A copy that draws its numbers from elsewhere; None for a rule that draws none."""
     method = METHODS[rule.site][0]
     if inspect.getsource(getattr(rule, method)).count("ctx") <= 1:  # an argument at most
         return None
     own = getattr(rule, method)
-    return mutant(rule, name, **{method: lambda self, *args: own(self, *args[:-1], numbers())})
+    return mutant(rule, name, **{method: lambda self, *args: own(self, *args[:-1], numbers(args[-1]))})
 
 
 class _AcrossTrials(torch.autograd.Function):
@@ -80,7 +80,17 @@ class _AcrossTrials(torch.autograd.Function):
         return (x.clone(), None) if in_dims[0] is None else (how(x), in_dims[0])
 
 
-class _SameNumbers:
+class _Context:
+    """Whatever a context lends, but for the numbers."""
+
+    def __init__(self, ctx: Any) -> None:
+        self._ctx = ctx
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ctx, name)
+
+
+class _SameNumbers(_Context):
     """Numbers that are drawn once, when the step is traced: no key, hence alike in every trial and step."""
 
     def uniform(self, like: torch.Tensor) -> torch.Tensor:
@@ -90,7 +100,7 @@ class _SameNumbers:
         return torch.tensor(np.random.default_rng(0).normal(size=like.shape), dtype=torch.float32)
 
 
-class _GlobalNumbers:
+class _GlobalNumbers(_Context):
     """Torch's own generator, which no trial owns."""
 
     def uniform(self, like: torch.Tensor) -> torch.Tensor:
@@ -115,7 +125,7 @@ STRENGTHS: dict[str, Change] = {
     "by_slot": lambda s, rule: _AcrossTrials.apply(s, lambda x: x * torch.arange(1, 1 + len(x))),
     "leaks_nan": lambda s, rule: _AcrossTrials.apply(s, lambda x: torch.where(x.isnan().any(), torch.nan, x)),
 }
-NUMBERS: dict[str, Callable[[], Any]] = {"same_noise": _SameNumbers, "global_noise": _GlobalNumbers}
+NUMBERS: dict[str, Callable[[Any], Any]] = {"same_noise": _SameNumbers, "global_noise": _GlobalNumbers}
 MORE_STRENGTHS: dict[str, Change] = {
     "baked_in": lambda s, rule: torch.full_like(s, rule.strength_knob.high),
     "counts_calls": lambda s, rule: s / next(_calls),

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from regsearch.regularizers.batches import _box, _partners, _smaller_share
-from regsearch.regularizers.penalties import sum_of
+from regsearch.regularizers.loops import SWA
+from regsearch.regularizers.penalties import Jacobian, sum_of
 
 Methods = dict[str, Callable[..., Any]]
 
@@ -75,6 +76,32 @@ def _dropped(method: str, after: Callable[[Any, Any, torch.Tensor], torch.Tensor
     return {method: lambda self, h, ctx: after(self, h, ctx.uniform(h))}
 
 
+def _kept_rows(h: Any, p: Any, ctx: Any) -> torch.Tensor:
+    return ctx.uniform(h.flatten(1)[:, 0].view(-1, *[1] * (h.dim() - 1))) >= p
+
+
+def _skipped(scale: Callable[[Any, Any], torch.Tensor]) -> Callable[..., Any]:
+    def activation(self: Any, h: Any, ctx: Any) -> Any:
+        p = ctx.depth * self.p
+        return h * scale(p, _kept_rows(h, p, ctx))
+
+    return activation
+
+
+def _jacobian(direction: Callable[[torch.Tensor], torch.Tensor], outputs: float) -> Callable[..., Any]:
+    def penalty(self: Any, parameters: Any, ctx: Any) -> Any:
+        out, pull_back, *_ = torch.func.vjp(ctx.forward, ctx.x)
+        v = ctx.normal(out)
+        (slope,) = pull_back(direction(v / v.norm(dim=1, keepdim=True)))
+        return self.strength / 2 * outputs * slope.flatten(1).square().sum(1).mean()
+
+    return penalty
+
+
+def _clipped_whole(self: Any, g: Any, w: Any, ctx: Any) -> Any:
+    return g.tensor * torch.clamp(self.clip * w.norm().clamp(min=1e-3) / (g.tensor.norm() + 1e-6), max=1.0)
+
+
 def _clip_each(self: Any, g: Any, w: Any, ctx: Any) -> Any:
     return torch.minimum(g, torch.as_tensor(self.limit))
 
@@ -120,6 +147,11 @@ BY_HAND: dict[str, dict[str, Methods]] = {
         "one_mask_for_all_rows": _dropped("activation", lambda self, h, u: h * ((u[:1] >= self.p) / (1 - self.p))),
     },
     "gaussian_noise": {"multiplied": {"activation": lambda self, h, ctx: h * (1 + self.sigma * ctx.normal(h))}},
+    "stochastic_depth": {
+        "scale_missing": {"activation": _skipped(lambda p, keep: keep)},
+        "same_at_every_depth": {"activation": lambda self, h, ctx: h * _kept_rows(h, self.p, ctx) / (1 - self.p)},
+        "single_units": _dropped("activation", lambda self, h, u: h * ((u >= self.p) / (1 - self.p))),
+    },
     "l1": {
         "slope_of_l2": {"slope": lambda self, w: self.strength * w},
         "mean": {"slope": lambda self, w: self.strength * torch.sign(w) / len(w)},
@@ -147,6 +179,17 @@ BY_HAND: dict[str, dict[str, Methods]] = {
         "identity_forgotten": {"penalty": _orthogonality(lambda gram: gram.square())},
         "absolute": {"penalty": _orthogonality(lambda gram: (gram - torch.eye(len(gram))).abs())},
     },
+    "jacobian": {
+        "half_forgotten": {"penalty": lambda self, ps, ctx: 2 * Jacobian.penalty(self, ps, ctx)},
+        "one_direction_for_all_rows": {"penalty": _jacobian(lambda v: v[:1].expand_as(v), 3.0)},
+        "outputs_forgotten": {"penalty": _jacobian(lambda v: v, 1.0)},
+    },
+    "adaptive_clip": {
+        "whole_tensor": {"tensor_gradient": _clipped_whole},
+        "of_the_gradient": {
+            "tensor_gradient": lambda self, g, w, ctx: g.tensor * torch.clamp(self.clip / g.tensor.norm(), max=1.0)
+        },
+    },
     "clip_by_norm": {
         "always_scaled": {"gradient": lambda self, g, w, ctx: g * self.max_norm / torch.linalg.vector_norm(g)},
         "largest_entry": {"gradient": lambda self, g, w, ctx: g * torch.clamp(self.max_norm / g.abs().max(), max=1.0)},
@@ -173,6 +216,19 @@ BY_HAND: dict[str, dict[str, Methods]] = {
     "max_norm": {
         "outgoing_weights": {"project": _max_norm(0)},
         "whole_tensor": {"project": _max_norm((0, 1))},  # type: ignore[arg-type]
+    },
+    "ema": {
+        "no_warm_up": {
+            "after_step": lambda self, state, w: {
+                "average": self.decay * state["average"] + (1 - self.decay) * w,
+                "steps": state["steps"],
+            }
+        },
+        "measures_the_weights": {"averaged": lambda self, state, w: w},
+    },
+    "swa": {
+        "counts_every_epoch": {"after_epoch": lambda self, state, w, done: SWA.after_epoch(self, state, w, done + 1)},
+        "measures_the_weights": {"averaged": lambda self, state, w: w},
     },
     "early_stopping": {
         "keeps_the_last_weights": {"weights": lambda self, state, w: w},

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
+from torch.optim import swa_utils
 
 from tests.regularizers.numbers import Numbers
 
@@ -42,12 +44,25 @@ class Plain:
     def hidden(self, h: torch.Tensor) -> torch.Tensor:
         return h
 
+    def branch(self, h: torch.Tensor, depth: float) -> torch.Tensor:
+        return h
+
     def penalty(self, weights: list[torch.Tensor]) -> torch.Tensor | float:
+        return 0.0
+
+    def slope_penalty(self, model: nn.Module, x: torch.Tensor) -> torch.Tensor | float:
         return 0.0
 
     def gradients(self, named: Named) -> None: ...
 
     def project(self, weights: list[torch.Tensor], learning_rate: float) -> None: ...
+
+    def after_step(self, model: nn.Module) -> None: ...
+
+    def after_epoch(self, model: nn.Module, epoch: int) -> None: ...
+
+    def measured(self, model: nn.Module) -> nn.Module:
+        return model
 
     def stop(self, epoch: int, val_loss: float, model: nn.Module) -> bool:
         return False
@@ -140,6 +155,14 @@ class GaussianNoise(Plain):
         return torch.add(h, self.draw.normal(*h.shape), alpha=self.k["sigma"])
 
 
+class StochasticDepth(Plain):
+    def branch(self, h: torch.Tensor, depth: float) -> torch.Tensor:
+        p = depth * self.k["p"]
+        kept = self.draw.uniform(len(h)) >= p
+        # Not zeros_like: a parameter without a gradient is one that stock optimizers leave alone.
+        return torch.stack([row / (1 - p) if keep else 0 * row for row, keep in zip(h, kept, strict=True)])
+
+
 class L1(Plain):
     def penalty(self, weights: list[torch.Tensor]) -> torch.Tensor:
         return self.k["strength"] * sum(w.norm(1) for w in weights)
@@ -167,6 +190,27 @@ class Orthogonality(Plain):
         matrices = [w.flatten(1) for w in weights if w.dim() > 1]
         flat = [w if w.shape[0] <= w.shape[1] else w.T for w in matrices]
         return self.k["strength"] * sum(F.mse_loss(w @ w.T, torch.eye(len(w)), reduction="sum") for w in flat)
+
+
+class Jacobian(Plain):
+    def slope_penalty(self, model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        model.eval()
+        x = x.clone().requires_grad_()
+        out = model(x)
+        model.train()
+        direction = F.normalize(self.draw.normal(*out.shape), dim=1)
+        (slope,) = torch.autograd.grad(out, x, direction, create_graph=True)
+        return self.k["strength"] / 2 * out.shape[1] * slope.flatten(1).norm(dim=1).square().mean()
+
+
+class AdaptiveClip(Plain):
+    def gradients(self, named: Named) -> None:
+        for name, tensor in named.items():
+            assert tensor.grad is not None
+            unit = _is_weight(self.start.module, name) and tensor.dim() > 1
+            for g, w in zip(tensor.grad, tensor.detach(), strict=True) if unit else [(tensor.grad, tensor.detach())]:
+                longest = self.k["clip"] * max(float(w.norm()), 1e-3)
+                g.mul_(min(1.0, longest / (float(g.norm()) + 1e-6)))
 
 
 class ClipByNorm(Plain):
@@ -206,6 +250,57 @@ class MaxNorm(Plain):
             w.copy_(torch.renorm(w, p=2, dim=0, maxnorm=self.k["max_norm"]))
 
 
+class Averaging(Plain):
+    """Averages by `torch.optim.swa_utils`, which also recomputes the statistics of batch normalization."""
+
+    def __init__(self, k: Mapping[str, float], draw: Numbers, start: Any) -> None:
+        super().__init__(k, draw, start)
+        self.average = swa_utils.AveragedModel(start.module, multi_avg_fn=None, avg_fn=self.moved)
+
+    def moved(self, average: torch.Tensor, w: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+    def result(self) -> nn.Module:
+        data, training = self.start.data, self.start.training
+        swa_utils.update_bn(data.train_x.split(training.batch_size), self.average)
+        return self.average.module
+
+    def kept(self, model: nn.Module) -> None:
+        model.load_state_dict(self.average.module.state_dict())
+
+
+class EMA(Averaging):
+    def __init__(self, k: Mapping[str, float], draw: Numbers, start: Any) -> None:
+        super().__init__(k, draw, start)
+        self.average.n_averaged.fill_(1)  # the initial weights are the average before the first step
+
+    def moved(self, average: torch.Tensor, w: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+        decay = min(self.k["decay"], float(count) / (9 + float(count)))
+        return decay * average + (1 - decay) * w
+
+    def after_step(self, model: nn.Module) -> None:
+        self.average.update_parameters(model)
+
+    def measured(self, model: nn.Module) -> nn.Module:
+        return self.result()
+
+
+class SWA(Averaging):
+    def moved(self, average: torch.Tensor, w: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+        return (average * count + w) / (count + 1)
+
+    def after_epoch(self, model: nn.Module, epoch: int) -> None:
+        if epoch / self.start.training.epochs > 1 - self.k["share"]:
+            self.average.update_parameters(model)
+
+    def measured(self, model: nn.Module) -> nn.Module:
+        return self.result() if int(self.average.n_averaged) else model
+
+    def kept(self, model: nn.Module) -> None:
+        if int(self.average.n_averaged):
+            super().kept(model)
+
+
 class EarlyStopping(Plain):
     best, waited = math.inf, 0
     state: Named | None = None
@@ -234,17 +329,22 @@ REFERENCES: dict[str, Callable[..., Plain]] = {
     "layer_norm": LayerNorm,
     "dropout": Dropout,
     "gaussian_noise": GaussianNoise,
+    "stochastic_depth": StochasticDepth,
     "l1": L1,
     "l2": L2,
     "elastic_net": ElasticNet,
     "group_lasso": GroupLasso,
     "orthogonality": Orthogonality,
+    "jacobian": Jacobian,
     "clip_by_norm": ClipByNorm,
     "clip_by_value": ClipByValue,
+    "adaptive_clip": AdaptiveClip,
     "gradient_noise": GradientNoise,
     "weight_decay": WeightDecay,
     "proximal_l1": ProximalL1,
     "max_norm": MaxNorm,
+    "ema": EMA,
+    "swa": SWA,
     "early_stopping": EarlyStopping,
 }
 
@@ -263,7 +363,10 @@ def reference(start: Any) -> tuple[Named, list[tuple[float, float]]]:
     penalized = [p for name, p in named.items() if training.penalize_bias or _is_weight(model, name)]
     weights = {name: p for name, p in named.items() if _is_weight(model, name)}
     optimizer = _optimizer(training, named, penalized, sum(rule.decoupled for rule in rules))
-    _at_sites(model, start.sites, rules)
+    _at_sites(model, start, rules)
+    for rule in rules:
+        if isinstance(rule, Averaging):
+            _at_sites(rule.average.module, start, rules, noise=False)
 
     step, losses = 0, []
     for epoch, order in enumerate(start.orders, 1):
@@ -277,10 +380,14 @@ def reference(start: Any) -> tuple[Named, list[tuple[float, float]]]:
             used: Named = dict(weights)
             for rule in rules:
                 used = {name: rule.weight(used[name]) for name in _in_row(start, used)}
+            optimizer.zero_grad()
+            for rule in rules:
+                # By itself: the pass in training changes in place the statistics that this derivative needs.
+                if isinstance(slopes := rule.slope_penalty(model, x), torch.Tensor):
+                    slopes.backward()
             loss = F.cross_entropy(
                 functional_call(model, used, (x,)), y, label_smoothing=sum(rule.smoothing for rule in rules)
             )
-            optimizer.zero_grad()
             (loss + sum(rule.penalty(penalized) for rule in rules)).backward()
             for rule in rules:
                 rule.gradients(named)
@@ -290,8 +397,13 @@ def reference(start: Any) -> tuple[Named, list[tuple[float, float]]]:
             with torch.no_grad():
                 for rule in rules:
                     rule.project(list(weights.values()), training.learning_rate)
-        losses.append((_loss(model, data.train_x, data.train_y), _loss(model, data.validation_x, data.validation_y)))
-        if any([rule.stop(epoch, losses[-1][1], model) for rule in rules]):
+                    rule.after_step(model)
+        shown = model
+        for rule in rules:
+            rule.after_epoch(model, epoch)
+            shown = rule.measured(shown)
+        losses.append((_loss(shown, data.train_x, data.train_y), _loss(shown, data.validation_x, data.validation_y)))
+        if any([rule.stop(epoch, losses[-1][1], shown) for rule in rules]):
             break
     for rule in rules:
         rule.kept(model)
@@ -326,16 +438,24 @@ def _decouple(penalized: list[torch.Tensor], share: float) -> None:
         each.mul_(1 - share)
 
 
-def _at_sites(model: nn.Module, sites: tuple[str, ...], rules: list[Plain]) -> None:
+def _at_sites(model: nn.Module, start: Any, rules: list[Plain], noise: bool = True) -> None:
     def hook(module: nn.Module, _: Any, h: torch.Tensor) -> torch.Tensor:
         for rule in rules:
             h = rule.normalize(h)
-        for rule in rules if module.training else ():
+        for rule in rules if module.training and noise else ():
             h = rule.hidden(h)
         return h
 
-    for name in sites:
+    def skip(module: nn.Module, _: Any, h: torch.Tensor, depth: float) -> torch.Tensor:
+        for rule in rules if module.training and noise else ():
+            h = rule.branch(h, depth)
+        return h
+
+    for name in start.sites:
         model.get_submodule(name).register_forward_hook(hook)
+    for index, name in enumerate(start.branches, 1):
+        depth = index / len(start.branches)
+        model.get_submodule(name).register_forward_hook(partial(skip, depth=depth))
 
 
 @torch.no_grad()

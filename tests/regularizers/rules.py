@@ -8,6 +8,8 @@ from regsearch.testing import Rule, Setting
 RULES = all_regularizers()
 
 _SETTINGS: dict[str, list[dict[str, float]]] = {
+    # In eight steps the searched decays have not yet come into force.
+    "ema": [{"ema.decay": decay} for decay in (0.05, 0.2, 0.35, 0.95)],
     # In four epochs the tiny model always improves by more than the searched min_delta: none would ever stop.
     "early_stopping": [
         {"early_stopping.patience": patience, "early_stopping.min_delta": delta}
@@ -35,18 +37,23 @@ def cocktail() -> Setting:
         "layer_norm.gate": 0.5,
         "dropout.p": 0.3,
         "gaussian_noise.sigma": 0.2,
+        "stochastic_depth.p": 0.3,
         "l1.strength": 1e-2,
         "l2.strength": 1e-1,
         "elastic_net.strength": 1e-2,
         "elastic_net.l1_ratio": 0.3,
         "group_lasso.strength": 1e-2,
         "orthogonality.strength": 1e-2,
+        "jacobian.strength": 1e-2,
         "clip_by_norm.max_norm": 0.5,
         "clip_by_value.limit": 0.1,
         "gradient_noise.sigma": 1e-2,
+        "adaptive_clip.clip": 0.3,
         "weight_decay.strength": 0.5,
         "max_norm.max_norm": 0.7,
         "proximal_l1.strength": 1e-2,
+        "ema.decay": 0.3,
+        "swa.share": 0.6,
         "early_stopping.patience": 0.0,
         "early_stopping.min_delta": 0.05,
     }

@@ -12,7 +12,7 @@ from regsearch.regularizers import SITES, Context, Paper, Strength, knob, regula
 from regsearch.regularizers.activations import Activation
 from regsearch.regularizers.base import REGISTRY
 from regsearch.regularizers.penalties import ElementwisePenalty
-from regsearch.testing import PROPERTIES, Case, Rule, check_agreement, check_all, mlp_case
+from regsearch.testing import PROPERTIES, Case, Rule, check_agreement, check_all, mlp_case, residual_case
 from tests.regularizers.reference import REFERENCES, reference
 from tests.regularizers.rules import RULES, cocktail, some
 
@@ -24,9 +24,11 @@ ROWS: tuple[tuple[Case, tuple[str, ...], tuple[str, ...]], ...] = (
     (mlp_case((1, 5, 5), "sgd"), EVERY, SITES),
     # Flat inputs are another shape to the rules of batches alone.
     (mlp_case((11,), "sgd"), ("alone", AGREEMENT), ("batches",)),
+    # Rules that act at residual branches are tested here, and on no model without.
+    (residual_case(), EVERY, ("activations",)),
 )
 # Where all rules at once are held against the reference: BatchNorm; Adam, and a last batch of its own size.
-TOGETHER = (mlp_case((1, 5, 5), "sgd", "batch"), mlp_case((11,), "adamw", rows=40))
+TOGETHER = (residual_case("batch"), mlp_case((11,), "adamw", rows=40))
 
 NOT_APPLICABLE: dict[tuple[str, str], str] = {
     ("slope", name): "its effect is no sum over single weights, so it gives no slope"
@@ -39,11 +41,16 @@ DEFECTS: dict[tuple[str, str], str] = {}
 """(property, rule) to what is known to be wrong; mending it makes the test fail until its row is taken out here."""
 
 
+def at_branches(rule: Rule) -> bool:
+    """Whether the rule needs a model with `Site("residual")`."""
+    return getattr(rule, "marker", None) is not None
+
+
 def _rows() -> Iterator[object]:
     for name, rule in RULES.items():
         for case, properties, sites in ROWS:
             for each in properties if rule.site in sites else ():
-                if (each, name) in NOT_APPLICABLE:
+                if (each, name) in NOT_APPLICABLE or at_branches(rule) != bool(case.branches):
                     continue
                 known = DEFECTS.get((each, name))
                 marks = [pytest.mark.xfail(reason=known, strict=True, raises=AssertionError)] if known else []
@@ -72,8 +79,11 @@ def test_the_tables_name_only_what_exists_and_say_why() -> None:
 @pytest.mark.parametrize("case", TOGETHER, ids=lambda case: case.name)
 def test_all_rules_at_once_agree_with_the_reference_in_the_order_of_the_training_step(case: Case) -> None:
     faulty = {name for keeps, name in DEFECTS if keeps == AGREEMENT}
-    rules = tuple(rule for name, rule in RULES.items() if name not in faulty)
-    setting = {name: value for name, value in cocktail().items() if name.split(".")[0] not in faulty}
+    chosen = {
+        name: rule for name, rule in RULES.items() if name not in faulty and (case.branches or not at_branches(rule))
+    }
+    rules = tuple(chosen.values())
+    setting = {name: value for name, value in cocktail().items() if name.split(".")[0] in chosen}
     check_agreement(rules, reference, case, [setting])
 
 

@@ -12,12 +12,12 @@ import torch
 
 from regsearch.core.program import Program
 from regsearch.tasks import Classification
-from regsearch.testing import PROPERTIES, Rule, check_agreement, mlp_case, settings
+from regsearch.testing import PROPERTIES, Rule, check_agreement, mlp_case, residual_case, settings
 from tests.regularizers.mutants import MORE_STRENGTHS, STRENGTHS, generated, mutant, with_strength
 from tests.regularizers.mutants_by_hand import BY_HAND
 from tests.regularizers.reference import reference
 from tests.regularizers.rules import RULES, some
-from tests.regularizers.test_conformance import AGREEMENT, DEFECTS
+from tests.regularizers.test_conformance import AGREEMENT, DEFECTS, at_branches
 
 
 class Bare(Classification):
@@ -33,6 +33,7 @@ pytestmark = pytest.mark.slow  # some two hundred programs are traced
 
 # The smallest of all: each mutant traces a program of its own.
 CASE = dataclasses.replace(mlp_case((1, 5, 5), rows=16, hidden=(29,)), task=Bare(3))
+BRANCHES = dataclasses.replace(residual_case(), task=Bare(3))
 
 
 def mutants(rule: Rule) -> list[Rule]:
@@ -41,12 +42,12 @@ def mutants(rule: Rule) -> list[Rule]:
 
 def first_failure(rule: Rule) -> str | None:
     """The first property that a rule fails to keep, cheap ones first; None for a rule that keeps them all."""
-    chosen = some(rule) or settings(rule, drawn=1)
+    chosen, case = some(rule) or settings(rule, drawn=1), BRANCHES if at_branches(rule) else CASE
     checks: dict[str, Callable[[], None]] = {
-        name: partial(PROPERTIES[name], rule, CASE, chosen) for name in ("declaration", "off", "slope")
+        name: partial(PROPERTIES[name], rule, case, chosen) for name in ("declaration", "off", "slope")
     }
-    checks[AGREEMENT] = partial(check_agreement, rule, reference, CASE, chosen)
-    checks["nan_neighbour"] = partial(PROPERTIES["nan_neighbour"], rule, CASE, chosen)
+    checks[AGREEMENT] = partial(check_agreement, rule, reference, case, chosen)
+    checks["nan_neighbour"] = partial(PROPERTIES["nan_neighbour"], rule, case, chosen)
     for name, check in checks.items():
         try:
             check()
