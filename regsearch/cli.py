@@ -61,7 +61,15 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the study.")]
 
 def main() -> None:
     """Entry point of the command."""
-    app(prog_name="regsearch")
+    try:
+        app(prog_name="regsearch")
+    except SystemExit as end:
+        if end.code == STOPPED:
+            # Under `python -m` Python dies of SIGINT after an interrupt inside `exec`, though it was caught.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(STOPPED)
+        raise
 
 
 def command(group: typer.Typer, name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:

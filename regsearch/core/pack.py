@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from regsearch.core.diagnostics import diagnostics, tracked
 from regsearch.core.program import Program, best_chunk
 from regsearch.core.rng import step_keys
 from regsearch.core.schedule import learning_rate_factor
@@ -54,6 +55,7 @@ class Pack:
         w, buffers = program.fresh(0)
         self.w = w.repeat(t, 1)
         self.state: Tensors = {name: torch.zeros_like(self.w) for name in program.optimizer.slots}
+        self.state |= {name: torch.zeros(t) for name in program.step.watched}
         self.buffers: Tensors = {name: value.expand(t, *value.shape).contiguous() for name, value in buffers.items()}
         self._knobs = Knobs(program, t)
         self.knobs = self._knobs.values
@@ -96,6 +98,8 @@ class Pack:
         rows, batch = len(self.data.train_y), self.program.training.batch_size
         order = torch.stack([self._order(slot, rows) for slot in range(self.width)])
         plan = self.plan(self.program.steps_per_epoch(rows))
+        for name in self.program.step.watched:
+            self.state[name].zero_()
         for index, start in enumerate(range(0, rows, batch)):
             self._step(order[:, start : start + batch], *(each[index] for each in plan))
         for slot in range(self.width):
@@ -149,6 +153,7 @@ class Pack:
         rows = _rows(w, buffers)
         go_on = self._observe(val["loss"], rows)
         measured = {name: (train[name].tolist(), val[name].tolist()) for name in train}
+        watched = diagnostics(self.program, w, self.state, self.program.steps_per_epoch(len(self.data.train_y)))
         reports = []
         for slot in slots:
             load = self.loads[slot]
@@ -160,6 +165,7 @@ class Pack:
                 gap = "gap" if name == "loss" else f"gap_{name}"
                 metrics[gap] = sign * (second[slot] - first[slot])
             bad = [name for name, value in metrics.items() if not math.isfinite(value)]
+            metrics |= {name: watched[name][slot] for name in tracked(self.program.rules, load.params)}
             epoch = self.epochs[slot]
             reason = f"diverged in epoch {epoch}: {bad[0]} is not finite" if bad else None
             ended = epoch >= self.program.training.epochs or not go_on[slot]

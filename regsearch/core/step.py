@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch.func import functional_call, grad
 
+from regsearch.core.diagnostics import watched_in_steps
 from regsearch.core.layout import Layout
 from regsearch.core.lift import Lifted
 from regsearch.core.optim import Optimizer
@@ -48,6 +49,7 @@ class Step:
     ) -> None:
         self.model, self.layout, self.rules, self.task, self.optimizer = model, layout, rules, task, optimizer
         self.scales, self.layers = optimizer.scale_names(), layers
+        self.watched = watched_in_steps(rules)
         self.serial = False
 
     def __call__(
@@ -108,8 +110,16 @@ class Step:
         for rule in at("penalties"):
             if isinstance(rule, ElementwisePenalty):
                 g = self._penalized(g + self._spread(rule).slope(w), g)
+        sums = {name: state[name] for name in self.watched}
+        if sums:
+            sums["gradient_norm"] = sums["gradient_norm"] + torch.linalg.vector_norm(g)
+        clipped = torch.zeros((), dtype=torch.bool)
         for rule in at("gradients"):
-            g = self._changed(rule, g, w, ctx.of(rule.name))
+            before, g = g, self._changed(rule, g, w, ctx.of(rule.name))
+            if "clipped" in rule.tracks:
+                clipped = clipped | rule.clipped(before, g)
+        if sums:
+            sums["clipped"] = sums["clipped"] + clipped
         for rule in at("decay"):
             w = self._penalized(self._spread(rule).decay(w, learning_rate), w)
         w, state = self.optimizer.step(w, g, state, dict(zip(self.scales, scale.unbind(), strict=True)))
@@ -120,7 +130,7 @@ class Step:
                 chosen = [(p, self._of_layer(rule, p.name)) for p in roles if p.role == "weight"]
                 tensors |= {p.name: own.project(p.tensor, learning_rate) for p, own in chosen}
             w = self.layout.row(tensors)
-        return w, state
+        return w, state | sums
 
     def _loss(
         self, weights: Tensors, buffers: Tensors, x: torch.Tensor, y: torch.Tensor, ctx: StepContext, at: Any

@@ -24,6 +24,7 @@ class WeightDecay(Decay):
     Decoupled from the gradient, as in `torch.optim.AdamW`; for adaptive optimizers it is not the same as L2.
     """
 
+    tracks = ("weight_norm",)
     source = Paper("Loshchilov and Hutter", 2019, "https://arxiv.org/abs/1711.05101")
     strength: Strength = knob(
         1e-4, 1e1, off=0.0, log=True, minimum=0.0, maximum=INFINITY, unit="per unit of learning rate", doc="λ"

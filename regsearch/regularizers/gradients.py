@@ -20,6 +20,10 @@ class Gradient(Regularizer):
         """g [P] and w [P], one trial's flat rows, to the gradient that the optimizer gets."""
         raise NotImplementedError
 
+    def clipped(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+        """Whether the rule changed the gradient [P] from `before` to `after`: bool; asked where it tracks `clipped`."""
+        return (before != after).any()
+
 
 class TensorGradient(Gradient):
     """A rule that acts on the gradient of each parameter by itself, and gives `tensor_gradient` instead."""
@@ -47,6 +51,7 @@ class ClipByValue(Gradient):
     """Clip each entry of the gradient to [-limit, limit]."""
 
     keeps_zeros = True
+    tracks = ("gradient_norm", "clipped")
     source = Paper("Mikolov", 2012, "https://www.fit.vut.cz/study/phd-thesis/283/")
     limit: Strength = knob(
         1e-3, 1.0, off=INFINITY, log=True, minimum=0.0, maximum=INFINITY, unit="gradient", doc="largest entry"
@@ -64,6 +69,7 @@ class ClipByNorm(Gradient):
     """
 
     keeps_zeros = True
+    tracks = ("gradient_norm", "clipped")
     source = Paper("Pascanu et al.", 2013, "https://proceedings.mlr.press/v28/pascanu13.html")
     max_norm: Strength = knob(
         1e-1, 1e1, off=INFINITY, log=True, minimum=0.0, maximum=INFINITY, unit="gradient norm", doc="longest gradient"
@@ -71,6 +77,10 @@ class ClipByNorm(Gradient):
 
     def gradient(self, g: torch.Tensor, w: torch.Tensor, ctx: Context) -> torch.Tensor:
         return g * torch.clamp(self.max_norm / (torch.linalg.vector_norm(g) + 1e-6), max=1.0)
+
+    def clipped(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+        # By the norm, which is at hand: comparing all entries costs a tenth of a step.
+        return torch.linalg.vector_norm(before) + 1e-6 > self.max_norm
 
 
 @regularizer
@@ -81,6 +91,7 @@ class AdaptiveClip(TensorGradient):
     paper leaves the last layer out; here every layer is clipped.
     """
 
+    tracks = ("gradient_norm", "clipped")
     source = Paper("Brock et al.", 2021, "https://arxiv.org/abs/2102.06171")
     clip: Strength = knob(
         1e-3, 1.0, off=INFINITY, log=True, minimum=0.0, maximum=INFINITY, unit="|g| / |w|", doc="longest gradient"

@@ -55,6 +55,7 @@ class L1(ElementwisePenalty):
     1/n * |y - Xw|^2, which regsearch trains, it is `Lasso(alpha=strength / 2)`.
     """
 
+    tracks = ("sparsity", "weight_norm")
     source = Paper("Tibshirani", 1996, "https://doi.org/10.1111/j.2517-6161.1996.tb02080.x")
     strength: Strength = knob(
         1e-6, 1e-1, off=0.0, log=True, minimum=0.0, maximum=INFINITY, unit="loss per |w|", doc="λ"
@@ -75,6 +76,7 @@ class L2(ElementwisePenalty):
     scikit-learn's `Ridge(alpha=n * strength / 2)`.
     """
 
+    tracks = ("weight_norm",)
     source = Paper("Hoerl and Kennard", 1970, "https://doi.org/10.1080/00401706.1970.10488634")
     strength: Strength = knob(
         1e-6, 1.0, off=0.0, log=True, minimum=0.0, maximum=INFINITY, unit="loss per w^2/2", doc="λ"
@@ -95,6 +97,7 @@ class ElasticNet(ElementwisePenalty):
     `ElasticNet(alpha=strength / 2, l1_ratio=l1_ratio)`.
     """
 
+    tracks = ("sparsity", "weight_norm")
     source = Paper("Zou and Hastie", 2005, "https://doi.org/10.1111/j.1467-9868.2005.00503.x")
     strength: Strength = knob(1e-6, 1e-1, off=0.0, log=True, minimum=0.0, maximum=INFINITY, unit="loss", doc="λ")
     l1_ratio: Shape = knob(0.0, 1.0, default=0.5, unit="share", doc="share of the L1 term")
@@ -115,6 +118,7 @@ class GroupLasso(Penalty):
     It drives whole units to zero together. A bias that is penalized is a group of its own.
     """
 
+    tracks = ("sparsity", "weight_norm")
     source = Paper("Yuan and Lin", 2006, "https://doi.org/10.1111/j.1467-9868.2005.00532.x")
     strength: Strength = knob(1e-6, 1e-1, off=0.0, log=True, minimum=0.0, maximum=INFINITY, unit="loss", doc="λ")
 

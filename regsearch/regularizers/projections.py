@@ -24,6 +24,7 @@ class ProximalL1(Projection):
     The proximal step of the L1 penalty: it reaches exact zeros, which the subgradient of `l1` does not.
     """
 
+    tracks = ("sparsity", "weight_norm")
     source = Paper("Beck and Teboulle", 2009, "https://doi.org/10.1137/080716542")
     strength: Strength = knob(
         1e-6, 1e-1, off=0.0, log=True, minimum=0.0, maximum=INFINITY, unit="loss per |w|", doc="λ"
@@ -41,6 +42,7 @@ class MaxNorm(Projection):
     For each row w_o of the weight tensor: w_o * min(1, max_norm / |w_o|).
     """
 
+    tracks = ("weight_norm",)
     source = Paper("Srebro et al.", 2005, "https://papers.nips.cc/paper/2655-maximum-margin-matrix-factorization")
     max_norm: Strength = knob(
         0.5, 8.0, off=INFINITY, log=True, minimum=0.0, maximum=INFINITY, unit="weight norm", doc="longest row"

@@ -29,7 +29,7 @@ def program(names: tuple[str, ...] = tuple(RULES), optimizer: str = "adamw", nor
     training = Training(EPOCHS, 25, optimizer, 2e-3, 0.9, (0.9, 0.999), "cosine", False)
 
     def build() -> torch.nn.Module:
-        return mlp((64,), 10, hidden=(32, 32), activation="tanh", norm=norm)
+        return mlp((64,), 10, hidden=(32, 32), activation="tanh", norm=norm, residual=True)
 
     return Program(build, Classification(10), tuple(RULES[name] for name in names), training)
 

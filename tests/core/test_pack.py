@@ -71,7 +71,7 @@ def test_off_is_exactly_the_identity_and_on_changes_the_curve(name: str) -> None
     shaped = {k.name: k.high for k in RULES[name].knobs if not k.is_strength}
     assert curves(made, {0: Load(0, {strength.name: strength.off, **shaped}, 3)}, 2)[0] == plain()
     if name != "early_stopping":
-        tight = {"clip_by_norm.max_norm": 0.1, "clip_by_value.limit": 1e-3, "max_norm.max_norm": 0.5}
+        tight = {"clip_by_norm.max_norm": 0.1, "clip_by_value.limit": 1e-3, "max_norm.max_norm": 0.5, "swa.share": 1.0}
         on = tight.get(strength.name, min(strength.high, 0.5))
         assert curves(made, {0: Load(0, {strength.name: on}, 3)}, 2)[0] != plain()
 
