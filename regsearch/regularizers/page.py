@@ -18,10 +18,12 @@ DOES_NOT_APPLY: tuple[tuple[str, str, str], ...] = (
     ("targets", "tasks without classes", "targets are values there, not distributions over classes"),
     ("norms", "models without hidden activations", "there is no dropout, marker or activation to act at"),
     ("activations", "models without hidden activations", "there is no dropout, marker or activation to act at"),
+    ("stochastic_depth", 'models without Site("residual")', "there is no residual branch to skip"),
+    ("jacobian", "rows of codes", "outputs have no derivative by a code"),
+    ("jacobian", "models with convolutions or recurrent layers", "their packed forms have no second derivative"),
 )
 """What does not apply where: (regularizer, or site for all of its rules; where; reason). A study that asks for it is
-refused before its first trial. The one table that page and tests read: `regsearch.testing.exclusion` knows the words
-of `where`."""
+refused. The one table that page and tests read: `regsearch.testing.exclusion` knows the words of `where`."""
 
 _INTRODUCTION = """\
 # The regularizers

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from regsearch.core.pack import Data
 from regsearch.core.program import Training
@@ -20,7 +21,7 @@ from regsearch.models.factorization import matrix_factorization
 from regsearch.models.recurrent import gru, lstm
 from regsearch.regularizers import page
 from regsearch.tasks import Classification, Recommendation, Task
-from regsearch.testing.cases import Case, Rule, mlp_case
+from regsearch.testing.cases import Case, Rule, mlp_case, residual_case
 
 _ROWS, _CLASSES, _CODES = 32, 3, 11
 _SERIES, _TEXT = (5, 3), (5,)
@@ -47,9 +48,14 @@ def _rated() -> Data:
 
 
 def _case(
-    name: str, build: Callable[[], nn.Module], sites: tuple[str, ...], data: Data, task: Task | None = None
+    name: str,
+    build: Callable[[], nn.Module],
+    sites: tuple[str, ...],
+    data: Data,
+    task: Task | None = None,
+    branches: tuple[str, ...] = (),
 ) -> Case:
-    return Case(name, build, sites, task or Classification(_CLASSES), data, _TRAINING)
+    return Case(name, build, sites, task or Classification(_CLASSES), data, _TRAINING, branches)
 
 
 @functools.cache
@@ -95,7 +101,8 @@ def transformer_case(codes: bool = False) -> Case:
     )
     data = _classified(_TEXT, _CODES) if codes else _classified(_SERIES)
     sites = ("dropout", "blocks.0.attention_dropout", "blocks.0.inner.3")
-    return _case("transformer-codes" if codes else "transformer", build, sites, data)
+    branches = ("blocks.0.attention_branch", "blocks.0.inner_branch")
+    return _case("transformer-codes" if codes else "transformer", build, sites, data, branches=branches)
 
 
 @functools.cache
@@ -108,6 +115,7 @@ def factorization_case() -> Case:
 CASES: dict[str, Callable[[], Case]] = {
     "linear": linear_case,
     "mlp": mlp_case,
+    "residual": residual_case,
     "convnet": convnet_case,
     "gru": recurrent_case,
     "gru-codes": functools.partial(recurrent_case, codes=True),
@@ -125,9 +133,15 @@ def exclusion(rule: Rule, case: Case) -> str | None:
     return next((reason for _, where, reason in rows if WHERE[where](case)), None)
 
 
+def _holds(case: Case, *kinds: type[nn.Module]) -> bool:
+    return any(isinstance(part, kinds) for part in case.build().modules())
+
+
 WHERE: dict[str, Callable[[Case], bool]] = {
     "rows of codes": lambda case: not case.data.train_x.is_floating_point(),
     "tasks without classes": lambda case: not case.task.distributions,
     "models without hidden activations": lambda case: not case.sites,
+    'models without Site("residual")': lambda case: not case.branches,
+    "models with convolutions or recurrent layers": lambda case: _holds(case, _ConvNd, nn.RNNBase),
 }
 """What the words mean that `DOES_NOT_APPLY` says where by."""
