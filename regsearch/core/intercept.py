@@ -58,11 +58,13 @@ class Interception(TorchFunctionMode):
 
     Args:
         visit: called at each dropout and each functional activation; what it returns goes on through the model.
+        training: whether this is a pass in training. In evaluation nothing is dropped, but the places are still
+            visited, because normalization acts there in both.
     """
 
-    def __init__(self, visit: Visit) -> None:
+    def __init__(self, visit: Visit, training: bool) -> None:
         super().__init__()
-        self._visit = visit
+        self._visit, self._training = visit, training
 
     def __torch_function__(
         self, func: Any, types: Iterable[Any], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -77,8 +79,8 @@ class Interception(TorchFunctionMode):
         out = func(*args, **kwargs)
         return self._visit("function", out, 0.0) if func in _FUNCTIONAL_ACTIVATIONS else out
 
-    def _at_rate(self, h: torch.Tensor, rate: float) -> torch.Tensor:
-        return self._visit("dropout", h, rate)
+    def _at_rate(self, h: torch.Tensor, rate: float, drops: bool = True) -> torch.Tensor:
+        return self._visit("dropout", h, rate) if drops or not self._training else h
 
     def _dropout(
         self,
@@ -90,4 +92,4 @@ class Interception(TorchFunctionMode):
         train: bool | None = None,
     ) -> torch.Tensor:
         told = training if train is None else train
-        return self._visit("dropout", input, float(p)) if (default if told is None else told) else input
+        return self._at_rate(input, float(p), default if told is None else told)

@@ -118,7 +118,7 @@ class Lifted(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.effect is not None and self.kind is None:
             raise RuntimeError("the sites of the model must be found before it is trained")
-        with Interception(self._visit):
+        with Interception(self._visit, self.training):
             out: torch.Tensor = self.stock(x)
         return out
 

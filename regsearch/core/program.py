@@ -296,6 +296,7 @@ class Program:
                 raise UserError("this rule finds no site in the data", key=f"space.{rule.name}", allowed=allowed)
         w, buffers = self.fresh(0)
         try:
+            self.model.find_sites(x)  # in evaluation too there are rules that act at them
             with torch.no_grad():
                 shape = tuple(self._forward(w, buffers, x, {}).shape)
         except Exception as error:
@@ -314,7 +315,7 @@ class Program:
                 value=shape,
                 allowed=f"a tensor of shape ({words})",
             )
-        self.find_sites(x)
+        self._refuse_rules_without_site()
 
     def steps_per_epoch(self, rows: int) -> int:
         return math.ceil(rows / self.training.batch_size)

@@ -13,8 +13,17 @@ from regsearch.regularizers.words import number, paragraphs, searched, settings,
 
 PAGE = Path(__file__).with_name("README.md")
 
-DOES_NOT_APPLY: tuple[tuple[str, str, str], ...] = ()
-"""What does not apply where: (regularizer, where, reason). The one table that page and tests read."""
+DOES_NOT_APPLY: tuple[tuple[str, str, str], ...] = (
+    ("batches", "rows of codes", "codes name tokens, users or items: nothing to add to, mix or cut"),
+    ("targets", "tasks without classes", "targets are values there, not distributions over classes"),
+    ("norms", "models without hidden activations", "there is no dropout, marker or activation to act at"),
+    ("activations", "models without hidden activations", "there is no dropout, marker or activation to act at"),
+    ("stochastic_depth", 'models without Site("residual")', "there is no residual branch to skip"),
+    ("jacobian", "rows of codes", "outputs have no derivative by a code"),
+    ("jacobian", "models with convolutions or recurrent layers", "their packed forms have no second derivative"),
+)
+"""What does not apply where: (regularizer, or site for all of its rules; where; reason). A study that asks for it is
+refused. The one table that page and tests read: `regsearch.testing.exclusion` knows the words of `where`."""
 
 _INTRODUCTION = """\
 # The regularizers
@@ -68,10 +77,11 @@ def _rows(rule: type[Regularizer]) -> list[tuple[str, ...]]:
 
 
 def _exceptions(rules: dict[str, type[Regularizer]], rows: tuple[tuple[str, str, str], ...]) -> str:
-    unknown = sorted({name for name, _, _ in rows} - set(rules))
+    unknown = sorted({name for name, _, _ in rows} - set(rules) - set(SITES))
     if unknown:
-        raise ValueError(f"DOES_NOT_APPLY names {', '.join(unknown)}: no such regularizer")
-    table = _table(("regularizer", "where", "why"), [(f"`{name}`", where, why) for name, where, why in rows])
+        raise ValueError(f"DOES_NOT_APPLY names {', '.join(unknown)}: no such regularizer or site")
+    cells = [(f"all of `{name}`" if name in SITES else f"`{name}`", where, why) for name, where, why in rows]
+    table = _table(("regularizer", "where", "why"), cells)
     return "## What does not apply where\n\n" + (table if rows else "No exception is known.") + "\n"
 
 

@@ -8,7 +8,8 @@
 
 Every check takes the rule's class, and if wanted a `Case` (model, task, data) and settings of the rule's knobs; it
 raises AssertionError with the rule and the property in the message. `check_agreement` takes a reference besides: a
-plain training loop of one trial, against which the packed training is held.
+plain training loop of one trial, against which the packed training is held. `CASES` has a model of every kind, and
+`exclusion` says which of them a rule cannot act on.
 """
 
 from __future__ import annotations
@@ -28,12 +29,15 @@ from regsearch.testing.cases import (
     start_of,
     train,
 )
+from regsearch.testing.models import CASES, WHERE, exclusion
 from regsearch.testing.properties import ATOL, PROPERTIES, RTOL, check_agreement, check_all
 
 __all__ = [
     "ATOL",
+    "CASES",
     "PROPERTIES",
     "RTOL",
+    "WHERE",
     "Case",
     "Reference",
     "Rule",
@@ -43,6 +47,7 @@ __all__ = [
     "case_for",
     "check_agreement",
     "check_all",
+    "exclusion",
     "mlp_case",
     "program_of",
     "residual_case",

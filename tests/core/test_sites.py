@@ -86,6 +86,24 @@ def test_evaluation_visits_no_site() -> None:
     assert visits == []
 
 
+RECURRENT = {kind.__name__: (kind(8, 8, 2, dropout=0.2), torch.randn(3, 5, 8)) for kind in (nn.GRU, nn.LSTM)}
+
+
+@pytest.mark.parametrize("name", [*CASES, *RECURRENT])
+def test_evaluation_visits_the_sites_of_training(name: str) -> None:
+    """Normalization acts there in both."""
+    module, x = RECURRENT[name] if name in RECURRENT else (CASES[name][0], CASES[name][3])
+    made, visits = lifted(module, x)
+    trained = visits.copy()
+    made.eval()(torch.randn(3, 8) if x is None else x)
+    assert visits == 2 * trained
+
+
+def test_a_call_that_is_told_to_drop_nothing_is_no_site() -> None:
+    made, visits = lifted(Net(lambda h: F.dropout(h, 0.5, training=False)))
+    assert (made.kind, visits) == ("function", [])
+
+
 def test_training_without_an_effect_drops_nothing() -> None:
     made, _ = lifted(Net(torch.relu, nn.Dropout(0.9)))
     made.effect = None

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-Dropping = Callable[[torch.Tensor, float], torch.Tensor]
-"""What happens at a dropout site, from what passes there and the author's rate."""
+Dropping = Callable[[torch.Tensor, float, bool], torch.Tensor]
+"""What happens at a dropout site, from what passes there, the author's rate, and whether the layer drops now."""
 
 
 def attend(
@@ -24,6 +24,7 @@ def attend(
     scale: float,
     dropping: Dropping,
     rate: float,
+    drops: bool = True,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """softmax(scale q k^T + mask) v for q [..., L, D], k [..., S, D], v [..., S, E]; also the weights [..., L, S].
 
@@ -36,7 +37,7 @@ def attend(
         scores = scores + mask
     weights = torch.softmax(scores, -1)
     if rate > 0:
-        weights = dropping(weights, rate)
+        weights = dropping(weights, rate, drops)
     return weights @ v, weights
 
 
@@ -136,8 +137,7 @@ def multi_head_attention(
         padding = additive(key_padding_mask, False, query)[:, None, None, :]  # type: ignore[index]
         mask = padding if mask is None else mask + padding
     scale = 1 / math.sqrt(features // num_heads)
-    rate = dropout_p if training else 0.0
-    mixed, shares = attend(heads(q), heads(k), heads(v), mask, scale, dropping, rate)
+    mixed, shares = attend(heads(q), heads(k), heads(v), mask, scale, dropping, dropout_p, training)
     out = linear(mixed.permute(2, 0, 1, 3).reshape(queries, batch, features), out_proj_weight, out_proj_bias)
     if average_attn_weights and need_weights:
         shares = shares.mean(1)

@@ -16,7 +16,8 @@ from regsearch.core.layers.cells import Cells, TorchCells, compiled_cells
 from regsearch.core.layers.opaque import Back, copied, opaque, product, rows
 
 Tensor = torch.Tensor
-Dropping = Callable[[Tensor, float], Tensor]
+Dropping = Callable[[Tensor, float, bool], Tensor]
+"""What happens at a dropout site, from what passes there, the author's rate, and whether the layer drops now."""
 
 
 def _order(steps: int, reverse: bool) -> Iterator[tuple[int, int, int]]:
@@ -303,7 +304,7 @@ def _stacked(
             outs.append(out)
             lasts.append(tuple(last))
         x = torch.cat(outs, -1) if bidirectional else outs[0]
-        if dropout and train and index < layers - 1:
-            x = dropping(x, dropout)
+        if dropout and index < layers - 1:
+            x = dropping(x, dropout, train)
     x = x.transpose(0, 1) if batch_first else x
     return x, *(torch.stack(each) for each in zip(*lasts, strict=True))
