@@ -80,7 +80,7 @@ class ClipByNorm(Gradient):
 
     def clipped(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
         # By the norm, which is at hand: comparing all entries costs a tenth of a step.
-        return torch.linalg.vector_norm(before) + 1e-6 > self.max_norm
+        return torch.as_tensor(torch.linalg.vector_norm(before) + 1e-6 > self.max_norm)
 
 
 @regularizer

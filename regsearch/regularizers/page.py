@@ -80,7 +80,8 @@ def _exceptions(rules: dict[str, type[Regularizer]], rows: tuple[tuple[str, str,
     unknown = sorted({name for name, _, _ in rows} - set(rules) - set(SITES))
     if unknown:
         raise ValueError(f"DOES_NOT_APPLY names {', '.join(unknown)}: no such regularizer or site")
-    cells = [(f"all of `{name}`" if name in SITES else f"`{name}`", where, why) for name, where, why in rows]
+    named = {name: f"all of `{name}`" if name in SITES else f"`{name}`" for name, _, _ in rows}
+    cells: list[tuple[str, ...]] = [(named[name], where, why) for name, where, why in rows]
     table = _table(("regularizer", "where", "why"), cells)
     return "## What does not apply where\n\n" + (table if rows else "No exception is known.") + "\n"
 
