@@ -21,12 +21,12 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test slow lint docs bench studies clean
+.PHONY: help demo test slow lint docs bench throughput studies clean
 
 help:
 	@echo "make demo    search 200 settings on handwritten digits and print the answer"
 	@echo "make test    the tests (make slow: the long ones; make lint: style and types)"
-	@echo "make bench   trials per second against a plain Optuna + torch + MLflow loop"
+	@echo "make bench   trials per second against a plain Optuna + torch + MLflow loop (make throughput: training steps)"
 	@echo "make studies one study per area, on real data (half an hour); studies/README.md gets their answers"
 	@echo "make docs    the demo's answer and picture in the README, and the page of the regularizers, anew"
 	@echo "make clean   remove the environment and caches; runs in mlruns/ stay"
@@ -57,6 +57,9 @@ docs: .venv/installed
 
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/bench.py $(BENCH)
+
+throughput: .venv/installed-dev
+	$(BIN)/python benchmarks/throughput.py $(THROUGHPUT)
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,6 +1,6 @@
 """The models that throughput is measured on: stock modules, and random data of the size that such models see.
 
-Legend: B batch, L steps, C channels.
+Legend: N rows, B batch, L steps, C outputs.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from regsearch.tasks import Classification, Regression, Task
@@ -68,13 +69,33 @@ def convnet() -> nn.Module:
 
 @dataclass(frozen=True)
 class Case:
-    """One model: how it is built, one batch of random inputs, its task."""
+    """One model: how it is built, random inputs of so many rows, its task, and the aim of its throughput.
+
+    `aim` is how many times the trial-steps per second of the best stock loop packs are to reach.
+    """
 
     build: Callable[[], nn.Module]
     inputs: Callable[[int], torch.Tensor]
     task: Task
+    aim: float
     batch: int = 64
-    widths: tuple[int, ...] = (8, 16, 32)
+
+    def rows(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Random rows x [N, F...] and their targets y [N]."""
+        y = torch.randint(0, self.task.classes, (count,)) if isinstance(self.task, Classification) else None
+        return self.inputs(count), torch.randn(count) if y is None else y
+
+    def loss(self, out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """The mean loss of outputs [B, C], as a stock loop writes it."""
+        return F.mse_loss(out[:, 0], y) if y.is_floating_point() else F.cross_entropy(out, y)
+
+
+def _pixels(rows: int) -> torch.Tensor:
+    return torch.randn(rows, 64)
+
+
+def _pictures(rows: int) -> torch.Tensor:
+    return torch.randn(rows, 1, 16, 16)
 
 
 def _pairs(rows: int) -> torch.Tensor:
@@ -86,12 +107,12 @@ def _sequences(rows: int) -> torch.Tensor:
 
 
 CASES = {
-    "mlp-32": Case(lambda: mlp(32), lambda rows: torch.randn(rows, 64), Classification(10)),
-    "mlp-128": Case(lambda: mlp(128), lambda rows: torch.randn(rows, 64), Classification(10)),
-    "mlp-512": Case(lambda: mlp(512), lambda rows: torch.randn(rows, 64), Classification(10)),
-    "convnet": Case(convnet, lambda rows: torch.randn(rows, 1, 16, 16), Classification(10), widths=(4, 8, 16)),
-    "gru": Case(lambda: Recurrent(nn.GRU, 8, 32, 10), _sequences, Classification(10), 32),
-    "lstm": Case(lambda: Recurrent(nn.LSTM, 8, 32, 10), _sequences, Classification(10), 32),
-    "transformer": Case(lambda: Transformer(8, 32, 10), _sequences, Classification(10), 32),
-    "factors": Case(lambda: Factors(943, 1682, 16), _pairs, Regression(1.0), 256),
+    "mlp-32": Case(lambda: mlp(32), _pixels, Classification(10), 15.0),
+    "mlp-128": Case(lambda: mlp(128), _pixels, Classification(10), 5.0),
+    "mlp-512": Case(lambda: mlp(512), _pixels, Classification(10), 1.5),
+    "convnet": Case(convnet, _pictures, Classification(10), 1.3),
+    "gru": Case(lambda: Recurrent(nn.GRU, 8, 32, 10), _sequences, Classification(10), 2.5, 32),
+    "lstm": Case(lambda: Recurrent(nn.LSTM, 8, 32, 10), _sequences, Classification(10), 1.5, 32),
+    "transformer": Case(lambda: Transformer(8, 32, 10), _sequences, Classification(10), 1.3, 32),
+    "factors": Case(lambda: Factors(943, 1682, 16), _pairs, Regression(1.0), 4.0, 256),
 }

@@ -1,159 +1,99 @@
-"""Trial-steps per second of one thread: packs, compiled and not, against the best stock loop of one trial.
+"""Trial-steps per second of the whole machine: packs of regsearch against other ways to train many trials.
 
-    python benchmarks/throughput.py [MODEL ...] [--repeats N] [--seconds S] [--uncompiled-only]
+    python benchmarks/throughput.py [MODEL ...] [--repeats N] [--seconds S] [--out FOLDER]
 
-All variants of a model are measured in turn, `--repeats` times over; a time is the thread's own. The stock loop has its
-data resident, tracks nothing, and steps by a fused Adam; for pictures also with channels last. Results go to
-`benchmarks/results/throughput.json`.
+Every variant of a model is measured in turn, `--repeats` times over, for `--seconds` of wall time each, on all cores:
+packs as a study runs them (a process per core, one thread and one pack each), stock loops as a process per core and as
+a thread per core, plain `torch.func.vmap`, and `modelbatch` from PyPI, which is installed into `build/`. Training
+alone counts: no evaluation, no search, no tracking. The figures go to `throughput.json`, `throughput.md` and
+`throughput.png`. Nothing else should run on the machine meanwhile.
 """
 
 from __future__ import annotations
 
-import os
-
-os.environ.update({"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MKL_CBWR": "AVX2"})
-
 import argparse
+import contextlib
 import json
-import platform
-import statistics
+import os
+import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import torch
-import torch.nn.functional as F
-from models import CASES, Case
+from bench import machine
+from crews import CORES, CREWS, Crew
+from measure import Measurement, Settings
+from models import CASES
+from peers import install_modelbatch
 
-from regsearch.core.graph import CannotCompile
-from regsearch.core.pack import Data, Load, Pack
-from regsearch.core.program import Program, Training
-from regsearch.tasks import Classification
-
-RESULTS = Path(__file__).resolve().parent / "results"
-ROWS = 1024
-
-
-def targets(case: Case) -> torch.Tensor:
-    if isinstance(case.task, Classification):
-        return torch.randint(0, case.task.classes, (ROWS,))
-    return torch.randn(ROWS)
+HERE = Path(__file__).resolve().parent
+INDEPENDENCE = ("mlp-32", "mlp-128")
+WIDTHS = (2, 4, 8, 16, 32, 64)
 
 
-def stock(case: Case, x: torch.Tensor, y: torch.Tensor, channels_last: bool) -> Callable[[], int]:
-    """One step of the stock loop; gives the number of trial-steps done."""
-    module = case.build()
-    if channels_last:
-        module, x = module.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(module.parameters(), lr=1e-3, fused=True)
-    order = torch.randperm(ROWS)[: case.batch]
-
-    def step() -> int:
-        out = module(x[order])
-        right = y[order]
-        loss = F.cross_entropy(out, right) if right.dtype == torch.int64 else F.mse_loss(out[:, 0], right)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return 1
-
-    return step
-
-
-def packs(case: Case, data: Data, compiled: bool, found: dict[str, object]) -> dict[str, Callable[[], int]]:
-    """One step of packs of each width, by the variant's name."""
-    training = Training(10, case.batch, "adam", 1e-3, 0.9, (0.9, 0.999), "constant", False)
-    program = Program(case.build, case.task, (), training)
-    steps = {}
-    for width in case.widths:
-        pack = Pack(program, data, width)
-        for slot in range(width):
-            pack.load(slot, Load(slot, {}, slot))
-        order = torch.stack([torch.randperm(ROWS)[: case.batch] for _ in range(width)])
-        plan = tuple(each[0] for each in pack.plan(1))
-        if compiled and width == case.widths[0]:
+def measured(models: list[str], cores: int, settings: Settings) -> dict[str, Any]:
+    """All figures of these models."""
+    result: dict[str, Any] = {"models": {}, "independence": {}}
+    with contextlib.ExitStack() as stack:
+        crews = {name: stack.enter_context(Crew(name, cores)) for name in CREWS}
+        for name in models:
             start = time.perf_counter()
-            try:
-                program.compile_step(*pack.arguments(order, *plan))
-            except CannotCompile as error:
-                found["cannot_compile"] = str(error)
-                return {}
-            found["compile_seconds"] = round(time.perf_counter() - start, 1)
-
-        def step(pack: Pack = pack, order: torch.Tensor = order, plan: tuple[torch.Tensor, ...] = plan) -> int:
-            pack._step(order, *plan)
-            return pack.width
-
-        steps[f"{'compiled' if compiled else 'graph'}-{width}"] = step
-    return steps
-
-
-def rate(step: Callable[[], int], seconds: float) -> float:
-    """Trial-steps per second of the thread's own time."""
-    done, start = 0, time.thread_time()
-    while time.thread_time() - start < seconds:
-        done += step()
-    return done / (time.thread_time() - start)
-
-
-def measure(name: str, repeats: int, seconds: float, uncompiled_only: bool) -> dict[str, object]:
-    case = CASES[name]
-    torch.manual_seed(0)
-    x, y = case.inputs(ROWS), targets(case)
-    data = Data(x, y, x[:256], y[:256])
-    found: dict[str, object] = {}
-    steps = {"stock": stock(case, x, y, False)}
-    if x.dim() == 4:
-        steps["stock-channels-last"] = stock(case, x, y, True)
-    for compiled in (False,) if uncompiled_only else (False, True):
-        steps |= packs(case, data, compiled, found)
-    for step in steps.values():
-        for _ in range(3):
-            step()
-    rates: dict[str, list[float]] = {variant: [] for variant in steps}
-    for _ in range(repeats):
-        for variant, step in steps.items():
-            rates[variant].append(rate(step, seconds))
-    middle = {variant: statistics.median(each) for variant, each in rates.items()}
-    best_stock = max(value for variant, value in middle.items() if variant.startswith("stock"))
-    found["variants"] = {
-        variant: {
-            "trial_steps_per_second": round(middle[variant], 1),
-            "range": [round(min(each), 1), round(max(each), 1)],
-            "times_stock": round(middle[variant] / best_stock, 2),
-        }
-        for variant, each in rates.items()
-    }
-    return found
-
-
-def machine() -> dict[str, object]:
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "torch": torch.__version__,
-    }
+            found = result["models"][name] = Measurement(crews, name, settings).throughput()
+            ratio = found["ratio"]
+            print(
+                f"{name}: {ratio['median']:.2f} times the {found['best_stock']} at T = {found['width']}"
+                f" (range {ratio['lowest']:.2f} to {ratio['highest']:.2f}, aim {found['aim']};"
+                f" measured in {time.perf_counter() - start:.0f} s)",
+                flush=True,
+            )
+        for name in INDEPENDENCE:
+            if name in models:
+                found = result["independence"][name] = Measurement(crews, name, settings).independence()
+                print(f"{name}: {found['ratio']['median']:.2f} of the rate {found['best_without']}", flush=True)
+    return result
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", default=list(CASES), metavar="MODEL", help=", ".join(CASES))
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(CASES)} (default: all)")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=0.5, help="of each measurement")
-    parser.add_argument("--uncompiled-only", action="store_true")
+    parser.add_argument("--seconds", type=float, default=0.3, help="of each turn of a variant")
+    parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS, help="of the packs, for the curve")
+    parser.add_argument("--cores", type=int, default=CORES, help="to use (default: all)")
+    parser.add_argument("--uncompiled", action="store_true", help="run the packs operation by operation")
+    parser.add_argument("--without-modelbatch", action="store_true", help="do not install and measure it")
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
     given = parser.parse_args()
-    torch.set_num_threads(1)
-    results = {}
-    for name in given.models:
-        results[name] = measure(name, given.repeats, given.seconds, given.uncompiled_only)
-        print(name, json.dumps({k: v for k, v in results[name].items() if k != "variants"}))
-        for variant, row in results[name]["variants"].items():  # type: ignore[attr-defined]
-            print(
-                f"  {variant:20} {row['trial_steps_per_second']:>9} /s {row['times_stock']:>6} x stock  {row['range']}"
-            )
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / "throughput.json"
-    path.write_text(json.dumps({"machine": machine(), "models": results}, indent=1) + "\n", encoding="utf-8")
+    unknown = [name for name in given.models if name not in CASES]
+    if unknown:
+        parser.error(f"no model {unknown[0]}; there are {', '.join(CASES)}")
+    if min(given.repeats, given.cores) < 1 or given.seconds <= 0 or min(given.widths) < 2:
+        parser.error("repeats and cores must be at least 1, seconds above 0, widths at least 2")
+
+    # Not on top: the processes of the crews import this file.
+    from throughput_page import aims, draw, page
+
+    start, models = time.perf_counter(), given.models or list(CASES)
+    load = os.getloadavg()[0]
+    why = "left out" if given.without_modelbatch else install_modelbatch()
+    settings = Settings(given.repeats, given.seconds, tuple(given.widths), not given.uncompiled, why)
+    with tempfile.TemporaryDirectory(prefix="regsearch-throughput-") as cache:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache  # what compiling takes is a figure too
+        found = measured(models, given.cores, settings)
+    result = {
+        "machine": {**machine(), "cores": given.cores, "load_before": round(load, 2)},
+        "repeats": given.repeats,
+        "seconds_per_turn": given.seconds,
+        "seconds": round(time.perf_counter() - start),
+        "aims": aims(found),
+        **found,
+    }
+    given.out.mkdir(parents=True, exist_ok=True)
+    (given.out / "throughput.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    (given.out / "throughput.md").write_text(page(result), encoding="utf-8")
+    draw(result["models"], given.out / "throughput.png")
+    for each in result["aims"]:
+        print(f"{'met   ' if each['met'] else 'MISSED'} {each['aim']}: {each['figure']:.2f}, wanted {each['wanted']}")
 
 
 if __name__ == "__main__":
