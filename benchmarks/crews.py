@@ -10,6 +10,7 @@ import os
 import time
 import traceback
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -30,6 +31,7 @@ CREWS = {
 }
 ROWS = 1024
 _LEAST_STEPS = 2
+_COMPILED = "compiled loops"
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,8 @@ class Bench:
         """What a function of this process says."""
         return function(self, *given)
 
-    def profile(self, name: str, most: int = 6) -> dict[str, float]:
-        """Shares of a step's time by operation, the largest first; `compiled loops and Python` is what is left."""
+    def profile(self, name: str, most: int = 5) -> dict[str, float]:
+        """Shares of a step's time by operation, the largest first, then the others', then what none accounts for."""
         import torch
 
         steps = self._steps[name]
@@ -103,10 +105,13 @@ class Bench:
             for _ in range(5):
                 next(steps)
             whole = 1e6 * (time.perf_counter() - start)
-        spent = {event.key: event.self_cpu_time_total / whole for event in profiler.key_averages()}
-        largest = sorted(spent, key=lambda key: -spent[key])[:most]
-        found = {key: round(spent[key], 3) for key in largest}
-        return {**found, "compiled loops and Python": round(1 - sum(spent.values()), 3)}
+        spent: Counter[str] = Counter()
+        for event in profiler.key_averages():
+            operation = _COMPILED if event.key.startswith("## Call CompiledFxGraph") else event.key
+            spent[operation] += event.self_cpu_time_total / whole
+        largest = dict(spent.most_common(most))
+        rest = {"other operations": spent.total() - sum(largest.values()), "Python": 1 - spent.total()}
+        return {key: round(share, 4) for key, share in {**largest, **rest}.items()}
 
 
 def _serve(pipe: Connection) -> None:
@@ -133,6 +138,7 @@ class Crew:
         count, threads = (cores, 1) if single else (1, cores)
         # Read when torch and its math library load.
         settings = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "MKL_CBWR": mode}
+        settings["KINETO_LOG_LEVEL"] = "99"  # torch's profiler would write of itself
         kept = dict(os.environ)
         for variable, value in settings.items():
             os.environ.pop(variable, None)

@@ -159,7 +159,8 @@ class Measurement:
     def _packs(self, dropout: bool) -> tuple[dict[str, Any], int]:
         """What making the packs' program found, and the width that a study would choose."""
         crew = self.crews["packs"]
-        found: dict[str, Any] = crew.ask("call", _make, dropout, self.settings.compiled)[0]
+        answers = crew.ask("call", _make, dropout, self.settings.compiled)
+        found: dict[str, Any] = next((each for each in answers if "uncompiled" in each), answers[0])
         return found, max(crew.ask("call", _best_width, dropout))
 
     def _stock(self) -> list[Variant]:

@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import json
 import os
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -24,7 +25,9 @@ from bench import machine
 from crews import CORES, CREWS, Crew
 from measure import Measurement, Settings
 from models import CASES
-from peers import install_modelbatch
+from peers import MODELBATCH, install_modelbatch
+
+from regsearch.core.graph import compiler
 
 HERE = Path(__file__).resolve().parent
 INDEPENDENCE = ("mlp-32", "mlp-128")
@@ -53,11 +56,19 @@ def measured(models: list[str], cores: int, settings: Settings) -> dict[str, Any
     return result
 
 
+def _compiler() -> str:
+    """The C++ compiler that steps are compiled with, and its version."""
+    name = compiler()
+    if name is None:
+        return "none"
+    return subprocess.run([name, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(CASES)} (default: all)")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=0.3, help="of each turn of a variant")
+    parser.add_argument("--seconds", type=float, default=0.25, help="of each turn of a variant")
     parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS, help="of the packs, for the curve")
     parser.add_argument("--cores", type=int, default=CORES, help="to use (default: all)")
     parser.add_argument("--uncompiled", action="store_true", help="run the packs operation by operation")
@@ -81,7 +92,8 @@ def main() -> None:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache  # what compiling takes is a figure too
         found = measured(models, given.cores, settings)
     result = {
-        "machine": {**machine(), "cores": given.cores, "load_before": round(load, 2)},
+        "machine": {**machine(), "cores": given.cores, "compiler": _compiler(), "load_before": round(load, 2)},
+        "modelbatch": MODELBATCH.partition("==")[2],
         "repeats": given.repeats,
         "seconds_per_turn": given.seconds,
         "seconds": round(time.perf_counter() - start),

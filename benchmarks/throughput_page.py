@@ -47,15 +47,15 @@ def page(result: dict[str, Any]) -> str:
 Medians of {result["repeats"]} repeats, ranges in brackets; the variants of a model in turn,
 {result["seconds_per_turn"]:g} s of wall time each. Training alone: no evaluation, no search, no tracking.
 {host["cpu"]}, {host["cores"]} cores, {host["system"]}; {versions}; load before the measurement {host["load_before"]};
-{result["seconds"]} s in all.""",
+compiler {host["compiler"]}; {result["seconds"]} s in all.""",
         "## Aims",
         _table(("aim", "wanted", "figure", ""), [_aim(each) for each in result["aims"]]),
-        """## Trial-steps per second
+        f"""## Trial-steps per second
 
 Packs: a process per core, one thread and one pack of T slots each, no regularizers; T is what a study's calibration
-chooses. Stock loop: the best of {a process per core, a thread per core} × {fused, foreach Adam}, for pictures also
-with channels last. `modelbatch` and plain `torch.func.vmap`: a process per core, fused Adam, the best of their
-widths.""",
+chooses. Stock loop: the best of {{a process per core, a thread per core}} × {{fused, foreach Adam}}, for pictures also
+with channels last. `modelbatch` {result["modelbatch"]} and plain `torch.func.vmap`: a process per core, fused Adam,
+the best of their widths.""",
         _table(
             ("model", "regsearch", "T", "stock loop", "which", "plain vmap", "modelbatch", "times stock"),
             [_rates(name, each) for name, each in models.items()],
@@ -65,8 +65,8 @@ widths.""",
 
 ## What a step's time goes into
 
-Shares of the wall time of the steps above by operation, as torch's profiler has them. `compiled loops and Python` is
-what no operation accounts for.""",
+Shares of the wall time of the steps above by operation, as torch's profiler has them, by itself; `Python` is what no
+operation accounts for.""",
         "\n".join(f"- {name}{_uncompiled(each)}: {_profile(each)}." for name, each in models.items()),
     ]
     if any("products" in each for each in models.values()):
@@ -125,7 +125,7 @@ def _curve(axes: Axes, name: str, each: dict[str, Any]) -> None:
     axes.plot(widths, middle, color=PACKS, linewidth=1.6, marker="o", markersize=3.5)
     chosen = curve[str(each["width"])]["median"]
     axes.plot(each["width"], chosen, "o", markersize=8, markerfacecolor="none", color=PACKS)
-    axes.set_title(f"{name}: {chosen:.1f} × (aim {each['aim']:g})", fontsize=SIZE - 1, color=INK)
+    axes.set_title(f"{name}: {chosen:.3g} × (aim {each['aim']:g})", fontsize=SIZE - 1, color=INK)
     axes.xaxis.set_major_locator(FixedLocator(widths))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -160,7 +160,7 @@ def _other(each: dict[str, Any], kind: str) -> str:
 
 
 def _profile(each: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {share:.0%}" for name, share in each["profile"].items())
+    return ", ".join(f"{name} {share:.0%}" for name, share in each["profile"].items() if share >= 0.005)
 
 
 def _uncompiled(each: dict[str, Any]) -> str:

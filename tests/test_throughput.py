@@ -104,9 +104,21 @@ def test_independence_is_given_up_in_its_context_alone() -> None:
     assert without == parameters < Packs(case, rows, dropout=True, compiled=False).program.layout.width
 
 
+@pytest.mark.slow
 def test_the_script_writes_figures_that_fit_one_another(tmp_path: Path) -> None:
-    words = "mlp-32 --repeats 1 --seconds 0.01 --widths 2 --cores 1 --uncompiled --without-modelbatch --out out".split()
-    command = [sys.executable, str(SCRIPTS / "throughput.py"), *words]
+    few = [
+        "--repeats",
+        "1",
+        "--seconds",
+        "0.01",
+        "--widths",
+        "2",
+        "--cores",
+        "1",
+        "--uncompiled",
+        "--without-modelbatch",
+    ]
+    command = [sys.executable, str(SCRIPTS / "throughput.py"), "mlp-32", *few, "--out", "out"]
     done = subprocess.run(command, cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "out" / "throughput.json").read_text())
@@ -121,7 +133,8 @@ def test_the_script_writes_figures_that_fit_one_another(tmp_path: Path) -> None:
     for width, ratio in model["curve"].items():
         assert ratio["median"] == pytest.approx(rates[f"regsearch T={width}"] / max(stock.values()))
     assert set(model["curve"]) == {"2", str(model["width"])} and model["uncompiled"] == "asked for"
-    assert sum(model["profile"].values()) <= 1.01 and "aten::bmm" in model["profile"]
+    assert sum(model["profile"].values()) == pytest.approx(1, abs=1e-3) and min(model["profile"].values()) >= 0
+    assert any(operation.startswith("aten::") for operation in model["profile"])
 
     products = model["products"]
     assert products["step"]["median"] == pytest.approx(ours * products["operations_per_trial_step"] / 1e9)
