@@ -22,45 +22,6 @@ _LIBRARIES = (str(Path(torch.__file__).resolve().parent), _PACKAGE, sysconfig.ge
 _ON_DATA = ("data-dependent", ".item()", "_local_scalar_dense", "vmap over calling")
 
 
-class SerialFunction:
-    """In the place of a `PackFunction`: the same results to rounding, without a graph.
-
-    Args:
-        function: maps one trial's tensors to tensors.
-        into: where given, the indices of the arguments that the results replace, in place; nothing is returned.
-    """
-
-    def __init__(self, function: Callable[..., Any], into: Sequence[int] | None = None) -> None:
-        self._function, self._into = function, into
-        self.traces = 0
-
-    def __call__(self, *arguments: Any, shape: Hashable = None) -> Any:
-        """The results for arguments of T rows each."""
-        leaves, spec = tree_flatten(arguments)
-        rows = [tree_unflatten([each[trial] for each in leaves], spec) for trial in range(len(leaves[0]))]
-        with torch.no_grad():
-            if self._into is None:
-                return _stacked([self._function(*row) for row in rows])
-            for row in rows:
-                results = tree_flatten(self._function(*row))[0]
-                replaced = tree_flatten([row[index] for index in self._into])[0]
-                for old, new in zip(replaced, results, strict=True):
-                    old.copy_(new)
-        return None
-
-    def compile(self, *arguments: Any, shape: Hashable = None) -> None:
-        raise CannotCompile("the model trains one trial at a time")
-
-    def forget(self) -> None:
-        """There is nothing to forget."""
-
-
-def _stacked(results: list[Any]) -> Any:
-    flat, spec = tree_flatten(results[0])
-    others = [flat, *(tree_flatten(each)[0] for each in results[1:])]
-    return tree_unflatten([torch.stack(each) for each in zip(*others, strict=True)], spec)
-
-
 def operation_at_fault(error: BaseException) -> str:
     """Where in a user's model a trace failed, and why, in one line: `if h.mean() > 0:` (model.py, line 12): ..."""
     message = (str(error).splitlines() or [type(error).__name__])[0]
