@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from regsearch.core.fault import operation_at_fault
 from regsearch.core.graph import PackFunction
 from regsearch.core.layout import Layout
 from regsearch.core.lift import Lifted
 from regsearch.core.optim import OPTIMIZERS
-from regsearch.core.serial import operation_at_fault
 from regsearch.core.step import Step, Tensors, forward
 from regsearch.errors import UserError
 from regsearch.regularizers.base import Regularizer

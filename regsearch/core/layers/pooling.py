@@ -24,7 +24,11 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
     from torch._inductor.decomposition import select_decomp_table
 
     known = select_decomp_table()
-    return {**known, _POOL: functools.partial(_pool, known.get(_POOL)), _BACK: functools.partial(_back, known.get(_BACK))}
+    return {
+        **known,
+        _POOL: functools.partial(_pool, known.get(_POOL)),
+        _BACK: functools.partial(_back, known.get(_BACK)),
+    }
 
 
 def _pair(sizes: Sizes | int, default: Sizes = ()) -> tuple[int, ...]:
@@ -89,17 +93,13 @@ def _back(
     number = _winners(x, kernel)[1]
     rows, columns = _pair(kernel)
     b, c, h, w = g.shape
-    last = x.stride(1) == 1
-
-    def spread(each: Tensor) -> Tensor:
-        """[B, C, h, w] to each window's floats, [B, C, h rows, w columns]."""
-        if last:
-            each = each.permute(0, 2, 3, 1)[:, :, None, :, None].expand(b, h, rows, w, columns, c)
-            return each.reshape(b, h * rows, w * columns, c).permute(0, 3, 1, 2)
-        return each[:, :, :, None, :, None].expand(b, c, h, rows, w, columns).reshape(b, c, h * rows, w * columns)
-
-    place = (torch.arange(h * rows, dtype=x.dtype) % rows).unsqueeze(1) * columns
-    place = place + torch.arange(w * columns, dtype=x.dtype) % columns
-    slopes = torch.where(spread(number) == place, spread(g), 0.0)
+    place = torch.arange(rows, dtype=x.dtype).view(-1, 1, 1) * columns + torch.arange(columns, dtype=x.dtype)
+    if x.stride(1) == 1:  # channels last, as are the slopes then
+        number, g = (each.permute(0, 2, 3, 1)[:, :, None, :, None] for each in (number, g))
+        slopes = torch.where(number == place.unsqueeze(-1), g, 0.0)
+        slopes = slopes.reshape(b, h * rows, w * columns, c).permute(0, 3, 1, 2)
+    else:
+        slopes = torch.where(number[:, :, :, None, :, None] == place, g[:, :, :, None, :, None], 0.0)
+        slopes = slopes.reshape(b, c, h * rows, w * columns)
     rest = x.shape[3] - w * columns, x.shape[2] - h * rows
     return F.pad(slopes, (0, rest[0], 0, rest[1])) if any(rest) else slopes

@@ -1,21 +1,13 @@
-"""A function of one trial, run trial by trial: what trains a model that cannot be packed.
-
-Legend: T trials.
-"""
+"""What of a user's model keeps it from being packed."""
 
 from __future__ import annotations
 
 import linecache
 import sysconfig
 import traceback
-from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch.utils._pytree import tree_flatten, tree_unflatten
-
-from regsearch.core.graph import CannotCompile
 
 _PACKAGE = str(Path(__file__).resolve().parent.parent)
 _LIBRARIES = (str(Path(torch.__file__).resolve().parent), _PACKAGE, sysconfig.get_paths()["stdlib"])
