@@ -69,7 +69,7 @@ def on_leaves(
 
 def trace(flat: Callable[..., list[torch.Tensor]], leaves: Leaves) -> GraphModule:
     """The graph of a function of leaves, at the width of these."""
-    known: dict[Any, Callable[..., Any]] = _DECOMPOSITIONS | (ALONE if len(leaves[0]) == 1 else {})
+    known = {**_DECOMPOSITIONS, **(ALONE if len(leaves[0]) == 1 else {})}
     return make_fx(flat, decomposition_table=known)(*leaves)
 
 

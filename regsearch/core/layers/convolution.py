@@ -6,7 +6,7 @@ Measured on a CPU, one grouped convolution, or products over copied patches, tak
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -110,7 +110,7 @@ _CONVOLVE_BACK = opaque(
 )
 
 
-ALONE = {_CONVOLVE: _forward, _CONVOLVE_BACK: _back}
+ALONE: dict[Any, Callable[..., Any]] = {_CONVOLVE: _forward, _CONVOLVE_BACK: _back}
 """In the graph of one trial: torch's operations, without the cost of a call of ours."""
 
 
