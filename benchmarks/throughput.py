@@ -1,4 +1,4 @@
-"""Trial-steps per second of one thread: packs, compiled and not, against the best stock loop of one trial.
+"""Trial-steps per second of one thread: packs and one trial at a time, compiled and not, against the best stock loop.
 
     python benchmarks/throughput.py [MODEL ...] [--repeats N] [--seconds S] [--uncompiled-only]
 
@@ -88,6 +88,27 @@ def packs(case: Case, data: Data, compiled: bool, found: dict[str, object]) -> d
     return steps
 
 
+def one_at_a_time(case: Case, data: Data, compiled: bool) -> dict[str, Callable[[], int]]:
+    """One step of one trial by the graph of one trial, by the variant's name."""
+    training = Training(10, case.batch, "adam", 1e-3, 0.9, (0.9, 0.999), "constant", False)
+    program = Program(case.build, case.task, (), training)
+    program.run_one_at_a_time()
+    pack = Pack(program, data, 1)
+    pack.load(0, Load(0, {}, 0))
+    order, plan = torch.randperm(ROWS)[: case.batch].unsqueeze(0), tuple(each[0] for each in pack.plan(1))
+    if compiled:
+        try:
+            program.compile_step(*pack.arguments(order, *plan))
+        except CannotCompile:
+            return {}
+
+    def step() -> int:
+        pack._step(order, *plan)
+        return 1
+
+    return {f"{'compiled' if compiled else 'graph'}-single": step}
+
+
 def rate(step: Callable[[], int], seconds: float) -> float:
     """Trial-steps per second of the thread's own time."""
     done, start = 0, time.thread_time()
@@ -107,6 +128,7 @@ def measure(name: str, repeats: int, seconds: float, uncompiled_only: bool) -> d
         steps["stock-channels-last"] = stock(case, x, y, True)
     for compiled in (False,) if uncompiled_only else (False, True):
         steps |= packs(case, data, compiled, found)
+        steps |= one_at_a_time(case, data, compiled)
     for step in steps.values():
         for _ in range(3):
             step()
