@@ -50,7 +50,7 @@ def _make(bench: Bench, dropout: bool, compiled: bool) -> dict[str, Any]:
 
 
 def _best_width(bench: Bench, dropout: bool) -> int:
-    return bench.packs["dropout" if dropout else "plain"].best_width()
+    return bench.packs["dropout" if dropout else "plain"].calibration.width
 
 
 def _pack(bench: Bench, width: int, dropout: bool) -> Iterator[int]:
@@ -59,7 +59,7 @@ def _pack(bench: Bench, width: int, dropout: bool) -> Iterator[int]:
 
 def _dependent_pack(bench: Bench, width: int, own_streams: bool, compiled: bool) -> Iterator[int]:
     with dependent(own_streams):
-        steps = Packs(bench.case, bench.rows, True, compiled).steps(width)
+        steps = Packs(bench.case, bench.rows, True, compiled, width).steps(width)
         next(steps)  # what is not compiled is traced by its first step
     yield from steps
 
@@ -140,7 +140,7 @@ class Measurement:
     def independence(self) -> dict[str, Any]:
         """The rate of packs with dropout against the fastest of the same packs without independence."""
         found, width = self._packs(dropout=True)
-        compiled = "compile_seconds" in found
+        compiled = "uncompiled" not in found
         names = {False: "without independence", True: "without independence, own random streams kept"}
         variants = [Variant("independent", "packs", _pack, (width, True))]
         variants += [Variant(n, "singles", _dependent_pack, (width, own, compiled)) for own, n in names.items()]

@@ -16,63 +16,51 @@ from models import Case
 from peers import LEARNING_RATE, Rows
 from torch.func import vmap
 
-from regsearch.core import graph, layout, rng, trace
-from regsearch.core.fit import measure_width
-from regsearch.core.graph import CannotCompile
+from regsearch.core import graph, layout, rng
+from regsearch.core.calibration import calibrate
 from regsearch.core.pack import Data, Load, Pack
 from regsearch.core.program import Program, Training
 from regsearch.regularizers import all_regularizers
 
 MOST = 64
 """Slots that calibration may choose at most."""
+TRIALS = 10_000
+"""How many trials the study plans, as far as calibration knows."""
 
 
 class Packs:
-    """The program of a model and its packs.
+    """The program of a model and its packs, calibrated as a study's.
 
     Args:
         case, rows: the model and its training rows.
         dropout: whether dropout is searched, and on in every trial.
         compiled: compile the step where this machine can.
+        width: settled beforehand; None: it is measured.
     """
 
-    def __init__(self, case: Case, rows: Rows, dropout: bool, compiled: bool) -> None:
+    def __init__(self, case: Case, rows: Rows, dropout: bool, compiled: bool, width: int | None = None) -> None:
         self.params = {"dropout.p": 0.3} if dropout else {}
         rules = (all_regularizers()["dropout"],) if dropout else ()
         training = Training(1, case.batch, "adam", LEARNING_RATE, 0.9, (0.9, 0.999), "constant", False)
         x, y = rows
         self.data = Data(x, y, x[: case.batch], y[: case.batch])
-        self.program = Program(case.build, case.task, rules, training)
-        self.found: dict[str, float | str] = {}
         start = time.perf_counter()
-        if compiled:
-            try:
-                self._compile()
-                self.found["compile_seconds"] = round(time.perf_counter() - start, 1)
-            except CannotCompile as error:
-                self.program.run_uncompiled()
-                self.found["uncompiled"] = str(error)
-        else:
-            self.found["uncompiled"] = "asked for"
-
-    def _compile(self) -> None:
-        pack = Pack(self.program, self.data, 2)
-        chosen = torch.arange(self.program.training.batch_size).expand(2, -1)
-        self.program.compile_step(*pack.arguments(chosen, *(each[0] for each in pack.plan(1))))
-
-    def best_width(self) -> int:
-        """The width that a study would choose on this machine."""
-        return measure_width(self.program, self.data, MOST)
+        build = functools.partial(Program, case.build, case.task, rules, training)
+        self.calibration = calibrate(build, self.data, MOST, TRIALS, width=width, compiled=compiled)
+        self.found: dict[str, float | str] = {"calibration_seconds": round(time.perf_counter() - start, 1)}
+        if self.calibration.uncompiled:
+            self.found["uncompiled"] = self.calibration.uncompiled
 
     def steps(self, width: int) -> Iterator[int]:
         """Train epoch after epoch as `Pack.train_epoch` does, but without the evaluation; gives trial-steps."""
-        pack = Pack(self.program, self.data, width)
+        program = self.calibration.program(width)
+        pack = Pack(program, self.data, width)
         for slot in range(width):
             pack.load(slot, Load(slot, self.params, slot))
-        rows, batch = len(self.data.train_y), self.program.training.batch_size
+        rows, batch = len(self.data.train_y), program.training.batch_size
         while True:
             order = torch.stack([pack._order(slot, rows) for slot in range(width)])
-            plan = pack.plan(self.program.steps_per_epoch(rows))
+            plan = pack.plan(program.steps_per_epoch(rows))
             for index, chosen in enumerate(order.split(batch, 1)):
                 pack._step(chosen, *(each[index] for each in plan))
                 yield width
@@ -94,7 +82,7 @@ def dependent(own_streams: bool) -> Iterator[None]:
             stack.enter_context(patch.object(layout, name, 1))
         if not own_streams:
             stack.enter_context(patch.object(rng.StepContext, "uniform", lambda _, like: torch.rand_like(like)))
-            stack.enter_context(patch.object(trace, "vmap", functools.partial(vmap, randomness="different")))
+            stack.enter_context(patch.object(graph, "vmap", functools.partial(vmap, randomness="different")))
             # The check holds the compiled graph against the graph, and these draw different numbers.
             stack.enter_context(patch.object(graph, "_check", lambda expected, found: None))
             # Not the generator that the compiler would put in its place: that one takes longer.

@@ -55,7 +55,7 @@ compiler {host["compiler"]}; {result["seconds"]} s in all.""",
 Packs: a process per core, one thread and one pack of T slots each, no regularizers; T is what a study's calibration
 chooses. Stock loop: the best of {{a process per core, a thread per core}} × {{fused, foreach Adam}}, for pictures also
 with channels last. `modelbatch` {result["modelbatch"]} and plain `torch.func.vmap`: a process per core, fused Adam,
-the best of their widths.""",
+the best of their widths. T = 1 means one trial at a time, which calibration chooses where it is faster.""",
         _table(
             ("model", "regsearch", "T", "stock loop", "which", "plain vmap", "modelbatch", "times stock"),
             [_rates(name, each) for name, each in models.items()],

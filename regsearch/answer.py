@@ -22,7 +22,7 @@ class Answer:
         complete, pruned, failed: how many trials ended so.
         best: the best trial: `number`, `value` of the objective and `params`, its active knobs by flat name; None where
             no trial completed.
-        pack: `width`, slots of a pack, and `workers`, packs trained at once.
+        pack: `width`, slots of a pack, 1 for one trial at a time, and `workers`, packs trained at once.
         finals: what the finals say, as `regsearch.analysis.report.answer` gives it; None where there were none.
         sentence: the answer in one sentence.
         test_opened: how often the sealed test of these data has been opened, this study's finals included.
@@ -109,7 +109,8 @@ class Answer:
         if not {"search", "trial_steps_per_second", "outside_cpu_share", "waited_share"} <= timing.keys():
             return None
         width, workers = self.pack["width"], self.pack["workers"]
-        packs = f"{workers} workers with packs of {width}" if workers > 1 else f"packs of {width}"
+        packs = f"packs of {width}" if width > 1 else "one trial at a time"
+        packs = f"{workers} workers with {packs}" if workers > 1 else packs
         rate = f"{timing['trial_steps_per_second']:,.0f} trial-steps per second"
         return (
             f"search: {timing['search']:.0f} s, {rate}, {packs}; "

@@ -37,7 +37,7 @@ class Snapshot:
         objective: name of what `best_value` is.
         best_value, best_number, best_params: the best trial so far, its knobs by flat name; None before there is one.
         baseline_value: the value of trial 0, None before it ended.
-        width, workers: slots of a pack, packs at once; 0 before they are known.
+        width, workers: slots of a pack, 1 for one trial at a time; packs at once; 0 before they are known.
         occupancy: share of slots that hold a trial, 0 to 1.
         trial_steps_per_second: optimizer steps of single trials per second, over all packs.
         elapsed, eta: seconds since the start (0: the display's own clock); seconds left, None while unknown.
@@ -259,6 +259,7 @@ def _knobs(params: Mapping[str, float | str]) -> str:
 
 
 def _packs(snapshot: Snapshot) -> str:
-    packs = f"{snapshot.workers} × {snapshot.width} slots" if snapshot.workers > 1 else f"{snapshot.width} slots"
+    slots = f"{snapshot.width} slots" if snapshot.width > 1 else "one trial at a time"
+    packs = f"{snapshot.workers} × {slots}" if snapshot.workers > 1 else slots
     text = f"{packs}, {100 * snapshot.occupancy:.0f} % busy"
     return f"{text}   {snapshot.trial_steps_per_second:,.0f} trial-steps per second"

@@ -198,7 +198,7 @@ class Run:
             ranked = [trial for trial in driver.ranked() if trial.number]
             candidates = [*ranked[: self.config.finalize.top], driver.trials[0]]
             finals = train_finals(self.config, executor, outbox, candidates, driver.now_ms(), self._tags)
-            summary, winner = self._test(finals, outbox, executor.serial is not None)
+            summary, winner = self._test(finals, outbox, executor)
             opened = decisions(self.study.root / "ledger", self.manifest.test_digest)
         self._picture_gaps(trials, winner, outbox)
         sentence = self._sentence(summary, best, complete)
@@ -234,13 +234,13 @@ class Run:
         baseline = next((trial.value for trial in complete if trial.number == 0), None)
         return skipped(len(complete), describe(best.params), best.value, baseline)
 
-    def _test(self, finals: Finals, outbox: Outbox, serial: bool) -> tuple[FinalsSummary, Trial]:
+    def _test(self, finals: Finals, outbox: Outbox, executor: LocalExecutor) -> tuple[FinalsSummary, Trial]:
         from regsearch.analysis.pictures import learning_curves
         from regsearch.core.fit import build_program
 
         program = build_program(self.config, self.manifest, self.study.space.regularizers())
-        if serial:
-            program.run_serially()
+        if executor.width == 1:
+            program.run_one_at_a_time(eager=executor.serial is not None)
         ledger = self.study.root / "ledger"
         summary, index = test_finals(self.config, program, finals, self.folder, ledger)
         out = self.folder / "finals"
@@ -261,7 +261,7 @@ class Run:
         try:
             package_champion(program, self.folder / "data", weights, champion.params, out / "champion")
         except Exception as error:
-            if not serial:
+            if executor.serial is None:
                 raise
             # What keeps a model from being packed mostly keeps it from being exported too.
             if self.progress is not None:

@@ -100,8 +100,10 @@ def test_independence_is_given_up_in_its_context_alone() -> None:
     rows = case.rows(2 * case.batch)
     parameters = sum(each.numel() for each in case.build().parameters())
     with dependent(own_streams=True):
-        without = Packs(case, rows, dropout=True, compiled=False).program.layout.width
-    assert without == parameters < Packs(case, rows, dropout=True, compiled=False).program.layout.width
+        without = Packs(case, rows, dropout=True, compiled=False, width=4).calibration.packed.layout.width
+    assert (
+        without == parameters < Packs(case, rows, dropout=True, compiled=False, width=4).calibration.packed.layout.width
+    )
 
 
 @pytest.mark.slow
@@ -132,7 +134,7 @@ def test_the_script_writes_figures_that_fit_one_another(tmp_path: Path) -> None:
     ours = rates[f"regsearch T={model['width']}"]
     for width, ratio in model["curve"].items():
         assert ratio["median"] == pytest.approx(rates[f"regsearch T={width}"] / max(stock.values()))
-    assert set(model["curve"]) == {"2", str(model["width"])} and model["uncompiled"] == "asked for"
+    assert set(model["curve"]) == {"2", str(model["width"])} and model["uncompiled"] == "the study file says so"
     assert sum(model["profile"].values()) == pytest.approx(1, abs=1e-3) and min(model["profile"].values()) >= 0
     assert any(operation.startswith("aten::") for operation in model["profile"])
 

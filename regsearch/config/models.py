@@ -141,7 +141,7 @@ class SearchConfig(Section):
     storage: Text | None = None
     """Another Optuna storage than the journal file beside the study."""
     width: Count | None = None
-    """Slots of a pack; measured when left out."""
+    """Slots of a pack, 1 for one trial at a time; measured when left out."""
     workers: Count | None = None
     """Worker processes; one per core when left out."""
 

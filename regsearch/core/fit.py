@@ -1,8 +1,7 @@
-"""From a study's configuration and sealed data to the program and packs that train it."""
+"""From a study's configuration and sealed data to the program and the rows that it trains on."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,14 +10,12 @@ import torch
 from torch import nn
 
 from regsearch.config import StudyConfig, build_space, train_knobs
-from regsearch.core.pack import Data, Load, Pack
+from regsearch.core.pack import Data
 from regsearch.core.program import Program, Training
 from regsearch.data import Manifest, load_search_data
 from regsearch.models import build_model, refuse_hidden_state
 from regsearch.regularizers import all_regularizers, knobs
 from regsearch.tasks import Task, make_task
-
-CANDIDATE_WIDTHS = (4, 8, 16, 32, 64)
 
 
 def task_of(manifest: Manifest) -> Task:
@@ -74,29 +71,3 @@ def load_data(folder: Path) -> Data:
     arrays = load_search_data(folder)
     tensors = (np.array(each) for each in (arrays.train_x, arrays.train_y, arrays.validation_x, arrays.validation_y))
     return Data(*(torch.from_numpy(each) for each in tensors))
-
-
-def unpackable(program: Program, data: Data) -> str | None:
-    """The operation that keeps the program from training packed, found by one step of two idle slots; else None."""
-    pack = Pack(program, data, 2)
-    size = min(program.training.batch_size, len(data.train_y))
-    arguments = pack.arguments(torch.arange(size).expand(2, -1), *(each[0] for each in pack.plan(1)))
-    return program.packable(arguments, pack.chunk_rows())
-
-
-def measure_width(program: Program, data: Data, most: int) -> int:
-    """The pack width with the most trial-steps per second on this machine, at most `most` slots, at least two."""
-    rates = {}
-    size = min(program.training.batch_size, len(data.train_y))
-    for width in [w for w in CANDIDATE_WIDTHS if w < most] + [max(2, most)]:
-        pack = Pack(program, data, width)
-        for slot in range(pack.width):
-            pack.load(slot, Load(slot, {}, slot))
-        plan = pack.plan(1)
-        rates[width] = 0.0
-        for _ in range(5):
-            start = time.perf_counter()
-            for _ in range(3):
-                pack._step(torch.arange(size).expand(pack.width, -1), *(each[0] for each in plan))
-            rates[width] = max(rates[width], pack.width / (time.perf_counter() - start))
-    return max(rates, key=lambda width: rates[width])

@@ -1,4 +1,4 @@
-"""A function of one trial as a graph over the trials of a pack: traced once, and compiled where asked for.
+"""A function of one trial for all trials of a pack, as a graph: traced once, and compiled where asked for.
 
 Legend: T trials.
 """
@@ -11,17 +11,20 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import torch
+from torch.func import vmap
 from torch.fx import GraphModule
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
+from regsearch.core.layers.pooling import decompositions
 from regsearch.core.layers.recurrent import COMPILED
-from regsearch.core.trace import Leaves, NotGeneric, any_width, resized, trace
+from regsearch.core.trace import Leaves, NotGeneric, alone, any_width, on_leaves, resized, trace
 
 # How far a compiled graph may be from the graph itself, by the norm of each result. Not entry by entry: Adam's first
 # step has the size of the learning rate even where a gradient is nothing but rounding.
 _AGREE = 1e-2
 # No other size of a graph is likely to be one of these.
 _EXAMPLE_WIDTHS = (11, 13)
+_ALIGNED = 64  # bytes
 
 
 class CannotCompile(Exception):
@@ -35,7 +38,7 @@ def compiler() -> str | None:
 
 
 class PackFunction:
-    """`vmap(function)` over trees of tensors [T, ...].
+    """A function of one trial over trees of tensors [T, ...]: lifted by `vmap`, or run for one trial after the other.
 
     Args:
         function: maps one trial's tensors to tensors.
@@ -44,41 +47,58 @@ class PackFunction:
 
     def __init__(self, function: Callable[..., Any], into: Sequence[int] | None = None) -> None:
         self._function, self._into = function, into
+        self._alone = self._eager = False
         self._graphs: dict[Hashable, dict[int, GraphModule]] = {}
-        self._any_width: dict[Hashable, Callable[..., Any]] = {}
+        self._ready: dict[Hashable, Callable[..., Any]] = {}
+        """By shape, what runs at every width, or for one trial at a time."""
         self._why: dict[Hashable, str] = {}
         self._result: TreeSpec | None = None
         self.traces = 0
 
+    def one_at_a_time(self, eager: bool = False) -> None:
+        """Run for one trial after the other from now on: by the graph of one, or without any if `eager`."""
+        self.forget()
+        self._alone, self._eager = True, eager
+
     def __call__(self, *arguments: Any, shape: Hashable = None) -> Any:
         """The results for these arguments; `shape` tells apart sizes other than T."""
         leaves, spec = tree_flatten(arguments)
-        graph = self._any_width.get(shape)
+        run = self._ready.get(shape)
         with torch.no_grad():
-            if graph is None:
-                graph = self._of_width(len(leaves[0]), leaves, spec, arguments, shape)
-            results = graph(*leaves)
+            if run is None:
+                run = self._made(len(leaves[0]), leaves, spec, arguments, shape)
+            if self._alone and len(leaves[0]) > 1:
+                results = _in_turn(run, leaves, self._positions(arguments) or ())
+            else:
+                results = run(*leaves)
         return None if self._into is not None else tree_unflatten(list(results), self._result)  # type: ignore[arg-type]
 
-    def _of_width(
+    def _made(
         self, width: int, leaves: Leaves, spec: TreeSpec, arguments: tuple[Any, ...], shape: Hashable
     ) -> Callable[..., Any]:
-        """The graph for this width; the second width of a shape gives one for all."""
-        known = self._graphs.setdefault(shape, {})
-        if width in known:
-            return known[width]
+        """What runs at this width; the second width of a shape gives a graph for all."""
 
         def recorded(*given: Any) -> Any:
             results = self._function(*given)
             self._result = tree_flatten(results)[1]
             return results
 
+        lifted = alone(recorded) if self._alone else vmap(recorded)
+        flat = on_leaves(lifted, spec, self._positions(arguments))
+        if self._eager:
+            return self._ready.setdefault(shape, flat)
+        known = self._graphs.setdefault(shape, {})
+        width = 1 if self._alone else width
+        if width in known:
+            return known[width]
         self.traces += 1
-        known[width] = trace(recorded, resized(leaves, width), spec, self._positions(arguments))
-        if len(known) == 2:
+        known[width] = trace(flat, resized(leaves, width))
+        if self._alone:
+            self._ready[shape] = known[width]
+        elif len(known) == 2:
             (one, first), (other, second) = known.items()
             try:
-                self._any_width[shape] = any_width(first, second, (one, other))
+                self._ready[shape] = any_width(first, second, (one, other))
             except NotGeneric as error:
                 self._why[shape] = str(error)
         return known[width]
@@ -99,26 +119,45 @@ class PackFunction:
             CannotCompile: there is no compiler, or it fails, or what it made computes something else.
         """
         leaves, spec = tree_flatten(arguments)
+        if self._eager:
+            raise CannotCompile("the model has no graph")
         if leaves[0].device.type == "cpu" and compiler() is None:
             raise CannotCompile("there is no C++ compiler")
+        widths = (1,) if self._alone else _EXAMPLE_WIDTHS
         with torch.no_grad():
-            for width in _EXAMPLE_WIDTHS:
-                if shape not in self._any_width:
-                    self._of_width(width, leaves, spec, arguments, shape)
-            if shape not in self._any_width:
+            for width in widths:
+                if shape not in self._ready:
+                    self._made(width, leaves, spec, arguments, shape)
+            if shape not in self._ready:
                 raise CannotCompile(f"the model's graph depends on the pack width: {self._why[shape]}")
             written = self._positions(arguments) or ()
-            self._any_width[shape] = _compiled(self._any_width[shape], leaves, written)  # type: ignore[arg-type]
+            self._ready[shape] = _compiled(self._ready[shape], resized(leaves, widths[0]), written)  # type: ignore[arg-type]
 
     def forget(self) -> None:
         """Trace anew, and run operation by operation."""
         self._graphs.clear()
-        self._any_width.clear()
+        self._ready.clear()
         self._why.clear()
 
 
+def _in_turn(run: Callable[..., Any], leaves: Leaves, written: Sequence[int]) -> list[torch.Tensor]:
+    """The results of `run` for each row of the leaves; what it writes reaches them.
+
+    Every row starts on 64 bytes: products of others are not bitwise the same.
+    """
+    results = []
+    for trial in range(len(leaves[0])):
+        rows = [each[trial : trial + 1] for each in leaves]
+        given = [row.clone() if row.data_ptr() % _ALIGNED else row for row in rows]
+        results.append(run(*given))
+        for position in written:
+            if given[position] is not rows[position]:
+                rows[position].copy_(given[position])
+    return [torch.cat(parts) for parts in zip(*results, strict=True)]
+
+
 def _compiled(graph: GraphModule, leaves: Leaves, written: Sequence[int]) -> Callable[..., Any]:
-    """The graph compiled by Inductor for any width, checked once against the graph itself.
+    """The graph compiled by Inductor, checked once against the graph itself: for one row, or for any number from two.
 
     Inductor is called without Dynamo, whose guards on every argument would cost a fifth of a small pack's step.
     """
@@ -129,20 +168,21 @@ def _compiled(graph: GraphModule, leaves: Leaves, written: Sequence[int]) -> Cal
 
     _mend_inductor()
     mode = FakeTensorMode(shape_env=ShapeEnv())
+    first = DimDynamic.STATIC if len(leaves[0]) == 1 else DimDynamic.DUCK
 
-    def of_any_width(each: torch.Tensor) -> torch.Tensor:
-        sizes = [DimDynamic.DUCK] + [DimDynamic.STATIC] * (each.dim() - 1)
+    def example(each: torch.Tensor) -> torch.Tensor:
+        sizes = [first] + [DimDynamic.STATIC] * (each.dim() - 1)
         return mode.from_tensor(each, symbolic_context=StatelessSymbolicContext(dynamic_sizes=sizes))
 
-    ours, theirs = resized(leaves, _EXAMPLE_WIDTHS[0]), resized(leaves, _EXAMPLE_WIDTHS[0])
+    ours, theirs = ([each.clone() for each in leaves] for _ in range(2))
     expected = list(graph(*ours))
     try:
         for node in graph.graph.nodes:
             node.target = COMPILED.get(node.target, node.target)
         graph.recompile()
         with config.patch(size_asserts=False):
-            inputs: list[Any] = [of_any_width(each) for each in theirs]
-            made: Any = compile_fx(graph, inputs)
+            inputs: list[Any] = [example(each) for each in theirs]
+            made: Any = compile_fx(graph, inputs, decompositions=decompositions())
         found = list(made(*theirs))
     except Exception as error:  # whatever the compiler trips over, the graph itself still runs
         why = (str(error).splitlines() or [""])[0]

@@ -45,12 +45,13 @@ class Load:
 class Pack:
     """T slots of a program.
 
-    A pack has at least two slots, since products of a single slot are not bitwise those of several; slots without a
-    trial train on and are never looked at.
+    A pack has at least two slots, since products of a single slot are not bitwise those of several, unless the program
+    runs one trial at a time; slots without a trial train on and are never looked at.
     """
 
     def __init__(self, program: Program, data: Data, width: int) -> None:
-        self.program, self.data, self.width = program, data, max(2, width)
+        self.program, self.data = program, data
+        self.width = width if program.one_at_a_time else max(2, width)
         t = self.width
         w, buffers = program.fresh(0)
         self.w = w.repeat(t, 1)

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from regsearch.core.fault import operation_at_fault
 from regsearch.core.graph import PackFunction
 from regsearch.core.layout import Layout
 from regsearch.core.lift import Lifted
 from regsearch.core.optim import OPTIMIZERS
-from regsearch.core.serial import SerialFunction, operation_at_fault
 from regsearch.core.step import Step, Tensors, forward
 from regsearch.errors import UserError
 from regsearch.regularizers.base import Regularizer
@@ -97,10 +97,10 @@ class Program:
         self.step = Step(self.model, self.layout, rules, task, self.optimizer, self.layers)
         self.buffers = {name: value for name, value in self.model.named_buffers() if value.is_floating_point()}
         self.loops = tuple(rule for rule in rules if rule.site == "loops")
-        self._step: PackFunction | SerialFunction = PackFunction(self.step, into=(0, 1, 2))
-        self._outputs: PackFunction | SerialFunction = PackFunction(self._forward)
-        self._measured = PackFunction(self._metrics)
-        self._statistics: PackFunction | SerialFunction = PackFunction(self._batch_statistics)
+        self._step = PackFunction(self.step, into=(0, 1, 2))
+        self._outputs, self._measured = PackFunction(self._forward), PackFunction(self._metrics)
+        self._statistics = PackFunction(self._batch_statistics)
+        self.one_at_a_time = False
         self._refuse_rules_without_site()
 
     def _layers(self, rule: type[Regularizer]) -> tuple[str, ...]:
@@ -165,7 +165,7 @@ class Program:
         """How many graphs were traced so far; new knob values must not add any."""
         return sum(each.traces for each in self._functions())
 
-    def _functions(self) -> tuple[PackFunction | SerialFunction, ...]:
+    def _functions(self) -> tuple[PackFunction, ...]:
         return self._step, self._outputs, self._measured, self._statistics
 
     def train_step(self, *arguments: Any) -> None:
@@ -248,11 +248,15 @@ class Program:
             return operation_at_fault(error)
         return None
 
-    def run_serially(self) -> None:
-        """Train and evaluate one trial at a time from now on, without graphs; results differ by rounding alone."""
-        self.step.serial = True
-        self._step, self._outputs = SerialFunction(self.step, into=(0, 1, 2)), SerialFunction(self._forward)
-        self._statistics = SerialFunction(self._batch_statistics)
+    def run_one_at_a_time(self, eager: bool = False) -> None:
+        """Train and evaluate one trial after the other from now on; results differ by rounding alone.
+
+        Args:
+            eager: without graphs of the model, which may then do what `packable` refuses.
+        """
+        self.one_at_a_time, self.step.serial = True, eager
+        for each in self._functions():
+            each.one_at_a_time(eager and each is not self._measured)
 
     def run_uncompiled(self) -> None:
         """Forget what was compiled."""
@@ -274,7 +278,7 @@ class Program:
     def _metrics(self, out: torch.Tensor, y: torch.Tensor) -> Tensors:
         return {"loss": self.task.loss(out, self.task.encode(y)).mean(), **self.task.metrics(out, y)}
 
-    def _run(self, function: PackFunction | SerialFunction, *arguments: Any, shape: Any = None) -> Any:
+    def _run(self, function: PackFunction, *arguments: Any, shape: Any = None) -> Any:
         try:
             return function(*arguments, shape=shape)
         except (RuntimeError, NotImplementedError, TypeError) as error:

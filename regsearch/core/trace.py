@@ -1,4 +1,4 @@
-"""One graph for packs of any width: a function of one trial, lifted over T trials and traced once.
+"""One graph for packs of any width, from the graphs of a function at two of them.
 
 Legend: T trials. Every argument and result has T as its first axis.
 """
@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch.func import vmap
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.utils._pytree import TreeSpec, tree_leaves, tree_unflatten
+from torch.utils._pytree import TreeSpec, tree_leaves, tree_map, tree_unflatten
+
+from regsearch.core.layers.convolution import ALONE
 
 Leaves = Sequence[torch.Tensor]
 
@@ -34,26 +35,42 @@ class NotGeneric(Exception):
     """The graphs of two widths differ by more than multiples of the width."""
 
 
-def trace(
-    function: Callable[..., Any], leaves: Leaves, spec: TreeSpec, into: Sequence[int] | None = None
-) -> GraphModule:
-    """The graph of `vmap(function)` at the width of `leaves`; it takes leaves and returns leaves.
+def alone(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` of one trial for arguments and results of one row, without `vmap`."""
+
+    def of_row(*arguments: Any) -> Any:
+        results = function(*tree_map(lambda each: each.squeeze(0), arguments))
+        return tree_map(lambda each: each.unsqueeze(0), results)
+
+    return of_row
+
+
+def on_leaves(
+    function: Callable[..., Any], spec: TreeSpec, into: Sequence[int] | None = None
+) -> Callable[..., list[torch.Tensor]]:
+    """`function` of trees as one of leaves.
 
     Args:
-        function: maps one trial's tensors to tensors.
-        leaves, spec: example arguments, flattened.
+        function: maps trees of tensors to a tree of tensors.
+        spec: of the arguments.
         into: where given, the results are written into the arguments at these positions, and nothing is returned.
     """
 
     def flat(*given: torch.Tensor) -> list[torch.Tensor]:
-        results = tree_leaves(vmap(function)(*tree_unflatten(list(given), spec)))
+        results = tree_leaves(function(*tree_unflatten(list(given), spec)))
         if into is None:
             return results
         for position, result in zip(into, results, strict=True):
             given[position].copy_(result)
         return []
 
-    return make_fx(flat, decomposition_table=_DECOMPOSITIONS)(*leaves)
+    return flat
+
+
+def trace(flat: Callable[..., list[torch.Tensor]], leaves: Leaves) -> GraphModule:
+    """The graph of a function of leaves, at the width of these."""
+    known = {**_DECOMPOSITIONS, **(ALONE if len(leaves[0]) == 1 else {})}
+    return make_fx(flat, decomposition_table=known)(*leaves)
 
 
 def any_width(first: GraphModule, second: GraphModule, widths: tuple[int, int]) -> GraphModule:

@@ -43,7 +43,8 @@ def main(spec: WorkerSpec, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what Ctrl-C means
     try:
         worker = _Worker(spec)
-        pipe.send(("ready", worker.width, worker.uncompiled, worker.serial))
+        found = worker.found
+        pipe.send(("ready", found.width, found.uncompiled, found.serial))
         worker.build(*pipe.recv())
         worker.serve(pipe)
     except UserError as error:
@@ -68,28 +69,24 @@ class _Worker:
         import torch
 
         from regsearch.config import StudyConfig
-        from regsearch.core.compiling import compile_program, pays
-        from regsearch.core.fit import build_program, load_data, measure_width, unpackable
+        from regsearch.core.calibration import calibrate
+        from regsearch.core.fit import build_program, load_data
         from regsearch.data import Manifest
 
         torch.set_num_threads(1)
         folder, self.lanes = Path(spec.data), spec.lanes
         config = StudyConfig.from_json(spec.config)
-        self.program = build_program(config, Manifest.load(folder), spec.regularizers)
+        manifest = Manifest.load(folder)
         self.data = load_data(folder)
-        most = max(len(lanes) for lanes in spec.lanes.values())
-        trials, train = config.search.trials, config.train
-        self.serial = unpackable(self.program, self.data)
-        if self.serial:
-            self.program.run_serially()
-        self.uncompiled: str | None = "the study is too short"
-        if self.serial:
-            self.uncompiled = f"the model trains one trial at a time: {self.serial}"
-        elif spec.compiled is False:
-            self.uncompiled = "the study file says so"
-        elif spec.compiled or pays(len(self.data.train_y), train.batch_size, train.epochs, trials):
-            self.uncompiled = compile_program(self.program, self.data, trials, backwards=spec.index % 2 == 1)
-        self.width = spec.width or (2 if self.serial else measure_width(self.program, self.data, most))
+        self.found = calibrate(
+            lambda: build_program(config, manifest, spec.regularizers),
+            self.data,
+            max(len(lanes) for lanes in spec.lanes.values()),
+            config.search.trials,
+            width=spec.width,
+            compiled=spec.compiled,
+            backwards=spec.index % 2 == 1,
+        )
         self.place: dict[int, tuple[Pack, int]] = {}
         self.pack_cpu = self.waited = self.idle = 0.0
 
@@ -97,12 +94,13 @@ class _Worker:
         """Make the packs, as the driver decided for all workers alike."""
         from regsearch.core.pack import Pack
 
+        program = self.found.program(width)
         if not compiled:
-            self.program.run_uncompiled()
+            program.run_uncompiled()
         for lanes in self.lanes.values():
             for start in range(0, len(lanes), width):
                 part = lanes[start : start + width]
-                pack = Pack(self.program, self.data, min(width, len(part)))
+                pack = Pack(program, self.data, min(width, len(part)))
                 self.place.update({lane: (pack, slot) for slot, lane in enumerate(part)})
 
     def serve(self, pipe: Connection) -> None:

@@ -76,7 +76,7 @@ def test_without_a_compiler_the_program_says_so_and_runs(monkeypatch: pytest.Mon
 def test_a_compiled_graph_that_computes_something_else_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch._inductor.compile_fx as inductor
 
-    monkeypatch.setattr(inductor, "compile_fx", lambda made, inputs: lambda *leaves: [2 * leaves[0]])
+    monkeypatch.setattr(inductor, "compile_fx", lambda made, inputs, decompositions: lambda *leaves: [2 * leaves[0]])
     with pytest.raises(graph.CannotCompile, match="something else"):
         PackFunction(lambda x: 3 * x).compile(torch.ones(4, 5))
 

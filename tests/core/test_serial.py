@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from regsearch.core.fit import unpackable
+from regsearch.core.calibration import unpackable
 from regsearch.core.pack import Load
 from regsearch.core.program import Program, Training
 from regsearch.tasks import Classification
@@ -66,7 +66,7 @@ def test_the_operation_is_named_and_the_model_trains(part: type[nn.Module]) -> N
     data = digits()
     why = unpackable(found, data)
     assert why is not None and all(words in why for words in WHERE[part]), why
-    found.run_serially()
+    found.run_one_at_a_time(eager=True)
     loads = {0: Load(0, {}, 3), 1: Load(1, {"dropout.p": 0.5}, 4)}
     both = curves(found, loads, 2)
     assert both[0][1]["train_loss"] < both[0][0]["train_loss"]
@@ -80,8 +80,8 @@ def test_a_model_that_packs_is_said_to() -> None:
     assert unpackable(found, data) is None
 
 
-@pytest.mark.parametrize("norm", ["none", "batch"])
-def test_one_at_a_time_equals_the_pack(norm: str) -> None:
+@pytest.mark.parametrize(("norm", "eager"), [("none", True), ("batch", True), ("batch", False)])
+def test_one_at_a_time_equals_the_pack(norm: str, eager: bool) -> None:
     """To rounding after one epoch of a few steps."""
     names = ("dropout", "l2", "clip_by_norm", "weight_decay")
     loads = {
@@ -90,7 +90,7 @@ def test_one_at_a_time_equals_the_pack(norm: str) -> None:
     }
     packed = curves(program(names, norm=norm), loads, 2, epochs=1)
     alone = program(names, norm=norm)
-    alone.run_serially()
+    alone.run_one_at_a_time(eager=eager)
     serial = curves(alone, loads, 2, epochs=1)
     for number, (expected,) in packed.items():
         assert serial[number][0]["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-4)

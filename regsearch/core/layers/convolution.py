@@ -6,7 +6,7 @@ Measured on a CPU, one grouped convolution, or products over copied patches, tak
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -28,7 +28,13 @@ def _empty(like: Tensor, *shape: int) -> Tensor:
 
 def _last(one: Tensor) -> Tensor:
     """One trial's [B, C, S...] as the kernel likes it."""
-    return one.contiguous(memory_format=torch.channels_last if one.dim() == 4 else torch.contiguous_format)
+    if one.dim() != 4:
+        return one.contiguous()
+    if one.shape[1] > 1:
+        return one.contiguous(memory_format=torch.channels_last)
+    # Of one channel every order is true; the kernel goes by the strides, and takes four times as long by the others.
+    h, w = one.shape[2:]
+    return one.contiguous().as_strided(one.shape, (h * w, 1, w, 1))
 
 
 def _shapes(x: Tensor, w: Tensor, b: Tensor, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int) -> Any:
@@ -41,16 +47,23 @@ def _shapes(x: Tensor, w: Tensor, b: Tensor, stride: Sizes, padding: Sizes, dila
 
 def _forward(x: Tensor, w: Tensor, b: Tensor, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int) -> Any:
     """x [T, B, C, S...], w [T, O, C / groups, K...], b [T, O] or [T, 0] to [T, B, O, S...]."""
-    out = _shapes(x, w, b, stride, padding, dilation, groups)
     flat = [0] * len(stride)
-    for row, h, kernel, bias in zip(out.unbind(), x.unbind(), w.unbind(), b.unbind(), strict=True):
+
+    def one(h: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
         shift = bias if bias.numel() else None
-        row.copy_(torch.convolution(_last(h), kernel, shift, stride, padding, dilation, False, flat, groups))
+        return torch.convolution(_last(h), kernel, shift, stride, padding, dilation, False, flat, groups)
+
+    if len(x) == 1:
+        return _last(one(x[0], w[0], b[0])).unsqueeze(0)
+    out = _shapes(x, w, b, stride, padding, dilation, groups)
+    for row, *given in zip(out.unbind(), x.unbind(), w.unbind(), b.unbind(), strict=True):
+        row.copy_(one(*given))
     return out
 
 
-def _back_shapes(g: Tensor, x: Tensor, w: Tensor, b: Tensor, *_: Any) -> Any:
-    return _empty(g, *x.shape), rows(g, *w.shape), torch.empty_like(b)
+def _back_shapes(g: Tensor, x: Tensor, w: Tensor, b: Tensor, *how: Any) -> Any:
+    dx = _empty(g, *x.shape) if how[-1] else g.new_empty(x.shape[0], 0)
+    return dx, rows(g, *w.shape), torch.empty_like(b)
 
 
 def _back(
@@ -64,19 +77,26 @@ def _back(
     groups: int,
     of_x: bool,
 ) -> Any:
-    """Slopes of the output to those of x (not computed unless `of_x`), w and b."""
-    dx, dw, db = made = _back_shapes(g, x, w, b)
+    """Slopes of the output to those of x (of no columns unless `of_x`), w and b."""
     flat, biased = [0] * len(stride), b.shape[1] > 0
-    for trial in range(len(x)):
-        parts = torch.ops.aten.convolution_backward(
-            _last(g[trial]), _last(x[trial]), w[trial], [w.shape[1]], stride, padding, dilation, False, flat, groups,
+
+    def one(slope: Tensor, h: Tensor, kernel: Tensor) -> tuple[Tensor | None, ...]:
+        found: tuple[Tensor | None, ...] = torch.ops.aten.convolution_backward(
+            _last(slope), _last(h), kernel, [len(kernel)], stride, padding, dilation, False, flat, groups,
             [of_x, True, biased],
         )  # fmt: skip
-        for row, part in zip((dx[trial], dw[trial], db[trial]), parts, strict=True):
+        return found
+
+    if len(x) == 1:
+        dx, dw, db = one(g[0], x[0], w[0])
+        of_rows = g.new_empty(0) if dx is None else _last(dx)
+        shift = g.new_empty(0) if db is None else db
+        return of_rows.unsqueeze(0), dw.contiguous().unsqueeze(0), shift.unsqueeze(0)  # type: ignore[union-attr]
+    made = _back_shapes(g, x, w, b, of_x)
+    for into, *given in zip(zip(*made, strict=True), g.unbind(), x.unbind(), w.unbind(), strict=True):
+        for row, part in zip(into, one(*given), strict=True):
             if part is not None:
                 row.copy_(part)
-    if not of_x:
-        dx.zero_()
     return made
 
 
@@ -88,6 +108,10 @@ _CONVOLVE_BACK = opaque(
     _back,
     _back_shapes,
 )
+
+
+ALONE: dict[Any, Callable[..., Any]] = {_CONVOLVE: _forward, _CONVOLVE_BACK: _back}
+"""In the graph of one trial: torch's operations, without the cost of a call of ours."""
 
 
 class _Convolution(torch.autograd.Function):

@@ -1,0 +1,131 @@
+"""How a study trains fastest on this machine: in packs, and of which width, or one trial at a time.
+
+Packs share what a step costs beside its arithmetic. One trial at a time keeps its activations in the cache, which is
+worth more for large ones. Both take the same steps, to rounding: which of them a study runs holds for its life.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from regsearch.core.compiling import compile_program, pays
+from regsearch.core.pack import Data, Load, Pack
+from regsearch.core.program import Program
+
+CANDIDATE_WIDTHS = (4, 8, 16, 32, 64)
+ALONE = 1
+"""The width that stands for one trial at a time."""
+# One at a time must be this much faster than packs: its results have other bits, and the clock is noisy.
+_CLEARLY = 1.1
+# And is not even compiled where operation by operation it is this much slower: that costs seconds, and was seen to help
+# it by at most a third more than it helps packs.
+_SLOWER = 1.2
+_SETTLED = "the study is too short", "the study file says so"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a worker found.
+
+    Args:
+        packed, alone: the study's program in packs, and one trial at a time.
+        width: slots of a pack; `ALONE` for one trial at a time.
+        uncompiled: why it runs operation by operation, or None.
+        serial: the operation that keeps the model from being packed, or None.
+    """
+
+    packed: Program
+    alone: Program
+    width: int
+    uncompiled: str | None
+    serial: str | None
+
+    def program(self, width: int) -> Program:
+        """The one that runs at this width."""
+        return self.alone if width == ALONE else self.packed
+
+
+def calibrate(
+    build: Callable[[], Program],
+    data: Data,
+    most: int,
+    trials: int,
+    *,
+    width: int | None = None,
+    compiled: bool | None = None,
+    backwards: bool = False,
+) -> Calibration:
+    """Find out what is None of `width` and `compiled`, and compile what is to run.
+
+    Args:
+        build: makes the study's program.
+        most: how many trials there are for one pack at most.
+        trials: how many the study plans.
+        backwards: see `compile_program`.
+    """
+    packed, alone = build(), build()
+    serial = unpackable(packed, data)
+    alone.run_one_at_a_time(eager=serial is not None)
+    if serial:
+        return Calibration(packed, alone, ALONE, f"the model trains one trial at a time: {serial}", serial)
+    training, uncompiled = packed.training, _SETTLED[0] if compiled is None else _SETTLED[1]
+    wanted = compiled or (compiled is None and pays(len(data.train_y), training.batch_size, training.epochs, trials))
+    candidates = [packed, alone] if width is None else [alone if width == ALONE else packed]
+    if wanted and width is None and _slower(alone, packed, data, most):
+        candidates = [packed]
+    why: dict[int, str | None] = {id(each): uncompiled for each in candidates}
+    if wanted:
+        compile_it = partial(compile_program, data=data, trials=trials, backwards=backwards)
+        why = {id(each): compile_it(each) for each in candidates}
+    if width is None:
+        width = _fastest(candidates, data, most)
+    return Calibration(packed, alone, width, why[id(alone if width == ALONE else packed)], None)
+
+
+def unpackable(program: Program, data: Data) -> str | None:
+    """The operation that keeps the program from training packed, found by one step of two idle slots; else None."""
+    pack = Pack(program, data, 2)
+    size = min(program.training.batch_size, len(data.train_y))
+    arguments = pack.arguments(torch.arange(size).expand(2, -1), *(each[0] for each in pack.plan(1)))
+    return program.packable(arguments, pack.chunk_rows())
+
+
+def _slower(alone: Program, packed: Program, data: Data, most: int) -> bool:
+    width = max(2, min(most, CANDIDATE_WIDTHS[1]))
+    return _rate(alone, data, ALONE) * _SLOWER < _rate(packed, data, width)
+
+
+def _fastest(candidates: list[Program], data: Data, most: int) -> int:
+    """The width with the most trial-steps per second, at most `most` slots; packs have at least two."""
+    widths = [width for width in CANDIDATE_WIDTHS if width < most] + [max(2, most)]
+    rates = {
+        width: _rate(program, data, width)
+        for program in candidates
+        for width in ((ALONE,) if program.one_at_a_time else widths)
+    }
+    rate_alone = rates.pop(ALONE, 0.0)
+    if not rates:
+        return ALONE
+    best = max(rates, key=lambda width: rates[width])
+    return ALONE if rate_alone > _CLEARLY * rates[best] else best
+
+
+def _rate(program: Program, data: Data, width: int) -> float:
+    """Trial-steps per second at this width, the best of five measurements."""
+    pack = Pack(program, data, width)
+    for slot in range(pack.width):
+        pack.load(slot, Load(slot, {}, slot))
+    plan = tuple(each[0] for each in pack.plan(1))
+    chosen = torch.arange(min(program.training.batch_size, len(data.train_y))).expand(pack.width, -1)
+    best = 0.0
+    for _ in range(5):
+        start = time.perf_counter()
+        for _ in range(3):
+            pack._step(chosen, *plan)
+        best = max(best, 3 * pack.width / (time.perf_counter() - start))
+    return best
