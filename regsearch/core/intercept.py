@@ -51,6 +51,13 @@ _REPLACED: dict[Any, Callable[..., Any]] = {
     F.conv2d: convolve,
     F.conv3d: convolve,
 }
+_IN_PLACE: dict[Any, Callable[..., torch.Tensor]] = {
+    # `vmap` runs these trial by trial, but not their forms that make a new tensor.
+    torch.Tensor.lerp_: torch.lerp,
+    torch.Tensor.addcmul_: torch.addcmul,
+    torch.Tensor.addcdiv_: torch.addcdiv,
+    torch.Tensor.clamp_: torch.clamp,
+}
 
 
 class Interception(TorchFunctionMode):
@@ -76,6 +83,8 @@ class Interception(TorchFunctionMode):
             return _WITH_SITES[func](self._at_rate, *args, **kwargs)
         if func in _REPLACED:
             return _REPLACED[func](*args, **kwargs)
+        if func in _IN_PLACE:
+            return args[0].copy_(_IN_PLACE[func](*args, **kwargs))
         out = func(*args, **kwargs)
         return self._visit("function", out, 0.0) if func in _FUNCTIONAL_ACTIVATIONS else out
 
