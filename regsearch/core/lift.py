@@ -39,7 +39,7 @@ class PackedBatchNorm(nn.Module):
         super().__init__()
         if stock.running_mean is None or stock.running_var is None:
             raise UserError(
-                "a BatchNorm without running statistics is evaluated on the batch it gets, so a row's answer depends on "
+                "a BatchNorm without running statistics is evaluated on the batch it gets: a row's answer depends on "
                 "the rows beside it",
                 key="model",
                 value=f"{type(stock).__name__}(track_running_stats=False)",

@@ -6,6 +6,7 @@ Legend: T trials, B batch, N rows, C outputs, P floats of a row.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -248,8 +249,11 @@ class Program:
         """
         self.find_sites(rows)
         try:
-            self._step(*arguments, shape=tuple(arguments[3].shape[1:]))
-            self._outputs(*self._evaluated(arguments[0], arguments[2], rows, arguments[5]), shape=tuple(rows.shape))
+            with warnings.catch_warnings():
+                # What `vmap` says of an operation that it runs trial by trial: it is right all the same.
+                warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
+                self._step(*arguments, shape=tuple(arguments[3].shape[1:]))
+                self._outputs(*self._evaluated(arguments[0], arguments[2], rows, arguments[5]), shape=tuple(rows.shape))
         except Exception as error:  # whatever a user's model trips over, it may still train alone
             return operation_at_fault(error)
         return None
@@ -310,6 +314,8 @@ class Program:
             self.model.find_sites(x)  # in evaluation too there are rules that act at them
             with torch.no_grad():
                 shape = tuple(self._forward(w, buffers, x, {}).shape)
+        except UserError:
+            raise
         except Exception as error:
             raise UserError(
                 f"the model fails on a batch: {type(error).__name__}: {error}",
