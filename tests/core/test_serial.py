@@ -90,7 +90,7 @@ WHERE = {
     Branching: ("`if h.mean() > 0:` (test_serial.py, line ", "depends on the data"),
     Reading: ("float(h.detach().abs().max())", "depends on the data"),
     Projected: ("self.layer(h.view(-1, 4, 2))", "LSTM with projections"),
-    Packed: ("self.layer(whole)", "packed sequence"),
+    Packed: ("self.layer(whole)", "depends on the data"),
     Frequent: ("self.bag(", "embedding_bag"),
     OldStyle: ("`return _OldStyle.apply(h)` (test_serial.py, line ", "setup_context"),
 }
