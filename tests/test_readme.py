@@ -53,7 +53,7 @@ def test_your_own_table(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # half a minute on an idle machine
 def test_your_own_model_and_from_python(tmp_path: Path) -> None:
-    """The model trains packed and nothing is complained of; the Python example goes over that study, as a reader would."""
+    """It trains packed and nothing is complained of; the Python example goes over that study, as a reader would."""
     write_files("README.md", tmp_path)
     (start,) = commands("README.md", "Your own model")
     answer, said = run_both(start, tmp_path)
