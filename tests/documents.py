@@ -67,6 +67,11 @@ def spoken(document: str) -> list[str]:
 
 def run(words: list[str], folder: Path, *path: Path) -> str:
     """Run `regsearch ...` or `python ...` as a reader would in `folder`, and return its standard output."""
+    return run_both(words, folder, *path)[0]
+
+
+def run_both(words: list[str], folder: Path, *path: Path) -> tuple[str, str]:
+    """As `run`; standard output and standard error."""
     program, *rest = words
     if program == "regsearch":
         rest = ["-m", "regsearch.cli", *rest]
@@ -77,4 +82,4 @@ def run(words: list[str], folder: Path, *path: Path) -> str:
     command = [sys.executable, *rest]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    return done.stdout, done.stderr

@@ -34,6 +34,8 @@ finalize: {seeds: 2}
 """
 REGRESSION = "task: regression"
 FACTORIES = """
+import numpy
+import pandas
 import torch
 def build(inputs, outputs): return torch.nn.Linear(inputs[0], outputs)
 def wide(inputs, outputs): return torch.nn.Linear(inputs[0], outputs + 1)
@@ -42,6 +44,34 @@ def wrong(inputs, outputs): return [3]
 def narrow(inputs, outputs): return torch.nn.Linear(inputs[0] + 1, outputs)
 def table(): return 3
 def broken(): raise OSError("no such server")
+def bare(inputs, outputs): return torch.nn.Flatten()
+def flat(inputs, outputs): return torch.nn.Sequential(torch.nn.Linear(inputs[0], 1), torch.nn.Flatten(0))
+def counting(inputs, outputs): return Counting(inputs[0], outputs)
+def growing(inputs, outputs): return Growing(inputs[0], outputs)
+def batch(inputs, outputs):
+    norm = torch.nn.BatchNorm1d(outputs, track_running_stats=False)
+    return torch.nn.Sequential(torch.nn.Linear(inputs[0], outputs), norm)
+class Counting(torch.nn.Linear):
+    calls = 0
+    def forward(self, x):
+        self.calls += 1
+        return super().forward(x)
+class Growing(torch.nn.Linear):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.register_buffer("seen", torch.zeros(0))
+    def forward(self, x):
+        self.seen = torch.cat([self.seen, x.mean(1)])
+        return super().forward(x)
+X, Y = numpy.arange(120.0).reshape(40, 3), numpy.arange(40) % 2
+def infinite(): return {"x": numpy.where(X == 62, numpy.inf, X), "y": Y}
+def missing(): return {"x": numpy.where(X == 62, numpy.nan, X), "y": Y}
+def strange(): return {"x": X, "y": numpy.where(numpy.arange(40) == 16, 7, Y)}
+def ragged(): return {"x": [[1, 2, 3]] * 12 + [[1, 2]] * 28, "y": Y}
+def objects(): return {"x": numpy.array([[1.0, 2.0]] * 12 + [[1.0]] * 28, dtype=object), "y": Y}
+def sequences(): return {"x": [torch.ones(4 + (i == 30), 2) for i in range(40)], "y": Y}
+def wide_target(): return {"x": X, "y": Y[:, None]}
+def listed(): return pandas.DataFrame({"a": [[1, 2]] * 40, "y": Y})
 """
 
 
@@ -70,6 +100,11 @@ class Bad:
 
 def model(factory: str) -> tuple[str, str]:
     return "{name: mlp, hidden: [8]}", f"{{factory: '{factory}'}}"
+
+
+def arrays(function: str, what: str, allowed: str) -> tuple[str, str, str, str, str]:
+    """A source of arrays, and what is said of it."""
+    return "csv:t.csv', target: y", f"python:net:{function}', target: y", "data.source", what, allowed
 
 
 def uri(address: str) -> tuple[str, str]:
@@ -183,6 +218,50 @@ CASES = [
     Bad("missing study file", key="", value="", allowed="study init", file="other.yaml"),
 ]
 
+# Each of these cuts the data in a process of its own first, which takes seconds; three of them stand for the rest.
+OWN = [
+    Bad("no parameters", *model("net:bare"), "model.factory", "Flatten has no parameters", "nothing to train"),
+    Bad("one axis", *model("net:flat"), "model", "(4,)", "(4, 3)", more=(("dropout: search", "l1: search"),)),
+    Bad("hidden state", *model("net:counting"), "model", "Counting.calls", "register_buffer"),
+    Bad("growing state", *model("net:growing"), "model", "Growing.seen", "the shape and type that it keeps"),
+    Bad("batch alone", *model("net:batch"), "model", "track_running_stats=False", "GroupNorm or LayerNorm"),
+    Bad(
+        "infinite array", *arrays("infinite", "NaN or infinity in 1 of 40 rows, first in row 21", "python:net:infinite")
+    ),
+    Bad("NaN in array", *arrays("missing", "NaN or infinity in 1 of 40 rows, first in row 21", "python:net:missing")),
+    Bad("ragged lists", *arrays("ragged", "x has 2 values in row 13 and 3 in row 1", "pad codes with 0")),
+    Bad("ragged objects", *arrays("objects", "x has 1 values in row 13 and 2 in row 1", "pad codes with 0")),
+    Bad("ragged tensors", *arrays("sequences", "x has 5 values in row 31 and 4 in row 1", "pad codes with 0")),
+    Bad("targets in rows", *arrays("wide_target", "shape (1,) in row 1", "one value a row")),
+    Bad("lists in cells", *arrays("listed", "column a holds several values in a cell", "first in row 1")),
+    Bad(
+        "a strange label",
+        "csv:t.csv', target: y",
+        "python:net:strange', target: y, classes: [0, 1]",
+        "data.target",
+        "label 7 in row 17 is outside the classes",
+        "allowed are 0, 1",
+    ),
+    Bad(
+        "a strange word",
+        "target: y",
+        "target: y, classes: [red, blue]",
+        "data.target",
+        "label green in row 3 is outside the classes, 20 of 60 rows are",
+        "allowed are red, blue",
+        table=rows(lambda i: ("red", "blue", "green")[i % 3]),
+    ),
+    Bad(
+        "infinite column",
+        key="data.source",
+        value="column b holds infinity in 1 of 60 rows, first in row 5",
+        allowed="leave the value out",
+        table=rows(lambda i: i % 3).replace("\n4,6,", "\n4,inf,"),
+    ),
+]
+QUICK = ("hidden state", "ragged lists", "a strange label")
+ALL = [*CASES, *(bad if bad.what in QUICK else pytest.param(bad, marks=pytest.mark.slow) for bad in OWN)]
+
 
 def written(bad: Bad) -> None:
     """The study file, its table, its factories, a folder and a database of something else, in the working directory."""
@@ -223,7 +302,7 @@ def fresh_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     sys.modules.pop("net", None)
 
 
-@pytest.mark.parametrize("bad", CASES, ids=[bad.what for bad in CASES])
+@pytest.mark.parametrize("bad", ALL, ids=[bad.what for bad in [*CASES, *OWN]])
 def test_bad_input_is_one_line_and_nothing_is_written(bad: Bad) -> None:
     written(bad)
     line = refused(*bad.options, start=bad.file or "study.yaml")

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from regsearch.cli import app
-from tests.documents import ROOT, blocks, commands, run, spoken, write_files
+from tests.documents import ROOT, blocks, commands, run, run_both, spoken, write_files
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "regsearch/regularizers/README.md")
 
@@ -53,16 +53,27 @@ def test_your_own_table(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # half a minute on an idle machine
 def test_your_own_model_and_from_python(tmp_path: Path) -> None:
-    """The Python example goes over the study that the command has just run, as a reader would."""
+    """It trains packed and nothing is complained of; the Python example goes over that study, as a reader would."""
     write_files("README.md", tmp_path)
     (start,) = commands("README.md", "Your own model")
-    assert "mine: 12 trials" in run(start, tmp_path)
+    answer, said = run_both(start, tmp_path)
+    assert "mine: 12 trials" in answer
+    assert int(re.search(r"workers? with packs of (\d+)", answer)[1]) > 1  # type: ignore[index]
+    assert not re.search("warning|cannot be packed|no champion", said, re.IGNORECASE), said
     found = json.loads(run(["regsearch", "study", "show", "mine", "--json"], tmp_path))
     printed = run(["python", "search.py"], tmp_path)
     assert found["finals"]["sentence"] in printed
     head, *rows = printed.splitlines()[-6:]
     assert head.split() == ["number", "state", "dropout.p", "val_loss", "gap"]
     assert len(rows) == 5
+
+
+def test_your_own_model_is_thirty_lines_with_what_people_write() -> None:
+    """A residual part, BatchNorm, F.dropout, and a forward pass of its own."""
+    (text,) = (block.text for block in blocks("README.md") if block.file == "net.py")
+    assert 20 <= len([line for line in text.splitlines() if line.strip()]) <= 30
+    for part in ("return h + ", "nn.BatchNorm1d(", "F.dropout(", "def forward(self, x)"):
+        assert part in text
 
 
 def test_strengths_over_time_and_by_layer(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from regsearch.core.layers.attention import linear, multi_head_attention, scaled_dot_product_attention
 from regsearch.core.layers.convolution import convolve
+from regsearch.core.layers.embedding import embedding_bag
 from regsearch.core.layers.recurrent import gru, lstm
 
 Visit = Callable[[str, torch.Tensor, float], torch.Tensor]
@@ -50,6 +51,14 @@ _REPLACED: dict[Any, Callable[..., Any]] = {
     F.conv1d: convolve,
     F.conv2d: convolve,
     F.conv3d: convolve,
+    F.embedding_bag: embedding_bag,
+}
+_IN_PLACE: dict[Any, Callable[..., torch.Tensor]] = {
+    # `vmap` runs these trial by trial, but not their forms that make a new tensor.
+    torch.Tensor.lerp_: torch.lerp,
+    torch.Tensor.addcmul_: torch.addcmul,
+    torch.Tensor.addcdiv_: torch.addcdiv,
+    torch.Tensor.clamp_: torch.clamp,
 }
 
 
@@ -72,10 +81,17 @@ class Interception(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in _DROPOUTS:
             return self._dropout(_DROPOUTS[func], *args, **kwargs)
-        if func in _WITH_SITES:
-            return _WITH_SITES[func](self._at_rate, *args, **kwargs)
-        if func in _REPLACED:
-            return _REPLACED[func](*args, **kwargs)
+        if func in _WITH_SITES or func in _REPLACED:
+            try:
+                if func in _WITH_SITES:
+                    return _WITH_SITES[func](self._at_rate, *args, **kwargs)
+                return _REPLACED[func](*args, **kwargs)
+            except NotImplementedError:
+                if torch._C._functorch.peek_interpreter_stack() is not None:
+                    raise  # a pack cannot have it; a trial alone has the stock function
+                return func(*args, **kwargs)
+        if func in _IN_PLACE:
+            return args[0].copy_(_IN_PLACE[func](*args, **kwargs))
         out = func(*args, **kwargs)
         return self._visit("function", out, 0.0) if func in _FUNCTIONAL_ACTIVATIONS else out
 

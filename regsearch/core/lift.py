@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.func import functional_call
 
 from regsearch.core.intercept import ACTIVATIONS, Interception
 from regsearch.errors import UserError
@@ -27,19 +28,32 @@ class PackedBatchNorm(nn.Module):
     """Batch normalization whose statistics are handed back rather than written in place.
 
     In training (h - mean) / sqrt(var + eps) * weight + bias with the batch's mean and biased variance, running
-    statistics moving by `momentum` towards the mean and the unbiased variance, as in `torch.nn.BatchNorm1d`.
+    statistics moving by `momentum` towards the mean and the unbiased variance, as in `torch.nn.BatchNorm1d`. Without a
+    momentum they are the plain means over all batches so far.
+
+    Raises:
+        UserError: the layer keeps no running statistics.
     """
 
     def __init__(self, stock: nn.modules.batchnorm._BatchNorm) -> None:
         super().__init__()
-        if not stock.track_running_stats or stock.momentum is None:
-            raise UserError("BatchNorm needs running statistics and a momentum to train packed", key="model")
+        if stock.running_mean is None or stock.running_var is None:
+            raise UserError(
+                "a BatchNorm without running statistics is evaluated on the batch it gets: a row's answer depends on "
+                "the rows beside it",
+                key="model",
+                value=f"{type(stock).__name__}(track_running_stats=False)",
+                allowed="leave track_running_stats out, or take GroupNorm or LayerNorm",
+            )
         self.weight, self.bias = stock.weight, stock.bias
         self.running_mean: torch.Tensor
         self.running_var: torch.Tensor
         self.register_buffer("running_mean", stock.running_mean)
         self.register_buffer("running_var", stock.running_var)
-        self.momentum, self.eps = float(stock.momentum), stock.eps
+        self.momentum, self.eps = stock.momentum, stock.eps
+        self.batches: torch.Tensor
+        if self.momentum is None:
+            self.register_buffer("batches", torch.zeros(()))  # exact up to 2^24, and averaged like any other number
         self.fresh: dict[str, torch.Tensor] = {}
         self.seen: dict[str, torch.Tensor] = {}
 
@@ -51,12 +65,16 @@ class PackedBatchNorm(nn.Module):
             centred = h - mean.view(shape)
             var = centred.square().mean(over)
             rows = h.numel() // h.shape[1]
-            keep, move, unbiased = 1 - self.momentum, self.momentum, rows / max(rows - 1, 1)
+            unbiased = rows / max(rows - 1, 1)
             self.seen = {"running_mean": mean.detach(), "running_var": unbiased * var.detach()}
+            move: Any = 1 / (self.batches + 1) if self.momentum is None else self.momentum
+            keep = 1 - move
             self.fresh = {
                 "running_mean": keep * self.running_mean + move * mean.detach(),
                 "running_var": keep * self.running_var + (move * unbiased) * var.detach(),
             }
+            if self.momentum is None:
+                self.fresh["batches"] = self.batches + 1
         else:
             centred, var = h - self.running_mean.view(shape), self.running_var
         h = centred * torch.rsqrt(var + self.eps).view(shape)
@@ -71,6 +89,9 @@ class Lifted(nn.Module):
     Its activation sites are its dropout calls, those inside attention and recurrent layers included; without any, its
     `Site` markers; without any, its activation layers; without any, its calls of activation functions. Named markers
     are sites of their own in every model. Dropout calls do nothing else but call `effect` with the author's rate.
+
+    Attributes:
+        changing: the buffers that the module's own forward pass changes, by name; known once the sites are.
     """
 
     def __init__(self, stock: nn.Module) -> None:
@@ -79,6 +100,7 @@ class Lifted(nn.Module):
         self.effect: Effect | None = None
         self.kind: str | None = None
         self.sites = 0
+        self.changing: frozenset[str] = frozenset()
         self.markers: Counter[str] = Counter()
         self._seen: Counter[str] | None = None
         for part in self.stock.modules():
@@ -91,16 +113,18 @@ class Lifted(nn.Module):
 
     @torch.no_grad()
     def find_sites(self, x: torch.Tensor) -> None:
-        """Count the sites by a forward pass in training on a few rows x [B, F...]; further calls do nothing."""
+        """Count the sites, and find the buffers that change, by forward passes on a few rows x [B, F...]; further calls
+        do nothing.
+        """
         if self.kind is not None:
             return
         self._seen, training = Counter(), self.training
-        self.train()
         try:
             with torch.random.fork_rng(devices=[]):
-                self(x)
-            self.kind = next((kind for kind in KINDS if self._seen[kind]), KINDS[-1])
-            self.sites = self._seen[self.kind]
+                changing = _changed_buffers(self.train(), x)
+                self.kind = next((kind for kind in KINDS if self._seen[kind]), KINDS[-1])
+                self.sites, self._seen = self._seen[self.kind], None
+                self.changing = changing | _changed_buffers(self.eval(), x)
         finally:
             self._seen = None
             self.train(training)
@@ -137,6 +161,32 @@ class Lifted(nn.Module):
     def normalizes_batches(self) -> bool:
         """Whether there is batch normalization in the model."""
         return bool(self._norms())
+
+
+class Unchanged(nn.Module):
+    """A module whose buffers no call changes: an answer does not depend on what was asked before."""
+
+    def __init__(self, module: nn.Module, names: frozenset[str]) -> None:
+        super().__init__()
+        self.module, self.names = module, sorted(names)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        copies = {name: self.module.get_buffer(name).clone() for name in self.names}
+        out: torch.Tensor = functional_call(self.module, copies, (x,))
+        return out
+
+
+def _changed_buffers(module: nn.Module, x: torch.Tensor) -> frozenset[str]:
+    """The buffers that a forward pass on x changes, by name; the module keeps its own."""
+    before = dict(module.named_buffers())
+    after = {name: value.clone() for name, value in before.items()}
+    marks = {name: (id(value), value._version) for name, value in after.items()}
+    functional_call(module, after, (x,))
+    return frozenset(
+        name
+        for name, value in after.items()
+        if (id(value), value._version) != marks[name] or not torch.equal(value, before[name])
+    )
 
 
 def _no_causal_hint(

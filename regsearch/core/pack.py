@@ -53,6 +53,7 @@ class Pack:
         self.program, self.data = program, data
         self.width = width if program.one_at_a_time else max(2, width)
         t = self.width
+        program.find_sites(data.train_x[:4])
         w, buffers = program.fresh(0)
         self.w = w.repeat(t, 1)
         self.state: Tensors = {name: torch.zeros_like(self.w) for name in program.optimizer.slots}
@@ -236,7 +237,8 @@ class Pack:
         start = self.w.shape[1]
         for value in self.buffers.values():
             size = value[slot].numel()
-            value[slot] = row[start : start + size].view_as(value[slot])
+            own = row[start : start + size].view_as(value[slot])
+            value[slot] = own if value.is_floating_point() else own.round()
             start += size
 
     def _start(self, rule: type) -> Tensors:
@@ -264,5 +266,5 @@ class Pack:
 
 
 def _rows(w: torch.Tensor, buffers: Tensors) -> torch.Tensor:
-    """Weights and buffers of all slots, [T, P + buffer floats]."""
-    return torch.cat([w, *(value.flatten(1) for value in buffers.values())], 1)
+    """Weights and buffers of all slots, [T, P + buffer floats]; a whole number is exact up to 2^24."""
+    return torch.cat([w, *(value.reshape(len(w), -1) for value in buffers.values())], 1)

@@ -6,6 +6,7 @@ Legend: T trials, B batch, N rows, C outputs, P floats of a row.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from torch import nn
 from regsearch.core.fault import operation_at_fault
 from regsearch.core.graph import PackFunction
 from regsearch.core.layout import Layout
-from regsearch.core.lift import Lifted
+from regsearch.core.lift import Lifted, Unchanged
 from regsearch.core.optim import OPTIMIZERS
 from regsearch.core.step import Step, Tensors, forward
 from regsearch.errors import UserError
@@ -95,7 +96,6 @@ class Program:
         by_strength = {rule.strength_knob.name: rule for rule in rules}
         self.layers = {name: self._layers(by_strength[name]) for name in per_layer if name in by_strength}
         self.step = Step(self.model, self.layout, rules, task, self.optimizer, self.layers)
-        self.buffers = {name: value for name, value in self.model.named_buffers() if value.is_floating_point()}
         self.loops = tuple(rule for rule in rules if rule.site == "loops")
         self._step = PackFunction(self.step, into=(0, 1, 2))
         self._outputs, self._measured = PackFunction(self._forward), PackFunction(self._metrics)
@@ -116,8 +116,15 @@ class Program:
             )
         return layers
 
+    @property
+    def buffers(self) -> tuple[str, ...]:
+        """The buffers that each trial has of its own: all of floats, and others that the forward pass changes."""
+        own = self.model.changing
+        return tuple(name for name, value in self.model.named_buffers() if value.is_floating_point() or name in own)
+
     def find_sites(self, x: torch.Tensor) -> None:
-        """Find the model's sites by a forward pass on a few rows x [N, F...]; further calls do nothing.
+        """Find the model's sites, and the buffers that it changes, by forward passes on a few rows x [N, F...]; further
+        calls do nothing.
 
         Raises:
             UserError: a rule finds no site.
@@ -242,8 +249,11 @@ class Program:
         """
         self.find_sites(rows)
         try:
-            self._step(*arguments, shape=tuple(arguments[3].shape[1:]))
-            self._outputs(*self._evaluated(arguments[0], arguments[2], rows, arguments[5]), shape=tuple(rows.shape))
+            with warnings.catch_warnings():
+                # What `vmap` says of an operation that it runs trial by trial: it is right all the same.
+                warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
+                self._step(*arguments, shape=tuple(arguments[3].shape[1:]))
+                self._outputs(*self._evaluated(arguments[0], arguments[2], rows, arguments[5]), shape=tuple(rows.shape))
         except Exception as error:  # whatever a user's model trips over, it may still train alone
             return operation_at_fault(error)
         return None
@@ -270,10 +280,15 @@ class Program:
     def alone(self, weights: Mapping[str, torch.Tensor], params: Mapping[str, Any]) -> nn.Module:
         """One trained trial as a module for evaluation, the normalization that it turned on included."""
         module = Lifted(self.build())
-        module.load_state_dict(dict(weights), strict=False)
+        own = dict(module.named_parameters()) | dict(module.named_buffers())
+        with torch.no_grad():  # not by load_state_dict, which leaves out buffers that are not persistent
+            for name, value in weights.items():
+                own[name].copy_(value)
         knobs = {name: float(params.get(name, knob.default)) for name, knob in self.knobs.items()}
         module.effect, module.kind = self.step.evaluation_effect(knobs), self.model.kind
-        return module.eval() if module.effect else module.stock.eval()
+        if module.effect or self.model.changing:
+            return Unchanged(module, self.model.changing).eval() if self.model.changing else module.eval()
+        return module.stock.eval()
 
     def _metrics(self, out: torch.Tensor, y: torch.Tensor) -> Tensors:
         return {"loss": self.task.loss(out, self.task.encode(y)).mean(), **self.task.metrics(out, y)}
@@ -303,6 +318,8 @@ class Program:
             self.model.find_sites(x)  # in evaluation too there are rules that act at them
             with torch.no_grad():
                 shape = tuple(self._forward(w, buffers, x, {}).shape)
+        except UserError:
+            raise
         except Exception as error:
             raise UserError(
                 f"the model fails on a batch: {type(error).__name__}: {error}",

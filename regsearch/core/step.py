@@ -238,9 +238,11 @@ def forward(
 ) -> tuple[torch.Tensor, Tensors]:
     """The model's output for one trial and, in training, its fresh buffers; leaves no tensor behind in the module."""
     model.effect = effect
+    # What the module writes in place, it writes into a copy: an evaluation leaves no trace.
+    used = weights | {name: each.clone() if name in model.changing else each for name, each in buffers.items()}
     try:
-        out = functional_call(model, weights | buffers, (x,))
-        fresh = model.fresh_buffers() if model.training else {}
+        out = functional_call(model, used, (x,))
+        fresh = {name: used[name] for name in model.changing} | model.fresh_buffers() if model.training else {}
     finally:
         model.effect = None
     return out, {name: value.detach() for name, value in fresh.items()}

@@ -72,11 +72,28 @@ def arrays(found: Mapping[str, Any], config: DataConfig) -> Table:
     if config.task == "language_modelling":
         return _texts(x, _rows(found["y"], "y", config), vocabulary, config)
     y = pd.Series(
-        np.asarray(found["y"]) if "y" in found else np.zeros(len(x), np.int64), name=config.target or "target"
+        _targets(found["y"], config) if "y" in found else np.zeros(len(x), np.int64), name=config.target or "target"
     )
     if len(x) != len(y):
         raise _bad(f"x has {len(x)} rows and y {len(y)}", config)
     return Table(x, y, str(config.task), str(y.name) if "y" in found else "", vocabulary=vocabulary)
+
+
+def check_cells(frame: pd.DataFrame, config: DataConfig) -> None:
+    """Refuse a table in whose cells stand lists or infinite numbers; what is missing is filled in later.
+
+    Raises:
+        UserError: names the column and the row.
+    """
+    for name in frame.columns:
+        values = frame[name]
+        if pd.api.types.is_numeric_dtype(values):
+            bad = np.isinf(values.to_numpy(dtype=np.float64, na_value=np.nan))
+            _refuse(bad, f"column {name} holds infinity", config, "leave the value out: what is missing is filled in")
+        elif values.dtype == np.dtype(object):
+            bad = np.array([isinstance(value, list | tuple | dict | set | np.ndarray) for value in values], dtype=bool)
+            allowed = "cells hold one value each; for sequences return a mapping of arrays x and y"
+            _refuse(bad, f"column {name} holds several values in a cell", config, allowed)
 
 
 def found_type(values: Any) -> str:
@@ -91,6 +108,16 @@ def _texts(x: Array, y: Array, vocabulary: tuple[int, ...] | None, config: DataC
     _refuse((y < 0) | (y >= most), "y holds a code outside the vocabulary", config, f"codes from 0 to {most - 1}")
     nothing = pd.Series(np.zeros(len(x), dtype=np.int64))
     return Table(x, nothing, "language_modelling", "", y.astype(np.int64), (most,))
+
+
+def _targets(values: Any, config: DataConfig) -> Array:
+    """One value a row; rows of several are refused."""
+    shapes = [np.shape(row) for row in values]
+    other = next((row for row, shape in enumerate(shapes) if shape), None)
+    if other is not None:
+        allowed = "one value a row is needed: y of shape [rows]"
+        raise _bad(f"y holds an array of shape {shapes[other]} in row {other + 1}", config, allowed)
+    return np.asarray(values)
 
 
 def _rows(values: Any, name: str, config: DataConfig) -> Array:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from regsearch.data.arrays import Table, arrays, listing
+from regsearch.data.arrays import Table, arrays, check_cells, listing
 from regsearch.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def load_table(config: DataConfig, folder: str) -> Table:
     if gone:
         raise UserError("no such column", key="data.drop", value=gone[0], allowed=listing(found.columns))
     found = found.drop(columns=list(config.drop))
+    check_cells(found.drop(columns=[target], errors="ignore"), config)
     if target is None and task in ("clustering", "language_modelling"):
         return Table(found, pd.Series(np.zeros(len(found), dtype=np.int64)), task, "")
     if target is None or target not in found.columns:

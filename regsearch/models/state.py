@@ -14,7 +14,8 @@ _DEPTH = 3
 
 
 def refuse_hidden_state(module: nn.Module, rows: torch.Tensor) -> None:
-    """Refuse a module whose forward pass in training changes a plain attribute or a parameter.
+    """Refuse a module whose forward pass in training changes a plain attribute or a parameter, or makes a buffer, drops
+    one or gives it another shape or type.
 
     Such state would leak from trial to trial. It is looked for by one pass over `rows` [N, F...]; a module that fails
     on them is not judged here.
@@ -23,7 +24,7 @@ def refuse_hidden_state(module: nn.Module, rows: torch.Tensor) -> None:
         UserError: names the module and the attribute.
     """
     module.train()
-    before = _kept(module)
+    before, buffers = _kept(module), _forms(module)
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             module(rows)
@@ -38,6 +39,19 @@ def refuse_hidden_state(module: nn.Module, rows: torch.Tensor) -> None:
                 value=f"{type(module).__name__}.{place}",
                 allowed="keep it in a buffer (register_buffer), or do without it: trials must not see one another",
             )
+    now = _forms(module)
+    for place in sorted(buffers.keys() | now.keys()):
+        if buffers.get(place) != now.get(place):
+            raise UserError(
+                "the forward pass makes this buffer, drops it, or changes its shape or type",
+                key="model",
+                value=f"{type(module).__name__}.{place}",
+                allowed="register it with the shape and type that it keeps",
+            )
+
+
+def _forms(module: nn.Module) -> dict[str, Any]:
+    return {name: (tuple(value.shape), value.dtype) for name, value in module.named_buffers()}
 
 
 def _kept(module: nn.Module) -> dict[str, Any]:

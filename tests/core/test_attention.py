@@ -42,6 +42,12 @@ CASES: dict[str, nn.Module] = {
     "both masks": Calls(attention(), lambda a, x: a(x, x, x, key_padding_mask=PADDING, attn_mask=LATER)),
     "numbers as mask": Calls(attention(), lambda a, x: a(x, x, x, attn_mask=0.3 * torch.arange(L) * torch.ones(L, L))),
     "mask for each head": Calls(attention(), lambda a, x: a(x, x, x, attn_mask=LATER.expand(2 * B, L, L))),
+    "keys of its own": Calls(attention(add_bias_kv=True), lambda a, x: a(x, x, x)),
+    "a key of zeros": Calls(attention(add_zero_attn=True), lambda a, x: a(x, x, x, key_padding_mask=PADDING)),
+    "both keys": Calls(
+        attention(add_bias_kv=True, add_zero_attn=True),
+        lambda a, x: a(x, x, x, key_padding_mask=PADDING, attn_mask=LATER),
+    ),
     "no batch": Calls(attention(), lambda a, x: a(x[0], x[0], x[0])),
     "encoder layer": nn.TransformerEncoderLayer(E, 2, 16, dropout=0.0, batch_first=True),
     "norm first": nn.TransformerEncoderLayer(E, 2, 16, dropout=0.0, norm_first=True, activation="gelu"),

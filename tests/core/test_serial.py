@@ -7,10 +7,12 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from regsearch.core.calibration import unpackable
 from regsearch.core.pack import Load
 from regsearch.core.program import Program, Training
+from regsearch.errors import UserError
 from regsearch.tasks import Classification
 from tests.core.packs import RULES, curves, digits, program
 
@@ -42,6 +44,37 @@ class OldStyle(nn.Module):
         return _OldStyle.apply(h)
 
 
+class Projected(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.LSTM(2, 4, proj_size=2, batch_first=True)
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        return self.layer(h.view(-1, 4, 2))[0].flatten(1)
+
+
+class Packed(nn.Module):
+    """Sequences of several lengths."""
+
+    def __init__(self, **options: float) -> None:
+        super().__init__()
+        self.layer = nn.GRU(2, 2, batch_first=True, **options)
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        lengths = 1 + torch.arange(len(h)) % 4
+        whole = pack_padded_sequence(h.view(-1, 4, 2), lengths, batch_first=True, enforce_sorted=False)
+        return pad_packed_sequence(self.layer(whole)[0], batch_first=True, total_length=4)[0].flatten(1)
+
+
+class Frequent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.bag = nn.EmbeddingBag(3, 8, scale_grad_by_freq=True)
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        return h + self.bag((h > 0).long())
+
+
 def made(part: Callable[[], nn.Module], *names: str) -> Program:
     training = Training(2, 25, "adamw", 2e-3, 0.9, (0.9, 0.999), "constant", False)
     rules = tuple(RULES[name] for name in names)
@@ -56,10 +89,14 @@ def made(part: Callable[[], nn.Module], *names: str) -> Program:
 WHERE = {
     Branching: ("`if h.mean() > 0:` (test_serial.py, line ", "depends on the data"),
     Reading: ("float(h.detach().abs().max())", "depends on the data"),
+    Projected: ("self.layer(h.view(-1, 4, 2))", "LSTM with projections"),
+    Packed: ("self.layer(whole)", "depends on the data"),
+    Frequent: ("self.bag(", "embedding_bag"),
     OldStyle: ("`return _OldStyle.apply(h)` (test_serial.py, line ", "setup_context"),
 }
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
 @pytest.mark.parametrize("part", list(WHERE))
 def test_the_operation_is_named_and_the_model_trains(part: type[nn.Module]) -> None:
     found = made(part, "dropout", "l2")
@@ -71,6 +108,11 @@ def test_the_operation_is_named_and_the_model_trains(part: type[nn.Module]) -> N
     both = curves(found, loads, 2)
     assert both[0][1]["train_loss"] < both[0][0]["train_loss"]
     assert curves(found, {3: loads[1]}, 4)[1] == both[1]
+
+
+def test_dropout_that_would_not_be_the_trials_own_is_refused() -> None:
+    with pytest.raises(UserError, match="dropout between layers of packed sequences"):
+        unpackable(made(lambda: Packed(num_layers=2, dropout=0.5)), digits())
 
 
 def test_a_model_that_packs_is_said_to() -> None:

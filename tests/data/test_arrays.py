@@ -60,6 +60,8 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("regression", {"x": CODES}, "lacks x or y"),
     ("regression", {"x": NUMBERS, "y": Y[:4]}, "5 rows and y 4"),
     ("regression", {"x": Y, "y": Y}, "shape"),
+    ("regression", {"x": NUMBERS, "y": Y[:, None]}, r"y holds an array of shape \(1,\) in row 1"),
+    ("classification", {"x": NUMBERS, "y": [0, 1, [1, 2], 0, 1]}, r"shape \(2,\) in row 3"),
     ("regression", {"x": np.array([["a"], ["b"]]), "y": [1, 2]}, "numbers"),
 ]
 

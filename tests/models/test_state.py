@@ -26,7 +26,13 @@ class Keeps(nn.Module):
         self.norm = nn.BatchNorm1d(2)
         self.fixed = torch.ones(2)
         self.register_buffer("mean", torch.zeros(2))
+        self.register_buffer("late", None)
+        self.register_buffer("bank", torch.zeros(1, 2))
+        self.register_buffer("gone", torch.zeros(2))
         self.mean: torch.Tensor
+        self.late: torch.Tensor | None
+        self.bank: torch.Tensor
+        self.gone: torch.Tensor | None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         h: torch.Tensor = self.norm(self.inner(x)) * self.fixed
@@ -43,12 +49,24 @@ class Keeps(nn.Module):
             self.inner.weight.mul_(1.0)
         elif self.what == "mean":
             self.mean.lerp_(h.mean(0), 0.1)
+        elif self.what == "late":
+            self.late = h.mean(0)
+        elif self.what == "bank":
+            self.bank = torch.cat([self.bank, h.mean(0, keepdim=True)])
+        elif self.what == "gone":
+            self.gone = None
         return h
 
 
 @pytest.mark.parametrize("what", ["calls", "names", "last", "fixed", "inner.weight"])
 def test_state_outside_buffers_is_refused_by_name(what: str) -> None:
     with pytest.raises(UserError, match=rf"Keeps\.{what}.*register_buffer"):
+        refuse_hidden_state(Keeps(what), ROWS)
+
+
+@pytest.mark.parametrize("what", ["late", "bank", "gone"])
+def test_buffers_that_do_not_keep_their_form_are_refused_by_name(what: str) -> None:
+    with pytest.raises(UserError, match=rf"Keeps\.{what}.*register it with the shape"):
         refuse_hidden_state(Keeps(what), ROWS)
 
 

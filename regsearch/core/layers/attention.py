@@ -108,10 +108,10 @@ def multi_head_attention(
     """As `torch.nn.functional.multi_head_attention_forward`: query [L, B, E], key and value [S, B, E], or without B.
 
     Raises:
-        NotImplementedError: bias_k, bias_v, static keys or a zero key are asked for.
+        NotImplementedError: static keys or values are given.
     """
-    if bias_k is not None or bias_v is not None or static_k is not None or static_v is not None or add_zero_attn:
-        raise NotImplementedError("attention with bias_k, bias_v, static keys or add_zero_attn")
+    if static_k is not None or static_v is not None:
+        raise NotImplementedError("attention with static keys or values")
     single = query.dim() == 2
     if single:
         query, key, value = query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1)
@@ -126,6 +126,12 @@ def multi_head_attention(
         weights: Any = (q_proj_weight, k_proj_weight, v_proj_weight)
         q, k, v = (linear(h, w, b) for h, w, b in zip((query, key, value), weights, biases, strict=True))
     queries, batch, features = query.shape
+    more: list[tuple[torch.Tensor, torch.Tensor]] = []  # keys and values that stand after those of the input
+    if bias_k is not None and bias_v is not None:
+        more.append((bias_k.expand(1, batch, -1), bias_v.expand(1, batch, -1)))
+    if add_zero_attn:
+        more.append((torch.zeros_like(k[:1]), torch.zeros_like(v[:1])))
+    k, v = torch.cat([k, *(key for key, _ in more)]), torch.cat([v, *(value for _, value in more)])
 
     def heads(h: torch.Tensor) -> torch.Tensor:
         return h.reshape(h.shape[0], batch, num_heads, -1).permute(1, 2, 0, 3)
@@ -136,6 +142,8 @@ def multi_head_attention(
     if key_padding_mask is not None:
         padding = additive(key_padding_mask, False, query)[:, None, None, :]  # type: ignore[index]
         mask = padding if mask is None else mask + padding
+    if mask is not None and more:
+        mask = F.pad(mask, (0, len(more)))
     scale = 1 / math.sqrt(features // num_heads)
     mixed, shares = attend(heads(q), heads(k), heads(v), mask, scale, dropping, dropout_p, training)
     out = linear(mixed.permute(2, 0, 1, 3).reshape(queries, batch, features), out_proj_weight, out_proj_bias)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 from regsearch.core.layers.cells import Cells, TorchCells, compiled_cells
 from regsearch.core.layers.opaque import Back, copied, opaque, product, rows
+from regsearch.errors import UserError
 
 Tensor = torch.Tensor
 Dropping = Callable[[Tensor, float, bool], Tensor]
@@ -241,7 +242,9 @@ class _GRULayer(torch.autograd.Function):
 def lstm(dropping: Dropping, *given: Any) -> tuple[Tensor, Tensor, Tensor]:
     """As `torch.lstm` for sequences of one length: (outputs, last h, last c)."""
     x, (h, c), params, biases = _one_length(given)
-    _refuse_projections(params, h)
+    if params[1].shape[-1] * 4 != params[1].shape[0]:
+        _refuse_dropout(*given[5:7])
+        raise NotImplementedError("an LSTM with projections")
 
     def layer(x: Tensor, index: int, part: Sequence[Tensor], reverse: bool) -> tuple[Tensor, Tensor, Tensor]:
         w, u, *b = part
@@ -271,13 +274,22 @@ def gru(dropping: Dropping, *given: Any) -> tuple[Tensor, Tensor]:
 
 def _one_length(given: tuple[Any, ...]) -> tuple[Tensor, Any, Sequence[Tensor], bool]:
     if not isinstance(given[3], bool):
+        _refuse_dropout(*given[6:8])
         raise NotImplementedError("a packed sequence in a recurrent layer")
     return given[0], given[1], given[2], given[3]
 
 
-def _refuse_projections(params: Sequence[Tensor], h: Tensor) -> None:
-    if params[1].shape[-1] * 4 != params[1].shape[0]:
-        raise NotImplementedError("an LSTM with projections")
+def _refuse_dropout(rate: float, training: bool) -> None:
+    """Where the stock function has to serve, what it drops would not be drawn from the trial's own numbers.
+
+    Raises:
+        UserError: it would drop something.
+    """
+    if rate and training:
+        what = "dropout between layers of packed sequences, or of an LSTM with projections, cannot be repeated"
+        raise UserError(
+            what, key="model", value=rate, allowed="dropout=0 in that layer; nn.Dropout may stand beside it"
+        )
 
 
 def _stacked(
