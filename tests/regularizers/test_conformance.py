@@ -13,7 +13,8 @@ from regsearch.regularizers.activations import Activation
 from regsearch.regularizers.base import REGISTRY
 from regsearch.regularizers.penalties import ElementwisePenalty
 from regsearch.testing import PROPERTIES, Case, Rule, check_agreement, check_all, mlp_case, residual_case
-from tests.regularizers.reference import REFERENCES, reference
+from tests.regularizers.reference import reference
+from tests.regularizers.reference_rules import REFERENCES
 from tests.regularizers.rules import RULES, cocktail, some
 
 AGREEMENT = "agreement"
