@@ -126,5 +126,14 @@ def _refuse_other_differences(one: Any, other: Any, widths: tuple[int, int]) -> 
 
 
 def resized(leaves: Leaves, width: int) -> list[torch.Tensor]:
-    """The leaves with `width` rows, repeated or cut; fresh memory."""
-    return [each[torch.arange(width) % len(each)] for each in leaves]
+    """The leaves with `width` rows, repeated or cut; fresh memory, in which rows that are one row stay one.
+
+    A compiled graph finds its numbers by the strides of its example.
+    """
+
+    def rows(each: torch.Tensor) -> torch.Tensor:
+        if each.stride(0) == 0:
+            return each[0].clone().expand(width, *each.shape[1:])
+        return each[torch.arange(width) % len(each)].contiguous()
+
+    return [rows(each) for each in leaves]

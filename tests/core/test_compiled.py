@@ -63,6 +63,19 @@ def test_a_neighbour_that_diverges_changes_no_bit(compiled: Program) -> None:
     assert curves(compiled, {0: LOADS[4], 1: wild}, 2)[4] == alone
 
 
+def test_rows_that_the_trials_share_are_found_where_they_lie() -> None:
+    """Evaluation hands the same pictures to every trial, without a copy for each."""
+    shared = torch.randn(6, 1, 5, 5)
+
+    def arguments(width: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.ones(width, 25), shared.expand(width, *shared.shape)
+
+    function = PackFunction(lambda w, x: (w * x.flatten(1)).sin())
+    function.compile(*arguments(2))
+    for width in (2, 33):
+        torch.testing.assert_close(function(*arguments(width)), shared.flatten(1).sin().expand(width, 6, 25))
+
+
 def test_without_a_compiler_the_program_says_so_and_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert compiler() is not None, "these tests need a C++ compiler"
     monkeypatch.setenv("PATH", "")
