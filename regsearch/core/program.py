@@ -258,7 +258,6 @@ class Program:
         for each in self._functions():
             each.one_at_a_time(eager and each is not self._measured)
 
-
     def run_uncompiled(self) -> None:
         """Forget what was compiled."""
         for each in self._functions():
