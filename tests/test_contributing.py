@@ -7,9 +7,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from regsearch.regularizers import all_regularizers
-from tests.documents import ROOT, blocks, run, write_files
+from tests.documents import ROOT, blocks, run, run_both, write_files
 from tests.test_imports import LAYERS
 
 
@@ -43,7 +44,8 @@ def test_the_registry_and_the_command_line_find_it(installed: Path, tmp_path: Pa
     assert run(["python", "-c", code], tmp_path, installed) == "activations\n"
     assert "\n  gaussian_dropout " in run(["regsearch", "regularizers"], tmp_path, installed)
     page = run(["regsearch", "regularizers", "gaussian_dropout"], tmp_path, installed)
-    assert "gaussian_dropout.sigma" in page and "srivastava14a" in page
+    for said in ("gaussian_dropout.sigma", "srivastava14a", "Multiply each unit by Gaussian noise", "noise level"):
+        assert said in page
     code = "from regsearch.regularizers.page import PAGE, render; assert render() == PAGE.read_text(encoding='utf-8')"
     run(["python", "-c", code], tmp_path, installed)  # the page is that of regsearch's own rules
 
@@ -53,7 +55,9 @@ def test_the_registry_and_the_command_line_find_it(installed: Path, tmp_path: Pa
 def test_a_study_searches_trains_and_tracks_it(installed: Path, tmp_path: Path) -> None:
     write_files("CONTRIBUTING.md", tmp_path)
     (tmp_path / "my_rules.py").unlink()  # only the installed one is there
-    found = json.loads(run(["regsearch", "study", "start", "mine.yaml", "--json"], tmp_path, installed))
+    answer, said = run_both(["regsearch", "study", "start", "mine.yaml", "--json"], tmp_path, installed)
+    found = json.loads(answer)
+    assert found["pack"]["width"] > 1 and "cannot be packed" not in said
     assert sum(found["trials"].values()) == 4 and found["trials"]["failed"] == 0
     assert found["finals"] is not None
     code = (
@@ -66,6 +70,26 @@ def test_a_study_searches_trains_and_tracks_it(installed: Path, tmp_path: Path) 
     assert len(others) == 3
     assert all(0 < sigma <= 1 for sigma, _ in others)
     assert len({loss for _, loss in rows}) == 4
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlruns' / 'mlflow.db'}")
+    (experiment,) = (each.experiment_id for each in client.search_experiments() if each.name == "mine")
+    runs = client.search_runs([experiment], "tags.`regsearch.kind` = 'trial'")
+    assert len(runs) == 4
+    tracked = [run.data.params["gaussian_dropout.sigma"] for run in runs if "gaussian_dropout.sigma" in run.data.params]
+    assert sorted(map(float, tracked)) == pytest.approx(sorted(sigma for sigma, _ in others))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_it_passes_the_conformance_checks_and_a_broken_copy_does_not(installed: Path, tmp_path: Path) -> None:
+    code = "from regsearch.regularizers import all_regularizers as a; from regsearch.testing import check_all; "
+    run(["python", "-c", code + "check_all(a()['gaussian_dropout'])"], tmp_path, installed)
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    text = (installed / "my_rules.py").read_text()
+    assert "h * (1 + self.sigma" in text
+    (broken / "my_rules.py").write_text(text.replace("h * (1 + self.sigma", "h * (1.01 + self.sigma"))
+    with pytest.raises(AssertionError, match="gaussian_dropout"):
+        run(["python", "-c", "import my_rules; " + code + "check_all(my_rules.GaussianDropout)"], tmp_path, broken)
 
 
 def test_the_layers_are_those_that_the_tests_hold() -> None:

@@ -1,25 +1,135 @@
-"""The champion of a whole study, from the registry: raw columns in, the predictions of the trained weights out."""
+"""The champion of a whole study of each task, from the registry: raw columns in, the trained weights' predictions out."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_diabetes, load_digits, load_iris
 
 from regsearch import Study
 from regsearch.core.fit import build_program, load_data
 from regsearch.core.pack import Load, Pack
 from regsearch.data import Manifest
-from tests.study.small import study_file
+from regsearch.data.columns import Preprocessing
+
+STUDY = """
+name: small
+data: {DATA}
+model: {MODEL}
+train: {epochs: 3, batch_size: 32, learning_rate: 5.0e-3}
+search: {trials: 4, parallel: 4, width: 2, workers: 1}
+finalize: {seeds: 3}
+"""
+Outputs = torch.Tensor
 
 
-def test_predictions_equal_those_of_the_trained_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@dataclass(frozen=True)
+class Case:
+    """A study's data and model, its raw table, what the champion is asked, and how outputs become its answer."""
+
+    data: str
+    model: str
+    table: Callable[[], pd.DataFrame]
+    asked: tuple[str, ...]
+    answer: Callable[[Outputs, Manifest], Outputs]
+
+
+def series() -> pd.DataFrame:
+    day = np.arange(160)
+    draw = np.random.default_rng(0)
+    sales = 20 + 5 * np.sin(day / 4) + draw.normal(size=160)
+    return pd.DataFrame(
+        {"day": day, "sales": sales, "weather": draw.normal(size=160), "kind": np.array(["a", "b"])[day % 2]}
+    )
+
+
+def ratings() -> pd.DataFrame:
+    draw = np.random.default_rng(1)
+    user, item = draw.integers(12, size=400), draw.integers(9, size=400)
+    stars = np.clip(np.round(3 + (user % 3 - 1) + (item % 2) + draw.normal(size=400) / 2), 1, 5)
+    return pd.DataFrame({"user": user, "item": [f"film {each}" for each in item], "stars": stars})
+
+
+def texts() -> pd.DataFrame:
+    draw = np.random.default_rng(2)
+    lines = [" ".join(draw.choice(["red", "green", "blue", "and", "or"], size=12)) for _ in range(120)]
+    return pd.DataFrame({"line": lines})
+
+
+def shares(out: Outputs, manifest: Manifest) -> Outputs:
+    return torch.softmax(out, -1)
+
+
+def values(out: Outputs, manifest: Manifest) -> Outputs:
+    assert manifest.target_scale is not None and manifest.target_mean is not None
+    return out * manifest.target_scale + manifest.target_mean
+
+
+CASES = {
+    "classification": Case(
+        "source: 'sklearn:digits', split: {train: 96, validation: 96, test: 200}",
+        "name: mlp, hidden: [16]",
+        lambda: load_digits(as_frame=True).data,
+        (),
+        shares,
+    ),
+    "regression": Case(
+        "source: 'sklearn:diabetes'",
+        "name: mlp, hidden: [16]",
+        lambda: load_diabetes(as_frame=True).data,
+        (),
+        values,
+    ),
+    "forecasting": Case(
+        "source: 'csv:t.csv', task: forecasting, target: sales, window: 5, horizon: 2, split: {by: {time: day}}",
+        "name: gru, hidden: 8",
+        series,
+        ("sales", "weather", "kind"),
+        values,
+    ),
+    "recommendation": Case(
+        "source: 'csv:t.csv', task: recommendation, target: stars, user: user, item: item",
+        "name: matrix_factorization, factors: 4",
+        ratings,
+        ("user", "item"),
+        values,
+    ),
+    "language modelling": Case(
+        "source: 'csv:t.csv', task: language_modelling, text: {column: line, level: characters, length: 8}",
+        "name: language_model, hidden: 8",
+        texts,
+        ("line",),
+        lambda out, manifest: torch.softmax(out[:, -1], -1),
+    ),
+    "clustering": Case(
+        "source: 'sklearn:iris', task: clustering, target: target",
+        "name: autoencoder, hidden: [8], code: 2",
+        lambda: load_iris(as_frame=True).data,
+        (),
+        lambda out, manifest: out[:, manifest.outputs :],
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "name", [name if name == "classification" else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
+)
+def test_predictions_equal_those_of_the_trained_weights(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = CASES[name]
     monkeypatch.setenv("REGSEARCH_HOME", str(tmp_path / "mlruns"))
-    study = Study.from_file(study_file(tmp_path), trials=6)
+    table = case.table()
+    table.to_csv(tmp_path / "t.csv", index=False)
+    (tmp_path / "small.yaml").write_text(STUDY.replace("DATA", case.data).replace("MODEL", case.model))
+    study = Study.from_file(tmp_path / "small.yaml")
     study.run()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", study.uri)
     client = mlflow.MlflowClient()
@@ -31,23 +141,18 @@ def test_predictions_equal_those_of_the_trained_weights(tmp_path: Path, monkeypa
     names = study.space.regularizers()
     manifest = Manifest.load(study.folder / "data")
     program = build_program(study.config, manifest, names)
-    knobs = {name: float(value) for name, value in run.data.params.items() if name in program.knobs}
+    knobs = {key: float(value) for key, value in run.data.params.items() if key in program.knobs}
     pack = Pack(program, load_data(study.folder / "data"), 2)
     pack.load(0, Load(0, knobs, int(run.data.params["seed"])))
     reports = [pack.train_epoch([0])[0] for _ in range(study.config.train.epochs)]
     assert reports[-1].metrics["val_loss"] == run.data.metrics["val_loss"]
 
-    table = load_digits(as_frame=True).data.iloc[:40]
-    found = mlflow.pyfunc.load_model("models:/small@champion").predict(table).to_numpy()
-    rows = _prepared(manifest, table)
-    with torch.no_grad():
-        expected = torch.softmax(program.alone(pack.weights(0), knobs)(rows).double(), -1).numpy()
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
-    assert found.shape == (40, 10) and np.ptp(found) > 0.5
-
-
-def _prepared(manifest: Manifest, table: object) -> torch.Tensor:
-    from regsearch.data.columns import Preprocessing
-
+    asked = (table[list(case.asked)] if case.asked else table).iloc[:40]
+    found = mlflow.pyfunc.load_model("models:/small@champion").predict(asked).to_numpy()
     assert manifest.preprocessing is not None
-    return torch.from_numpy(np.asarray(Preprocessing.from_json(manifest.preprocessing).apply(table), dtype=np.float32))
+    rows = Preprocessing.from_json(manifest.preprocessing).apply(asked).astype(manifest.dtype)
+    with torch.no_grad():
+        out = program.alone(pack.weights(0), knobs)(torch.from_numpy(rows)).double()
+    expected = case.answer(out, manifest).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+    assert found.shape[0] == (36 if name == "forecasting" else 40) and np.ptp(found) > 0.01
