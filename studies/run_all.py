@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from regsearch.study import home
+
 HERE = Path(__file__).resolve().parent
 PAGE = HERE / "README.md"
 BEGIN, END = "<!-- answers -->", "<!-- end of answers -->"
@@ -49,15 +51,15 @@ def main() -> int:
 
 
 def answer(path: Path) -> dict[str, Any] | str:
-    """The study's answer as the command line gives it, or why there is none."""
-    done = subprocess.run([*REGSEARCH, "study", "resume", path.stem, "--json"], capture_output=True, text=True)
+    """The study's whole answer, as the command line leaves it behind, or why there is none."""
+    done = subprocess.run([*REGSEARCH, "study", "resume", path.stem], capture_output=True, text=True)
     if done.returncode != 0:
-        start = [*REGSEARCH, "study", "start", str(path), "--replace", "--json"]
+        start = [*REGSEARCH, "study", "start", str(path), "--replace"]
         done = subprocess.run(start, capture_output=True, text=True)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         return f"failed: {last}".replace("|", "/")
-    found: dict[str, Any] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads((home() / "studies" / path.stem / "answer.json").read_text(encoding="utf-8"))
     return found if found["finals"] else "no finals"
 
 

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from regsearch.core.calibration import unpackable
 from regsearch.core.compiling import compile_program
-from regsearch.core.fit import unpackable
 from regsearch.core.graph import compiler
 from regsearch.core.pack import Load, Pack
 from regsearch.core.program import Program, Training

@@ -1,4 +1,4 @@
-"""The champion of a whole study of each task, from the registry: raw columns in, the trained weights' predictions out."""
+"""The champion of a study of each task, from the registry: raw columns in, the trained weights' predictions out."""
 
 from __future__ import annotations
 
