@@ -170,7 +170,7 @@ def test_buffers_are_those_of_the_stock_module_alone(serially: bool) -> None:
     program, pack, losses = both()
     if serially:
         program = made()
-        program.run_serially()
+        program.run_one_at_a_time(eager=True)
         pack, losses = trained(program, LOADS, 2)
     for slot, load in LOADS.items():
         stock, loss = alone(program, load, 2)
