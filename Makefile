@@ -42,7 +42,7 @@ test: .venv/installed-dev
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 slow: .venv/installed-dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n 2 --dist worksteal
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
