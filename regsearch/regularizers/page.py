@@ -22,8 +22,8 @@ DOES_NOT_APPLY: tuple[tuple[str, str, str], ...] = (
     ("jacobian", "rows of codes", "outputs have no derivative by a code"),
     ("jacobian", "models with convolutions or recurrent layers", "their packed forms have no second derivative"),
 )
-"""What does not apply where: (regularizer, or site for all of its rules; where; reason). A study that asks for it is
-refused. The one table that page and tests read: `regsearch.testing.exclusion` knows the words of `where`."""
+"""What does not apply where: (regularizer, or site for all of its rules; where; reason). A pack refuses it. The one
+table that page and tests read: `regsearch.testing.exclusion` knows the words of `where`."""
 
 _INTRODUCTION = """\
 # The regularizers
