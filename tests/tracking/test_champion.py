@@ -83,9 +83,11 @@ def lane_with_finals(uri: str) -> ClientLane:
 
 
 def load(uri: str, name: str) -> Any:
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
-    return mlflow.pyfunc.load_model(name)
+    # Not by `set_tracking_uri`, which changes the environment for good.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        patch.setenv("MLFLOW_REGISTRY_URI", uri)
+        return mlflow.pyfunc.load_model(name)
 
 
 def expected(model: torch.nn.Module, task: str) -> np.ndarray:
