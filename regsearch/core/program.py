@@ -310,7 +310,7 @@ class Program:
             UserError: the forward pass fails, or its output is not of `Task.shape`, or a rule changes rows of codes.
         """
         for rule in self.rules:
-            if rule.site == "batches" and not x.is_floating_point():
+            if rule.needs_numbers and not x.is_floating_point():
                 allowed = "it needs rows of numbers, and these are of codes"
                 raise UserError("this rule finds no site in the data", key=f"space.{rule.name}", allowed=allowed)
         w, buffers = self.fresh(0)

@@ -84,6 +84,8 @@ class Regularizer:
     """Base of every regularizer. A subclass of it names the site; a dataclass below that declares the rule."""
 
     site: ClassVar[str] = ""
+    needs_numbers: ClassVar[bool] = False
+    """Whether rows of codes (texts, users and items) are nothing that the rule could act on."""
     tracks: ClassVar[tuple[str, ...]] = ()
     """What is tracked of each epoch of a trial that turns the rule on, where that is the point of it: `sparsity` and
     `weight_norm` of the weights, `gradient_norm` before the rules of site `gradients`, and the share of steps that they

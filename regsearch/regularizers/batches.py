@@ -11,6 +11,7 @@ class Batch(Regularizer):
     """Acts on one batch of one trial, in training only."""
 
     site = "batches"
+    needs_numbers = True
 
     def batch(self, x: torch.Tensor, y: torch.Tensor, ctx: Context) -> tuple[torch.Tensor, torch.Tensor]:
         """x [B, F...], y [B, C] to the batch that is trained on, same shapes."""

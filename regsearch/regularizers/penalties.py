@@ -152,6 +152,7 @@ class Jacobian(Penalty):
     numbers, and layers with second derivatives.
     """
 
+    needs_numbers = True
     source = Paper("Hoffman et al.", 2019, "https://arxiv.org/abs/1908.02729")
     strength: Strength = knob(1e-4, 1e1, off=0.0, log=True, minimum=0.0, maximum=INFINITY, unit="loss", doc="λ")
 
