@@ -77,7 +77,7 @@ def row(name: str, found: dict[str, Any]) -> str:
         WORDS[contrast["metric"]],
         f"{scale * baseline['test_metric']['value']:.3g}{unit}",
         f"{scale * winner['test_metric']['value']:.3g}{unit}{more}",
-        f"{sign * contrast['difference']:+.2g} ({gain[0]:+.2g} to {gain[1]:+.2g})",
+        "the same" if finals["same"] else f"{sign * contrast['difference']:+.2g} ({gain[0]:+.2g} to {gain[1]:+.2g})",
         f"{baseline['gap']['value']:.2g}, {winner['gap']['value']:.2g}",
         "**yes**" if finals["claim"] else "no",
         winner["label"] or "no regularization",
