@@ -113,6 +113,10 @@ class Trained:
     reason: str | None = None
     restored: int | None = None
 
+    def losses(self) -> list[tuple[float, float]]:
+        """Training and validation loss of each epoch: what a trial has whatever rules are on."""
+        return [(epoch["train_loss"], epoch["val_loss"]) for epoch in self.curve]
+
     def same(self, other: Trained) -> bool:
         """Bit for bit, but for the sign of zero; a NaN equals a NaN."""
         if repr(self.curve) != repr(other.curve) or self.restored != other.restored:

@@ -87,7 +87,7 @@ def check_it_acts(rule: Rule, case: Case | None = None, some: Sequence[Setting] 
         chosen = settings(rule) if some is None else some
         loads = {0: plain} | {n: Load(n, dict(params), 5) for n, params in enumerate(chosen, 1)}
         trained = train(program, case.data, loads, len(loads))
-        assert not all(trained[n].same(trained[0]) for n in loads), "no setting changes the training"
+        assert any(trained[n].losses() != trained[0].losses() for n in loads), "no setting changes the training"
 
 
 def check_slope(rule: Rule, case: Case | None = None, some: Sequence[Setting] | None = None) -> None:
@@ -166,9 +166,8 @@ def check_agreement(
             weights, losses = reference(start_of(program, case, load))
             trial = packed[load.number]
             assert len(losses) == len(trial.curve), f"{len(trial.curve)} epochs, not {len(losses)} at {load.params}"
-            ours = [(metrics["train_loss"], metrics["val_loss"]) for metrics in trial.curve]
             for what, got, expected in [
-                ("losses", torch.tensor(ours), torch.tensor(losses)),
+                ("losses", torch.tensor(trial.losses()), torch.tensor(losses)),
                 *((name, trial.weights[name], value) for name, value in weights.items() if name in trial.weights),
             ]:
                 try:
