@@ -15,7 +15,7 @@ from torch.func import vmap
 from torch.fx import GraphModule
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
-from regsearch.core.layers.pooling import decompositions
+from regsearch.core.layers.pooling import decompositions, pools
 from regsearch.core.layers.recurrent import COMPILED
 from regsearch.core.trace import Leaves, NotGeneric, alone, any_width, on_leaves, resized, trace
 
@@ -182,7 +182,7 @@ def _compiled(graph: GraphModule, leaves: Leaves, written: Sequence[int]) -> Cal
         graph.recompile()
         with config.patch(size_asserts=False):
             inputs: list[Any] = [example(each) for each in theirs]
-            made: Any = compile_fx(graph, inputs, decompositions=decompositions())
+            made: Any = compile_fx(graph, inputs, decompositions=decompositions() if pools(graph) else None)
         found = list(made(*theirs))
     except Exception as error:  # whatever the compiler trips over, the graph itself still runs
         why = (str(error).splitlines() or [""])[0]

@@ -12,11 +12,17 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.fx import GraphModule
 
 Tensor = torch.Tensor
 Sizes = Sequence[int]
 _POOL = torch.ops.aten.max_pool2d_with_indices.default
 _BACK = torch.ops.aten.max_pool2d_with_indices_backward.default
+
+
+def pools(graph: GraphModule) -> bool:
+    """Whether the graph holds max pooling. Other graphs need no table, with which the compiler forgoes its cache."""
+    return any(node.target in (_POOL, _BACK) for node in graph.graph.nodes)
 
 
 def decompositions() -> dict[Any, Callable[..., Any]]:
