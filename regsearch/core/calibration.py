@@ -73,18 +73,19 @@ def calibrate(
     alone.run_one_at_a_time(eager=serial is not None)
     if serial:
         return Calibration(packed, alone, ALONE, f"the model trains one trial at a time: {serial}", serial)
-    training, uncompiled = packed.training, _SETTLED[0] if compiled is None else _SETTLED[1]
+    training = packed.training
+    uncompiled: str | None = _SETTLED[0] if compiled is None else _SETTLED[1]
     wanted = compiled or (compiled is None and pays(len(data.train_y), training.batch_size, training.epochs, trials))
     candidates = [packed, alone] if width is None else [alone if width == ALONE else packed]
     if wanted and width is None and _slower(alone, packed, data, most):
         candidates = [packed]
-    why: dict[int, str | None] = {id(each): uncompiled for each in candidates}
+    why = {each.one_at_a_time: uncompiled for each in candidates}
     if wanted:
         compile_it = partial(compile_program, data=data, trials=trials, backwards=backwards)
-        why = {id(each): compile_it(each) for each in candidates}
+        why = {each.one_at_a_time: compile_it(each) for each in candidates}
     if width is None:
         width = _fastest(candidates, data, most)
-    return Calibration(packed, alone, width, why[id(alone if width == ALONE else packed)], None)
+    return Calibration(packed, alone, width, why[width == ALONE], None)
 
 
 def unpackable(program: Program, data: Data) -> str | None:

@@ -7,6 +7,7 @@ replaced, not the layers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -81,11 +82,10 @@ class Interception(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in _DROPOUTS:
             return self._dropout(_DROPOUTS[func], *args, **kwargs)
-        if func in _WITH_SITES or func in _REPLACED:
+        packed = partial(_WITH_SITES[func], self._at_rate) if func in _WITH_SITES else _REPLACED.get(func)
+        if packed is not None:
             try:
-                if func in _WITH_SITES:
-                    return _WITH_SITES[func](self._at_rate, *args, **kwargs)
-                return _REPLACED[func](*args, **kwargs)
+                return packed(*args, **kwargs)
             except NotImplementedError:
                 if torch._C._functorch.peek_interpreter_stack() is not None:
                     raise  # a pack cannot have it; a trial alone has the stock function

@@ -6,7 +6,7 @@ Legend: T slots, P floats of a row, N rows, B batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,11 +143,11 @@ class Pack:
     def _step(self, chosen: torch.Tensor, *plan: Any) -> None:
         self.program.train_step(*self.arguments(chosen, *plan))
         self.steps += 1
-        self._average("after_step")
+        self._average(Average.after_step)
 
     def _measure(self, slots: list[int]) -> list[Report]:
         done = torch.tensor(self.epochs, dtype=torch.float32) / self.program.training.epochs
-        self._average("after_epoch", done)
+        self._average(Average.after_epoch, done)
         w, buffers = self._measured()
         rest = self.knobs, self.chunk
         train = self.program.evaluate(w, buffers, self.data.train_x, self.data.train_y, *rest)
@@ -175,27 +175,27 @@ class Pack:
             reports.append(Report(load.number, epoch, metrics, reason, not go_on[slot], restored))
         return reports
 
-    def _average(self, moment: str, *more: torch.Tensor) -> None:
-        """Let the averages take in the weights as they are now."""
+    def _in_each_slot(self, rule: Any, method: Callable[..., Any], *given: Any) -> Any:
+        """A rule's method at the knobs of each slot, lifted over what it is given [T, ...]."""
+
+        def one(knobs: Tensors, *own: Any) -> Any:
+            return method(rule.at(dict(knobs)), *own)
+
+        return torch.func.vmap(one)(self.knobs, *given)
+
+    def _average(self, hook: Callable[..., Any], *more: torch.Tensor) -> None:
+        """Let the averages that have this hook of `Average` take in the weights as they are now."""
         for index, rule in enumerate(self.program.loops):
-            if getattr(rule, moment, None) not in (None, getattr(Average, moment)):
-
-                def taken_in(knobs: Tensors, *given: Any, rule: Any = rule) -> Any:
-                    return getattr(rule.at(dict(knobs)), moment)(*given)
-
-                self.loops[index] = torch.func.vmap(taken_in)(self.knobs, self.loops[index], self.w, *more)
+            own = getattr(rule, hook.__name__, hook)
+            if own is not hook:
+                self.loops[index] = self._in_each_slot(rule, own, self.loops[index], self.w, *more)
 
     def _measured(self) -> tuple[torch.Tensor, Tensors]:
         """The weights [T, P] and buffers that a report is about: the averages of the trials that average."""
         w, on = self.w, torch.zeros(self.width, dtype=torch.bool)
         for rule, state in zip(self.program.loops, self.loops, strict=True):
             if issubclass(rule, Average):
-
-                def averaged(knobs: Tensors, state: Tensors, w: torch.Tensor, rule: Any = rule) -> torch.Tensor:
-                    average: torch.Tensor = rule.at(dict(knobs)).averaged(state, w)
-                    return average
-
-                w = torch.func.vmap(averaged)(self.knobs, state, w)
+                w = self._in_each_slot(rule, rule.averaged, state, w)
                 on |= self.knobs[rule.strength_knob.name] != rule.strength_knob.off
         if not bool(on.any()):
             return w, self.buffers
@@ -210,11 +210,8 @@ class Pack:
         go_on = torch.ones(self.width, dtype=torch.bool)
         report = {"val_loss": val_loss, "epoch": torch.tensor(self.epochs, dtype=torch.float32)}
         for index, rule in enumerate(self.program.loops):
-
-            def observe(knobs: Tensors, state: Tensors, w: torch.Tensor, report: Tensors, rule: Any = rule) -> Any:
-                return rule.at(dict(knobs)).observe(state, w, report)
-
-            self.loops[index], goes = torch.func.vmap(observe)(self.knobs, self.loops[index], rows, report)
+            observe = rule.observe  # type: ignore[attr-defined]
+            self.loops[index], goes = self._in_each_slot(rule, observe, self.loops[index], rows, report)
             go_on &= goes
         return go_on.tolist()
 

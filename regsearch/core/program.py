@@ -139,7 +139,7 @@ class Program:
                 allowed = "leave schedule and warmup out: the rule acts between epochs, not in a step"
                 raise UserError("this strength has no schedule", key=f"space.{name}.schedule", allowed=allowed)
         for rule in self.rules:
-            marker = getattr(rule, "marker", None)
+            marker = rule.marker
             if self.model.kind and marker and not self.model.markers[marker]:
                 where = f"a regsearch Site({marker!r})"
             elif self.model.kind and rule.site in ("norms", "activations") and not marker and not self.model.sites:

@@ -38,10 +38,6 @@ def _counters(shape: torch.Size) -> torch.Tensor:
     return torch.arange(math.prod(shape), dtype=torch.int32).reshape(shape)
 
 
-def _nowhere(x: torch.Tensor) -> torch.Tensor:
-    raise RuntimeError("only penalties may run the model")
-
-
 class StepContext:
     """What the training step lends to the effects of one trial; see `regsearch.regularizers.Context`.
 
@@ -56,8 +52,9 @@ class StepContext:
         self._first = zlib.crc32(stream.encode()) & 0x3FFFFFFF
         self._calls = 0
         self.depth = 1.0
-        self.x = key
-        self.forward: Callable[[torch.Tensor], torch.Tensor] = _nowhere
+        # The step lends these to penalties alone.
+        self.x: torch.Tensor
+        self.forward: Callable[[torch.Tensor], torch.Tensor]
         self._others: dict[str, StepContext] = {}
 
     def of(self, stream: str) -> StepContext:

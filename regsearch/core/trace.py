@@ -14,7 +14,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import TreeSpec, tree_leaves, tree_map, tree_unflatten
 
-from regsearch.core.layers.convolution import ALONE
+from regsearch.core.layers.convolution import FOR_ONE_TRIAL
 
 Leaves = Sequence[torch.Tensor]
 
@@ -69,7 +69,7 @@ def on_leaves(
 
 def trace(flat: Callable[..., list[torch.Tensor]], leaves: Leaves) -> GraphModule:
     """The graph of a function of leaves, at the width of these."""
-    known = {**_DECOMPOSITIONS, **(ALONE if len(leaves[0]) == 1 else {})}
+    known = {**_DECOMPOSITIONS, **(FOR_ONE_TRIAL if len(leaves[0]) == 1 else {})}
     return make_fx(flat, decomposition_table=known)(*leaves)
 
 

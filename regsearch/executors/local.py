@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import multiprocessing.process
 import os
+from collections.abc import Iterable
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
@@ -159,9 +161,14 @@ class LocalExecutor:
             with contextlib.suppress(OSError, ValueError):
                 pipe.send((False, "stop"))
             pipe.close()
-        for process in self._processes:
-            process.join(5)
-            if process.is_alive():
-                process.kill()
-                process.join()
+        end(self._processes)
         self._pipes, self._processes = [], []
+
+
+def end(processes: Iterable[multiprocessing.process.BaseProcess]) -> None:
+    """Wait five seconds for each process that was told to stop, and kill what is left of it."""
+    for process in processes:
+        process.join(5)
+        if process.is_alive():
+            process.kill()
+            process.join()

@@ -30,24 +30,26 @@ def refuse_hidden_state(module: nn.Module, rows: torch.Tensor) -> None:
             module(rows)
     except Exception:  # it is refused with its reason where outputs are checked
         return
-    after = _kept(module)
+    _refuse_change(
+        module,
+        (before, _kept(module)),
+        "the forward pass changes what is no registered buffer",
+        "keep it in a buffer (register_buffer), or do without it: trials must not see one another",
+    )
+    _refuse_change(
+        module,
+        (buffers, _forms(module)),
+        "the forward pass makes this buffer, drops it, or changes its shape or type",
+        "register it with the shape and type that it keeps",
+    )
+
+
+def _refuse_change(module: nn.Module, found: tuple[dict[str, Any], dict[str, Any]], what: str, allowed: str) -> None:
+    """Refuse the first place, by name, that differs between what was found before and after."""
+    before, after = found
     for place in sorted(before.keys() | after.keys()):
         if before.get(place) != after.get(place):
-            raise UserError(
-                "the forward pass changes what is no registered buffer",
-                key="model",
-                value=f"{type(module).__name__}.{place}",
-                allowed="keep it in a buffer (register_buffer), or do without it: trials must not see one another",
-            )
-    now = _forms(module)
-    for place in sorted(buffers.keys() | now.keys()):
-        if buffers.get(place) != now.get(place):
-            raise UserError(
-                "the forward pass makes this buffer, drops it, or changes its shape or type",
-                key="model",
-                value=f"{type(module).__name__}.{place}",
-                allowed="register it with the shape and type that it keeps",
-            )
+            raise UserError(what, key="model", value=f"{type(module).__name__}.{place}", allowed=allowed)
 
 
 def _forms(module: nn.Module) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 
 from regsearch.regularizers.base import INFINITY, Context, Paper, Regularizer, Strength, knob, regularizer
@@ -13,8 +11,6 @@ class Activation(Regularizer):
     """Acts at each activation site of the model: its dropout calls, else its `Site` markers, else its activations."""
 
     site = "activations"
-    marker: ClassVar[str | None] = None
-    """Where given, the rule acts at `Site` markers of this name instead, and only there."""
 
     def activation(self, h: torch.Tensor, ctx: Context) -> torch.Tensor:
         """h [B, F...], one trial's activations, to activations of the same shape."""

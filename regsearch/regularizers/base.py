@@ -84,6 +84,8 @@ class Regularizer:
     """Base of every regularizer. A subclass of it names the site; a dataclass below that declares the rule."""
 
     site: ClassVar[str] = ""
+    marker: ClassVar[str | None] = None
+    """Where given, a rule of site `activations` acts at the `Site` markers of this name instead, and only there."""
     needs_numbers: ClassVar[bool] = False
     """Whether rows of codes (texts, users and items) are nothing that the rule could act on."""
     tracks: ClassVar[tuple[str, ...]] = ()

@@ -88,7 +88,7 @@ def residual_case(norm: str = "none") -> Case:
 
 def case_for(rule: Rule) -> Case:
     """The case that a rule is tested on where none is named: the first that it has a site in."""
-    return mlp_case() if getattr(rule, "marker", None) is None else residual_case()
+    return mlp_case() if rule.marker is None else residual_case()
 
 
 def settings(rule: Rule, drawn: int = 2) -> list[dict[str, float]]:

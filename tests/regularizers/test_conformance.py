@@ -44,7 +44,7 @@ DEFECTS: dict[tuple[str, str], str] = {}
 
 def at_branches(rule: Rule) -> bool:
     """Whether the rule needs a model with `Site("residual")`."""
-    return getattr(rule, "marker", None) is not None
+    return rule.marker is not None
 
 
 def _rows() -> Iterator[object]:

@@ -110,7 +110,7 @@ _CONVOLVE_BACK = opaque(
 )
 
 
-ALONE: dict[Any, Callable[..., Any]] = {_CONVOLVE: _forward, _CONVOLVE_BACK: _back}
+FOR_ONE_TRIAL: dict[Any, Callable[..., Any]] = {_CONVOLVE: _forward, _CONVOLVE_BACK: _back}
 """In the graph of one trial: torch's operations, without the cost of a call of ours."""
 
 

@@ -81,4 +81,4 @@ class Back(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *slopes: Any) -> Any:
-        raise NotImplementedError("a second derivative of a recurrent layer or a convolution")
+        raise NotImplementedError("a second derivative of a recurrent layer, a convolution or an embedding bag")
