@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from regsearch.executors.local import end
+from regsearch.executors.local import MEMORY, end
 
 if TYPE_CHECKING:
     from models import Case
@@ -140,6 +140,7 @@ class Crew:
         count, threads = (cores, 1) if single else (1, cores)
         # Read when torch and its math library load.
         settings = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "MKL_CBWR": mode}
+        settings |= dict.fromkeys(MEMORY) if mode is None else MEMORY
         settings["KINETO_LOG_LEVEL"] = "99"  # torch's profiler would write of itself
         kept = dict(os.environ)
         for variable, value in settings.items():
