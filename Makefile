@@ -21,11 +21,11 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test slow lint docs bench throughput studies clean
+.PHONY: help demo test slow sweep lint docs bench throughput studies clean
 
 help:
 	@echo "make demo    search 200 settings on handwritten digits and print the answer"
-	@echo "make test    the tests (make slow: the long ones; make lint: style and types)"
+	@echo "make test    the tests (make slow: the long ones; make sweep: half an hour more; make lint: style and types)"
 	@echo "make bench   trials per second against a plain Optuna + torch + MLflow loop (make throughput: training steps)"
 	@echo "make studies one study per area, on real data (half an hour); studies/README.md gets their answers"
 	@echo "make docs    the demo's answer and picture in the README, and the page of the regularizers, anew"
@@ -39,10 +39,13 @@ demo: .venv/installed
 	@echo "Your table: $(BIN)/regsearch study init TABLE.csv --target COLUMN"
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
+	$(BIN)/python -m pytest -m "not slow and not sweep" -n 2 --dist worksteal
 
 slow: .venv/installed-dev
-	$(BIN)/python -m pytest -m slow -n 2 --dist worksteal
+	$(BIN)/python -m pytest -m "slow and not sweep" -n 2 --dist worksteal
+
+sweep: .venv/installed-dev
+	$(BIN)/python -m pytest -m sweep -n 2 --dist worksteal
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -21,7 +21,7 @@ LOADS = {n: Load(n, setting(n) if n else {}, 17 * n + 5) for n in range(8)}
 
 
 @pytest.fixture(
-    scope="module", params=[("adamw", "none"), pytest.param(("sgd", "batch"), marks=pytest.mark.slow)], ids="-".join
+    scope="module", params=[("adamw", "none"), pytest.param(("sgd", "batch"), marks=pytest.mark.sweep)], ids="-".join
 )
 def compiled(request: pytest.FixtureRequest) -> Program:
     """Rules that draw numbers, reduce or compare; odd layers and an odd last batch.

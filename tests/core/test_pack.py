@@ -18,7 +18,7 @@ LOADS = [Load(n, setting(n) if n else {}, 17 * n + 5) for n in range(8)]
     [
         ("adamw", "none"),
         ("sgd", "batch"),
-        pytest.param("adamw", "batch", marks=pytest.mark.slow),
+        pytest.param("adamw", "batch", marks=pytest.mark.sweep),
         pytest.param("sgd", "none", marks=pytest.mark.slow),
     ],
 )

@@ -96,12 +96,15 @@ def test_bits_depend_on_neither_width_nor_slot_nor_the_moment_of_loading(model: 
     check(program(case, 16, ("dropout.p", "l2.strength", "clip_by_norm.max_norm")), case.data, trials=8, pairs=1)
 
 
+# Compiling takes half a minute a model; codes and branches are the same layers once more.
+COMPILED = [model for model in MODELS if model != "residual" and not model.endswith("-codes")]
+EVERY = [(model, "traced") for model in MODELS] + [(model, "compiled") for model in COMPILED]
+IN_CI = ("mlp", "compiled"), ("gru", "traced"), ("transformer", "traced")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("model", "path"),
-    # Compiling takes half a minute a model; codes and branches are the same layers once more.
-    [(model, "traced") for model in MODELS]
-    + [(model, "compiled") for model in MODELS if model != "residual" and not model.endswith("-codes")],
+    ("model", "path"), [each if each in IN_CI else pytest.param(*each, marks=pytest.mark.sweep) for each in EVERY]
 )
 def test_bits_of_64_trials_are_those_of_8_and_of_2(model: str, path: str) -> None:
     case = CASES[model]()

@@ -15,7 +15,7 @@ from regsearch.study import Study
 from tests.study.kills import PHASES, campaign, table
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.timeout(900)  # a minute and a half alone
 def test_killed_in_every_phase(tmp_path: Path) -> None:
     named = ("making the store", "searching", "delivering", "in finals", "registering")
