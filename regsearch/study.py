@@ -21,6 +21,7 @@ from regsearch.space import SearchSpace
 if TYPE_CHECKING:
     import pandas as pd
 
+    from regsearch.core.cost import Cost
     from regsearch.data import Manifest
     from regsearch.display import Progress
     from regsearch.replay import Replay
@@ -140,6 +141,39 @@ class Study:
             "searched": [of.name for of in self.space.over(layers).ranges()],
             "finals": self.config.finalize.seeds,
         }
+
+    def cost(self) -> Cost:
+        """What each regularizer of the study adds to a training step, measured now on one core; nothing is written.
+
+        Raises:
+            UserError: what a run would refuse.
+        """
+        import tempfile
+
+        import torch
+
+        from regsearch.core.cost import seconds_per_rule
+        from regsearch.core.fit import build_program, load_data
+        from regsearch.data import seal
+
+        search, compiled = self.config.search, self.config.train.compile
+        with tempfile.TemporaryDirectory() as place:
+            manifest = seal(self.config.data, self.config.folder, Path(place) / "data")
+            self._check_model(manifest)
+            data = load_data(Path(place) / "data")
+        names, threads = self.space.regularizers(), torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return seconds_per_rule(
+                lambda chosen: build_program(self.config, manifest, chosen),
+                names,
+                data,
+                search.trials,
+                width=search.width,
+                compiled=compiled,
+            )
+        finally:
+            torch.set_num_threads(threads)
 
     def _check_model(self, manifest: Manifest) -> dict[str, tuple[str, ...]]:
         """Refuse a model that cannot be searched so; its layers, for each strength that has a number for each."""

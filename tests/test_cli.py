@@ -285,3 +285,14 @@ def test_study_init_writes_a_file_that_loads(folder: Path) -> None:
     assert "no such file" in refusal("study", "init", "other.csv", "--target", "y")
     assert ".csv, .parquet" in refusal("study", "init", "my.xlsx", "--target", "y")
     assert "--name" in refusal("study", "init", "my patients.csv", "--target", "sick now", "--name", "a/b")
+
+
+def test_cost_lists_what_each_regularizer_adds(folder: Path) -> None:
+    (folder / "small.yaml").write_text(SMALL)
+    result = regsearch("study", "cost", "small.yaml", "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert list(found["rules"]) == ["dropout"]
+    assert found["step"] > abs(found["rules"]["dropout"])
+    assert sorted(folder.iterdir()) == [folder / "small.yaml"]
+    assert "dropout" in regsearch("study", "cost", "small.yaml").stdout
