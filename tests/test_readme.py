@@ -37,10 +37,11 @@ def patients(path: Path) -> None:
 @pytest.mark.timeout(900)  # half a minute on an idle machine
 def test_your_own_table(tmp_path: Path) -> None:
     patients(tmp_path / "patients.csv")
-    init, check, start = commands("README.md", "Your own table")
+    init, check, cost, start = commands("README.md", "Your own table")
     run(init, tmp_path)
     plan = run(check, tmp_path)
     assert "classification" in plan
+    assert "µs per training step" in run(cost, tmp_path)
     assert not (tmp_path / "mlruns").exists()
     printed = run(start, tmp_path)
     assert re.search(r"^patients: 100 trials ", printed, flags=re.MULTILINE)
