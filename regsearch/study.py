@@ -124,15 +124,11 @@ class Study:
         Raises:
             UserError: what would be refused.
         """
-        import tempfile
-
-        from regsearch.data import seal
         from regsearch.tracking.store import check_store
 
         check_store(self.uri)
-        with tempfile.TemporaryDirectory() as place:
-            manifest = seal(self.config.data, self.config.folder, Path(place) / "data")
-        layers = self._check_model(manifest)
+        with self._sealed_for_now() as (manifest, _):
+            layers = self._check_model(manifest)
         return {
             "study": self.config.name,
             "data": {"source": manifest.source, "task": manifest.task, "rows": manifest.sizes},
@@ -148,32 +144,38 @@ class Study:
         Raises:
             UserError: what a run would refuse.
         """
-        import tempfile
-
         import torch
 
         from regsearch.core.cost import seconds_per_rule
         from regsearch.core.fit import build_program, load_data
-        from regsearch.data import seal
 
-        search, compiled = self.config.search, self.config.train.compile
-        with tempfile.TemporaryDirectory() as place:
-            manifest = seal(self.config.data, self.config.folder, Path(place) / "data")
+        with self._sealed_for_now() as (manifest, folder):
             self._check_model(manifest)
-            data = load_data(Path(place) / "data")
-        names, threads = self.space.regularizers(), torch.get_num_threads()
+            data = load_data(folder)
+        threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
             return seconds_per_rule(
                 lambda chosen: build_program(self.config, manifest, chosen),
-                names,
+                self.space.regularizers(),
                 data,
-                search.trials,
-                width=search.width,
-                compiled=compiled,
+                self.config.search.trials,
+                width=self.config.search.width,
+                compiled=self.config.train.compile,
             )
         finally:
             torch.set_num_threads(threads)
+
+    @contextlib.contextmanager
+    def _sealed_for_now(self) -> Iterator[tuple[Manifest, Path]]:
+        """The study's data, sealed in a folder that is gone afterwards."""
+        import tempfile
+
+        from regsearch.data import seal
+
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place) / "data"
+            yield seal(self.config.data, self.config.folder, folder), folder
 
     def _check_model(self, manifest: Manifest) -> dict[str, tuple[str, ...]]:
         """Refuse a model that cannot be searched so; its layers, for each strength that has a number for each."""

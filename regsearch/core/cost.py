@@ -23,7 +23,8 @@ class Cost:
 
     Args:
         step: with every rule.
-        rules: what each rule adds, by name. Of a rule that costs less than the clock's noise it may be below zero.
+        rules: what each rule adds, by name: the step with every rule less the step without this one. Of a rule that
+            costs less than the clock's noise it may be below zero.
         width: slots of the pack; 1 for one trial at a time.
         compiled: whether the steps were compiled.
     """
@@ -44,9 +45,10 @@ def seconds_per_rule(
     compiled: bool | None = None,
     repeats: int = 15,
 ) -> Cost:
-    """Measure packs as a study of `trials` trials runs them, on one core, each variant in turn.
+    """Measure packs at the width and compiled as a study of `trials` trials has them, each variant in turn.
 
-    Every rule is on in every trial, in the middle of the range that is searched.
+    All in this process, with its threads and its memory and math library as they are set. Every rule is on in every
+    trial, in the middle of the range that is searched.
 
     Args:
         build: makes the program of these rules.
