@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +20,13 @@ from regsearch.core.layers.convolution import convolve
 from regsearch.core.layers.embedding import embedding_bag
 from regsearch.core.layers.recurrent import gru, lstm
 
-Visit = Callable[[str, torch.Tensor, float], torch.Tensor]
-"""Called with the kind of a site, what passes there, and the author's dropout rate."""
+
+class Visit(Protocol):
+    """Called with the kind of a site, what passes there, the author's dropout rate, and whether these are hidden
+    activations rather than the weights of an attention."""
+
+    def __call__(self, kind: str, h: torch.Tensor, rate: float = 0.0, *, hidden: bool = True) -> torch.Tensor: ...
+
 
 ACTIVATIONS = (nn.ReLU, nn.Tanh, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Sigmoid)
 _DROPOUTS: dict[Any, bool] = {
@@ -54,6 +59,7 @@ _REPLACED: dict[Any, Callable[..., Any]] = {
     F.conv3d: convolve,
     F.embedding_bag: embedding_bag,
 }
+_CONVOLUTIONS = frozenset({F.conv1d, F.conv2d, F.conv3d})
 _IN_PLACE: dict[Any, Callable[..., torch.Tensor]] = {
     # `vmap` runs these trial by trial, but not their forms that make a new tensor.
     torch.Tensor.lerp_: torch.lerp,
@@ -70,11 +76,15 @@ class Interception(TorchFunctionMode):
         visit: called at each dropout and each functional activation; what it returns goes on through the model.
         training: whether this is a pass in training. In evaluation nothing is dropped, but the places are still
             visited, because normalization acts there in both.
+
+    Attributes:
+        convolved: whether the last product was a convolution; its units lie along axis 1, others' along the last.
     """
 
     def __init__(self, visit: Visit, training: bool) -> None:
         super().__init__()
         self._visit, self._training = visit, training
+        self.convolved = False
 
     def __torch_function__(
         self, func: Any, types: Iterable[Any], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -84,6 +94,7 @@ class Interception(TorchFunctionMode):
             return self._dropout(_DROPOUTS[func], *args, **kwargs)
         packed = partial(_WITH_SITES[func], self._at_rate) if func in _WITH_SITES else _REPLACED.get(func)
         if packed is not None:
+            self.convolved = func in _CONVOLUTIONS
             try:
                 return packed(*args, **kwargs)
             except NotImplementedError:
@@ -93,10 +104,10 @@ class Interception(TorchFunctionMode):
         if func in _IN_PLACE:
             return args[0].copy_(_IN_PLACE[func](*args, **kwargs))
         out = func(*args, **kwargs)
-        return self._visit("function", out, 0.0) if func in _FUNCTIONAL_ACTIVATIONS else out
+        return self._visit("function", out) if func in _FUNCTIONAL_ACTIVATIONS else out
 
-    def _at_rate(self, h: torch.Tensor, rate: float, drops: bool = True) -> torch.Tensor:
-        return self._visit("dropout", h, rate) if drops or not self._training else h
+    def _at_rate(self, h: torch.Tensor, rate: float, drops: bool = True, hidden: bool = True) -> torch.Tensor:
+        return self._visit("dropout", h, rate, hidden=hidden) if drops or not self._training else h
 
     def _dropout(
         self,

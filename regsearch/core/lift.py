@@ -8,20 +8,26 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from torch.func import functional_call
 
+from regsearch.core.effects import Place
 from regsearch.core.intercept import ACTIVATIONS, Interception
 from regsearch.errors import UserError
 from regsearch.models.site import Site
 
-Effect = Callable[[torch.Tensor, float, str | None], torch.Tensor]
-"""What happens at a site, from what passes there, the author's dropout rate and the name of the marker."""
+Effect = Callable[[torch.Tensor, Place], torch.Tensor]
+"""What happens at a site, from what passes there."""
 KINDS = ("dropout", "marker", "activation", "function")
 """The kinds of sites: a model's are all those of the first kind that it has."""
+
+
+_ROWS = 7
+"""Rows of the passes that look for sites: few sequences have a length that is a multiple of it."""
 
 
 class PackedBatchNorm(nn.Module):
@@ -83,6 +89,17 @@ class PackedBatchNorm(nn.Module):
         return h
 
 
+@dataclass(frozen=True)
+class _Visited:
+    """A site that a forward pass came by."""
+
+    kind: str
+    rows: int
+    units: int
+    hidden: bool
+    marker: str | None
+
+
 class Lifted(nn.Module):
     """A copy of a stock module whose sites call `effect`, and whose slow operations are replaced by packed ones.
 
@@ -91,7 +108,12 @@ class Lifted(nn.Module):
     are sites of their own in every model. Dropout calls do nothing else but call `effect` with the author's rate.
 
     Attributes:
-        changing: the buffers that the module's own forward pass changes, by name; known once the sites are.
+        kind, sites, markers: of which kind its sites are, how many there are, and how many markers by name.
+        layers: of each site of hidden activations, how many units there are.
+        rows_first: whether the rows lie along the first axis at all of these.
+        changing: the buffers that the module's own forward pass changes, by name.
+
+    All are known once the sites are found.
     """
 
     def __init__(self, stock: nn.Module) -> None:
@@ -100,12 +122,17 @@ class Lifted(nn.Module):
         self.effect: Effect | None = None
         self.kind: str | None = None
         self.sites = 0
+        self.layers: tuple[int, ...] = ()
+        self.rows_first = True
         self.changing: frozenset[str] = frozenset()
         self.markers: Counter[str] = Counter()
-        self._seen: Counter[str] | None = None
+        self._found: list[_Visited] | None = None
+        self._pass: Interception | None = None
+        self._passed: Counter[str | None] = Counter()
+        self._layer = 0
         for part in self.stock.modules():
             if isinstance(part, Site):
-                part.register_forward_hook(lambda site, _args, h: self._visit("marker", h, 0.0, site.name))
+                part.register_forward_hook(lambda site, _args, h: self._visit("marker", h, marker=site.name))
             elif isinstance(part, ACTIVATIONS):
                 part.register_forward_hook(lambda _part, _args, h: self._visit("activation", h))
             elif isinstance(part, (nn.TransformerEncoder, nn.TransformerDecoder)):
@@ -113,37 +140,60 @@ class Lifted(nn.Module):
 
     @torch.no_grad()
     def find_sites(self, x: torch.Tensor) -> None:
-        """Count the sites, and find the buffers that change, by forward passes on a few rows x [B, F...]; further calls
+        """Count the sites, and find the buffers that change, by forward passes on rows like x [B, F...]; further calls
         do nothing.
         """
         if self.kind is not None:
             return
-        self._seen, training = Counter(), self.training
+        x = x[torch.arange(_ROWS) % len(x)]
+        found: list[_Visited] = []
+        self._found, training = found, self.training
         try:
             with torch.random.fork_rng(devices=[]):
                 changing = _changed_buffers(self.train(), x)
-                self.kind = next((kind for kind in KINDS if self._seen[kind]), KINDS[-1])
-                self.sites, self._seen = self._seen[self.kind], None
+                self._found = None
                 self.changing = changing | _changed_buffers(self.eval(), x)
         finally:
-            self._seen = None
+            self._found = None
             self.train(training)
+        self.markers = Counter(each.marker for each in found if each.marker is not None)
+        kinds = {each.kind for each in found if each.marker is None}
+        self.kind = next((kind for kind in KINDS if kind in kinds), KINDS[-1])
+        sites = [each for each in found if each.marker is None and each.kind == self.kind]
+        self.sites = len(sites)
+        self.layers = tuple(each.units for each in sites if each.hidden)
+        self.rows_first = all(each.rows % _ROWS == 0 for each in sites if each.hidden)
 
-    def _visit(self, kind: str, h: torch.Tensor, rate: float = 0.0, name: str | None = None) -> torch.Tensor:
-        if self._seen is not None:
-            if name is None:
-                self._seen[kind] += 1
-            else:
-                self.markers[name] += 1
-        if self.effect is None or (name is None and kind != self.kind):
+    def take_sites(self, other: Lifted) -> None:
+        """The sites that were found in another copy of the module."""
+        self.kind, self.sites, self.markers = other.kind, other.sites, other.markers
+        self.layers, self.rows_first = other.layers, other.rows_first
+
+    def _visit(
+        self, kind: str, h: torch.Tensor, rate: float = 0.0, *, hidden: bool = True, marker: str | None = None
+    ) -> torch.Tensor:
+        convolved = self._pass is not None and self._pass.convolved
+        units = 1 if convolved else h.dim() - 1
+        if self._found is not None:
+            self._found.append(_Visited(kind, len(h), h.shape[units] if units else 1, hidden, marker))
+        if self.effect is None or (marker is None and kind != self.kind):
             return h
-        return self.effect(h, rate, name)
+        self._passed[marker] += 1
+        depth = self._passed[marker] / (self.sites if marker is None else self.markers[marker])
+        place = Place(depth, self._layer, marker, rate, units, hidden)
+        self._layer += marker is None and hidden
+        return self.effect(h, place)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.effect is not None and self.kind is None:
             raise RuntimeError("the sites of the model must be found before it is trained")
-        with Interception(self._visit, self.training):
-            out: torch.Tensor = self.stock(x)
+        self._passed, self._layer = Counter(), 0
+        self._pass = Interception(self._visit, self.training)
+        try:
+            with self._pass:
+                out: torch.Tensor = self.stock(x)
+        finally:
+            self._pass = None
         return out
 
     def fresh_buffers(self) -> dict[str, torch.Tensor]:

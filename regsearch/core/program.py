@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from regsearch.core.effects import Effects, has_moments, moments_at_start
 from regsearch.core.fault import operation_at_fault
 from regsearch.core.graph import PackFunction
 from regsearch.core.layout import Layout
@@ -144,6 +145,8 @@ class Program:
                 where = f"a regsearch Site({marker!r})"
             elif self.model.kind and rule.site in ("norms", "activations") and not marker and not self.model.sites:
                 where = "an activation, dropout or a regsearch Site()"
+            elif self.model.kind and rule.site == "norms" and not self.model.rows_first:
+                where = "rows along the first axis wherever it acts (batch_first=True)"
             elif rule.site == "targets" and not self.task.distributions:
                 where = "a task of classes, like classification"
             elif rule.site in ("weights", "projections") and not any(e.role == "weight" for e in self.layout.entries):
@@ -160,7 +163,8 @@ class Program:
             torch.manual_seed(derive_seed(seed, "init"))
             model = Lifted(self.build())
         buffers = dict(model.named_buffers())
-        return self.layout.row(dict(model.named_parameters())).detach(), {n: buffers[n].clone() for n in self.buffers}
+        own = {name: buffers[name].clone() for name in self.buffers} | moments_at_start(self.rules, self.model.layers)
+        return self.layout.row(dict(model.named_parameters())).detach(), own
 
     def order(self, seed: int, epoch: int, rows: int) -> torch.Tensor:
         """The order in which the trial with this seed sees the rows in this epoch, [N] int64."""
@@ -212,7 +216,7 @@ class Program:
 
         By the buffer's name, [T, ...]; empty for a model without. See `torch.optim.swa_utils.update_bn`.
         """
-        if not self.model.normalizes_batches:
+        if not self.model.normalizes_batches and not has_moments(self.rules):
             return {}
         batches = torch.split(x, self.training.batch_size)
         seen: list[Tensors] = [
@@ -223,8 +227,9 @@ class Program:
 
     def _batch_statistics(self, w: torch.Tensor, buffers: Tensors, x: torch.Tensor, knobs: Tensors) -> Tensors:
         self.model.train()
-        forward(self.model, self.layout.views(w), buffers, x, self.step.evaluation_effect(knobs))
-        return self.model.batch_statistics()
+        effects = Effects(self.step.rules_at(knobs), buffers, measuring=True)
+        forward(self.model, self.layout.views(w), buffers, x, effects)
+        return self.model.batch_statistics() | effects.seen
 
     def _evaluated(self, w: torch.Tensor, buffers: Tensors, rows: torch.Tensor, knobs: Tensors) -> tuple[Any, ...]:
         norms = {knob.name: knobs[knob.name] for rule in self.rules if rule.site == "norms" for knob in rule.knobs}
@@ -275,18 +280,21 @@ class Program:
 
     def _forward(self, w: torch.Tensor, buffers: Tensors, x: torch.Tensor, knobs: Tensors) -> torch.Tensor:
         self.model.eval()
-        return forward(self.model, self.layout.views(w), buffers, x, self.step.evaluation_effect(knobs))[0]
+        return forward(self.model, self.layout.views(w), buffers, x, Effects(self.step.rules_at(knobs), buffers))[0]
 
     def alone(self, weights: Mapping[str, torch.Tensor], params: Mapping[str, Any]) -> nn.Module:
         """One trained trial as a module for evaluation, the normalization that it turned on included."""
         module = Lifted(self.build())
         own = dict(module.named_parameters()) | dict(module.named_buffers())
         with torch.no_grad():  # not by load_state_dict, which leaves out buffers that are not persistent
-            for name, value in weights.items():
-                own[name].copy_(value)
+            for name in weights.keys() - moments_at_start(self.rules, self.model.layers).keys():
+                own[name].copy_(weights[name])
         knobs = {name: float(params.get(name, knob.default)) for name, knob in self.knobs.items()}
-        module.effect, module.kind = self.step.evaluation_effect(knobs), self.model.kind
-        if module.effect or self.model.changing:
+        normalizes = any(rule.site == "norms" for rule in self.rules)
+        if normalizes:
+            module.take_sites(self.model)
+            module.effect = Effects(self.step.rules_at(knobs), weights)
+        if normalizes or self.model.changing:
             return Unchanged(module, self.model.changing).eval() if self.model.changing else module.eval()
         return module.stock.eval()
 
@@ -313,9 +321,9 @@ class Program:
             if rule.needs_numbers and not x.is_floating_point():
                 allowed = "it needs rows of numbers, and these are of codes"
                 raise UserError("this rule finds no site in the data", key=f"space.{rule.name}", allowed=allowed)
-        w, buffers = self.fresh(0)
         try:
             self.model.find_sites(x)  # in evaluation too there are rules that act at them
+            w, buffers = self.fresh(0)
             with torch.no_grad():
                 shape = tuple(self._forward(w, buffers, x, {}).shape)
         except UserError:

@@ -52,6 +52,8 @@ class StepContext:
         self._first = zlib.crc32(stream.encode()) & 0x3FFFFFFF
         self._calls = 0
         self.depth = 1.0
+        # Lent to rules of site `norms` alone.
+        self.moments: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
         # The step lends these to penalties alone.
         self.x: torch.Tensor
         self.forward: Callable[[torch.Tensor], torch.Tensor]

@@ -6,7 +6,6 @@ Legend: B batch, C classes, F features, P floats of the flat row.
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 from torch.func import functional_call, grad
 
 from regsearch.core.diagnostics import watched_in_steps
+from regsearch.core.effects import Effects, Rules, moment_names
 from regsearch.core.layout import Layout
 from regsearch.core.lift import Lifted
 from regsearch.core.optim import Optimizer
@@ -76,7 +76,7 @@ class Step:
     ) -> tuple[torch.Tensor, Tensors]:
         """w [P], buffers, x [B, F...], y [B, ...], 0-d knobs, key [2] to the gradient [P] and the fresh buffers."""
         ctx = StepContext(key)
-        at = self._rules_at(knobs)
+        at = self.rules_at(knobs)
         y = self.task.encode(y)
         for rule in at("batches"):
             x, y = rule.batch(x, y, ctx.of(rule.name))
@@ -106,7 +106,7 @@ class Step:
     ) -> tuple[torch.Tensor, Tensors]:
         """w [P], optimizer state of [P], g [P], 0-d knobs, key [2], scales [K], learning rate to (w, state)."""
         ctx = StepContext(key)
-        at = self._rules_at(knobs)
+        at = self.rules_at(knobs)
         for rule in at("penalties"):
             if isinstance(rule, ElementwisePenalty):
                 g = self._penalized(g + self._spread(rule).slope(w), g)
@@ -141,7 +141,8 @@ class Step:
             chosen = [(p, self._of_layer(rule, p.name)) for p in roles if p.role == "weight"]
             used |= {p.name: own.weight(p.tensor, ctx.of(rule.name)) for p, own in chosen}
         self.model.train()
-        out, fresh = forward(self.model, used, buffers, x, self._effect(ctx, at))
+        effects = Effects(at, buffers, ctx=ctx, measuring=True, dropout_searched=Dropout in self.rules)
+        out, fresh = forward(self.model, used, buffers, x, effects)
         total = self.task.loss(out, y).mean()
         for rule in at("penalties"):
             if not isinstance(rule, ElementwisePenalty):
@@ -164,51 +165,14 @@ class Step:
         def run(x: torch.Tensor) -> torch.Tensor:
             self.model.eval()
             try:
-                return forward(self.model, weights, buffers, x, self._normalized(at("norms")))[0]
+                return forward(self.model, weights, buffers, x, Effects(at, buffers))[0]
             finally:
                 self.model.train()
 
         return run
 
-    def _effect(self, ctx: StepContext, at: Any) -> Callable[[torch.Tensor, float, str | None], torch.Tensor]:
-        searched, passed = Dropout in self.rules, Counter[str | None]()
-
-        def effect(h: torch.Tensor, author_rate: float, marker: str | None = None) -> torch.Tensor:
-            passed[marker] += 1
-            if marker is None:
-                for rule in at("norms"):
-                    h = rule.normalize(h, ctx.of(rule.name))
-            if author_rate and not searched:
-                authors: Any = Dropout.at({"dropout.p": author_rate})
-                h = authors.activation(h, ctx.of(Dropout.name))
-            for rule in at("activations"):
-                if rule.marker == marker:
-                    own = ctx.of(rule.name)
-                    own.depth = passed[marker] / (self.model.markers[marker] if marker else self.model.sites)
-                    h = rule.activation(h, own)
-            return h
-
-        return effect
-
-    def evaluation_effect(
-        self, knobs: Mapping[str, Any]
-    ) -> Callable[[torch.Tensor, float, str | None], torch.Tensor] | None:
-        """What stays at the activation sites in evaluation: normalization; None where the study searches none."""
-        return self._normalized(self._rules_at(knobs)("norms"))
-
-    @staticmethod
-    def _normalized(norms: list[Any]) -> Callable[[torch.Tensor, float, str | None], torch.Tensor] | None:
-        if not norms:
-            return None
-
-        def effect(h: torch.Tensor, author_rate: float, marker: str | None = None) -> torch.Tensor:
-            for rule in norms if marker is None else ():
-                h = rule.normalize(h, None)
-            return h
-
-        return effect
-
-    def _rules_at(self, knobs: Mapping[str, Any]) -> Callable[[str], list[Any]]:
+    def rules_at(self, knobs: Mapping[str, Any]) -> Rules:
+        """The trial's rules by site; knobs that are not named keep their defaults."""
         values = dict(knobs)
         return lambda site: [rule.at(values) for rule in self.rules if rule.site == site]
 
@@ -234,15 +198,17 @@ class Step:
 
 
 def forward(
-    model: Lifted, weights: Tensors, buffers: Tensors, x: torch.Tensor, effect: Any
+    model: Lifted, weights: Tensors, buffers: Tensors, x: torch.Tensor, effects: Effects
 ) -> tuple[torch.Tensor, Tensors]:
     """The model's output for one trial and, in training, its fresh buffers; leaves no tensor behind in the module."""
-    model.effect = effect
+    model.effect = effects
+    moments = {name for layer in range(len(model.layers)) for name in moment_names(layer)}
     # What the module writes in place, it writes into a copy: an evaluation leaves no trace.
-    used = weights | {name: each.clone() if name in model.changing else each for name, each in buffers.items()}
+    own = {name: each.clone() if name in model.changing else each for name, each in buffers.items()}
+    used = weights | {name: each for name, each in own.items() if name not in moments}
     try:
         out = functional_call(model, used, (x,))
         fresh = {name: used[name] for name in model.changing} | model.fresh_buffers() if model.training else {}
     finally:
         model.effect = None
-    return out, {name: value.detach() for name, value in fresh.items()}
+    return out, {name: value.detach() for name, value in (fresh | effects.fresh).items()}

@@ -42,6 +42,14 @@ class Context(Protocol):
         """At a site of the model: its place among the n sites of its kind, in the order of the pass, 1/n to 1."""
         ...
 
+    def moments(self, h: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """In a normalization that `needs_moments`: mean and variance of each unit of h [B, F...] over the batch, to be
+        broadcast against it; in evaluation those that ran along in training.
+
+        Units lie along axis 1 behind a convolution, else along the last.
+        """
+        ...
+
     @property
     def x(self) -> torch.Tensor:
         """In a penalty: the batch x [B, F...]."""

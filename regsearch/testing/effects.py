@@ -31,6 +31,10 @@ class FixedNumbers:
         """A model of three outputs: sums of cubes."""
         return torch.stack([x[:, :2].pow(3).sum(1), x[:, 2:].pow(3).sum(1), x.sum(1)], 1)
 
+    def moments(self, h: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        over = tuple(axis for axis in range(h.dim()) if axis != 1)
+        return h.mean(over, keepdim=True), h.var(over, unbiased=False, keepdim=True)
+
     def uniform(self, like: torch.Tensor) -> torch.Tensor:
         return torch.floor(torch.rand(like.shape, generator=self._draw) * 2**24) / 2**24
 

@@ -10,12 +10,13 @@ import torch.nn.functional as F
 from torch import nn
 
 import regsearch
+from regsearch.core.effects import Place
 from regsearch.core.lift import Lifted
-from regsearch.core.pack import Load
+from regsearch.core.pack import Load, Pack
 from regsearch.core.program import Program, Training
 from regsearch.errors import UserError
 from regsearch.tasks import Classification
-from tests.core.packs import RULES, curves
+from tests.core.packs import RULES, curves, digits
 
 
 class Net(nn.Module):
@@ -36,8 +37,8 @@ def lifted(module: nn.Module, x: torch.Tensor | None = None) -> tuple[Lifted, li
     made, visits = Lifted(module), []
     made.find_sites(torch.randn(3, 8) if x is None else x)
 
-    def effect(h: torch.Tensor, rate: float, name: str | None) -> torch.Tensor:
-        visits.append((rate, name))
+    def effect(h: torch.Tensor, place: Place) -> torch.Tensor:
+        visits.append((place.rate, place.marker))
         return h
 
     made.effect = effect
@@ -131,3 +132,74 @@ def test_a_rule_without_a_site_is_refused() -> None:
     with pytest.raises(UserError, match="finds no site"):
         program(nn.Identity(), "dropout").check(torch.zeros(4, 64))
     program(nn.Identity(), "l2").check(torch.zeros(4, 64))
+
+
+class SecondRows(nn.Module):
+    """Rows along the second axis, as layers without `batch_first` have them."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(x.view(-1, 8, 8).transpose(0, 1)).transpose(0, 1).flatten(1)
+
+
+@pytest.mark.parametrize("name", ["batch_norm", "layer_norm"])
+def test_normalization_needs_rows_along_the_first_axis(name: str) -> None:
+    training = Training(2, 25, "adamw", 2e-3, 0.9, (0.9, 0.999), "constant", False)
+    made = Program(lambda: nn.Sequential(SecondRows(), nn.Linear(64, 10)), Classification(10), (RULES[name],), training)
+    with pytest.raises(UserError, match=r"rows along the first axis.*batch_first"):
+        made.check(torch.zeros(4, 64))
+
+
+class Series(nn.Module):
+    """Rows of 64 numbers as 8 places of 8, behind layers that take such."""
+
+    def __init__(self, layer: nn.Module, first: bool = False) -> None:
+        super().__init__()
+        self.layer, self.first, self.head = layer, first, nn.Linear(8, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = self.layer(x.view(-1, 8, 8))
+        return self.head((out[0] if self.first else out).mean(1))
+
+
+SERIES: dict[str, Callable[[], nn.Module]] = {
+    "layers of a GRU": lambda: Series(nn.GRU(8, 8, 2, dropout=0.2, batch_first=True), first=True),
+    "attention": lambda: Series(ENCODER),
+    "a convolution": lambda: Series(nn.Sequential(nn.Conv1d(8, 8, 3, padding=1), nn.ReLU())),
+}
+
+
+@pytest.mark.parametrize("name", list(SERIES))
+def test_a_row_s_answer_does_not_depend_on_the_rows_beside_it(name: str) -> None:
+    training = Training(2, 25, "adamw", 2e-3, 0.9, (0.9, 0.999), "constant", False)
+    rules = (RULES["batch_norm"], RULES["layer_norm"])
+    made = Program(SERIES[name], Classification(10), rules, training)
+    x = digits().train_x
+    pack = Pack(made, digits(), 2)
+    pack.load(1, Load(1, {"batch_norm.gate": 0.7, "layer_norm.gate": 0.5}, 3))
+    pack.train_epoch([1])
+    of = [made.outputs(pack.w, pack.buffers, rows, pack.knobs, 8)[1, :1] for rows in (x[:8], x[[0, *range(50, 57)]])]
+    assert torch.equal(*of)
+    served = made.alone(pack.weights(1), {"batch_norm.gate": 0.7, "layer_norm.gate": 0.5})
+    torch.testing.assert_close(served(x[:1]), of[0])
+    assert not torch.allclose(made.alone(pack.weights(1), {})(x[:1]), of[0])
+
+
+def test_running_moments_are_those_of_a_stock_layer() -> None:
+    """By unit: along axis 1 behind a convolution, else along the last; weights of an attention have none."""
+    training = Training(1, 25, "sgd", 0.0, 0.0, (0.9, 0.999), "constant", False)
+    data, layers = digits(), {"layers of a GRU": [8], "attention": [8, 16, 8], "a convolution": [8]}
+    for name, build in SERIES.items():
+        made = Program(build, Classification(10), (RULES["batch_norm"],), training)
+        pack = Pack(made, data, 2)
+        assert list(made.model.layers) == layers[name]
+        pack.load(0, Load(0, {}, 3))
+        pack.train_epoch([0])
+        if name == "a convolution":
+            module = SERIES[name]()
+            module.load_state_dict({n.removeprefix("stock."): w for n, w in pack.weights(0).items()}, strict=False)
+            stock = nn.BatchNorm1d(8)
+            for rows in made.order(3, 0, len(data.train_y)).split(25):
+                stock(module.layer(data.train_x[rows].view(-1, 8, 8)))
+            found = pack.weights(0)
+            torch.testing.assert_close(found["moments.0.mean"], stock.running_mean)
+            torch.testing.assert_close(found["moments.0.variance"], stock.running_var)

@@ -22,6 +22,7 @@ MODELS = [name for name in CASES if name != "linear"]
 STRENGTHS = {
     "input_noise.sigma": 0.3,
     "drop_connect.p": 0.3,
+    "batch_norm.gate": 0.8,
     "layer_norm.gate": 1.0,
     "dropout.p": 0.5,
     "l2.strength": 0.1,

@@ -47,6 +47,14 @@ def _normalized_by_unbiased_variance(self: Any, h: Any, ctx: Any) -> Any:
     return (1 - self.gate) * h + self.gate * centred * torch.rsqrt(h.var(1, keepdim=True) + 1e-5)
 
 
+def _normalized_by_units(moments: Callable[..., Any]) -> Callable[..., Any]:
+    def normalize(self: Any, h: Any, ctx: Any) -> Any:
+        mean, variance = moments(h, *ctx.moments(h))
+        return (1 - self.gate) * h + self.gate * (h - mean) * torch.rsqrt(variance + 1e-5)
+
+    return normalize
+
+
 def _orthogonality(term: Callable[[torch.Tensor], torch.Tensor]) -> Callable[..., Any]:
     def penalty(self: Any, parameters: Any, ctx: Any) -> Any:
         weights = [each.tensor.flatten(1) for each in parameters if each.role == "weight"]
@@ -137,6 +145,13 @@ BY_HAND: dict[str, dict[str, Methods]] = {
         "whole_units": _dropped("weight", lambda self, w, u: w * ((u[:, :1] >= self.p) / (1 - self.p))),
     },
     "weight_noise": {"multiplied": {"weight": lambda self, w, ctx: w * (1 + self.sigma * ctx.normal(w))}},
+    "batch_norm": {
+        "of_the_batch_in_evaluation": {
+            "normalize": _normalized_by_units(lambda h, _m, _v: (h.mean(0), h.var(0, unbiased=False)))
+        },
+        "not_centred": {"normalize": _normalized_by_units(lambda h, m, v: (0 * m, v))},
+        "mean_square_for_variance": {"normalize": _normalized_by_units(lambda h, m, v: (m, v + m * m))},
+    },
     "layer_norm": {
         "over_the_batch": {"normalize": _normalized_over_the_batch},
         "unbiased_variance": {"normalize": _normalized_by_unbiased_variance},

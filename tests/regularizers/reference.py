@@ -14,7 +14,9 @@ from torch import nn
 from torch.func import functional_call
 
 from tests.regularizers.numbers import Numbers
-from tests.regularizers.reference_rules import REFERENCES, Averaging, Named, Plain, is_weight
+from tests.regularizers.reference_loops import Averaging
+from tests.regularizers.reference_plain import Named, Plain
+from tests.regularizers.reference_rules import REFERENCES, is_weight
 
 
 def reference(start: Any) -> tuple[Named, list[tuple[float, float]]]:
@@ -104,7 +106,7 @@ def _decouple(penalized: list[torch.Tensor], share: float) -> None:
 def _at_sites(model: nn.Module, start: Any, rules: list[Plain], noise: bool = True) -> None:
     def hook(module: nn.Module, _: Any, h: torch.Tensor) -> torch.Tensor:
         for rule in rules:
-            h = rule.normalize(h)
+            h = rule.normalize(h, module)
         for rule in rules if module.training and noise else ():
             h = rule.hidden(h)
         return h

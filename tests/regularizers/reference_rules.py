@@ -10,59 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.optim import swa_utils
 
 from tests.regularizers.numbers import Numbers
+from tests.regularizers.reference_loops import EMA, SWA, EarlyStopping
+from tests.regularizers.reference_plain import Named, Plain
 
-Named = dict[str, torch.Tensor]
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
-
-
-class Plain:
-    """No rule: what a rule does differently at one point of the loop, it overrides. `k` holds its knobs by field."""
-
-    smoothing = 0.0
-    decoupled = 0.0
-
-    def __init__(self, k: Mapping[str, float], draw: Numbers, start: Any) -> None:
-        self.k, self.draw, self.start = k, draw, start
-
-    def batch(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return x, y
-
-    def weight(self, w: torch.Tensor) -> torch.Tensor:
-        return w
-
-    def normalize(self, h: torch.Tensor) -> torch.Tensor:
-        return h
-
-    def hidden(self, h: torch.Tensor) -> torch.Tensor:
-        return h
-
-    def branch(self, h: torch.Tensor, depth: float) -> torch.Tensor:
-        return h
-
-    def penalty(self, weights: list[torch.Tensor]) -> torch.Tensor | float:
-        return 0.0
-
-    def slope_penalty(self, model: nn.Module, x: torch.Tensor) -> torch.Tensor | float:
-        return 0.0
-
-    def gradients(self, named: Named) -> None: ...
-
-    def project(self, weights: list[torch.Tensor], learning_rate: float) -> None: ...
-
-    def after_step(self, model: nn.Module) -> None: ...
-
-    def after_epoch(self, model: nn.Module, epoch: int) -> None: ...
-
-    def measured(self, model: nn.Module) -> nn.Module:
-        return model
-
-    def stop(self, epoch: int, val_loss: float, model: nn.Module) -> bool:
-        return False
-
-    def kept(self, model: nn.Module) -> None: ...
 
 
 class MixUp(Plain):
@@ -135,8 +88,33 @@ class WeightNoise(Plain):
         return torch.add(w, self.draw.normal(*w.shape), alpha=self.k["sigma"])
 
 
+class BatchNorm(Plain):
+    """A stock layer inside each site's module, so that what averages or keeps the module takes its statistics along."""
+
+    def __init__(self, k: Mapping[str, float], draw: Numbers, start: Any) -> None:
+        super().__init__(k, draw, start)
+        for name in start.sites:
+            start.module.get_submodule(name).gated = nn.LazyBatchNorm1d(affine=False)
+        at_sites = [start.module.get_submodule(name).register_forward_hook(self._built) for name in start.sites]
+        start.module.eval()(start.data.train_x[:2])
+        for each in at_sites:
+            each.remove()
+
+    def _built(self, site: nn.Module, _: Any, h: torch.Tensor) -> None:
+        self._by_unit(site, h)
+
+    @staticmethod
+    def _by_unit(site: nn.Module, h: torch.Tensor) -> torch.Tensor:
+        if h.dim() == 4:  # pictures: units along axis 1
+            return site.gated(h.flatten(2)).view_as(h)
+        return site.gated(h) if h.dim() == 2 else site.gated(h.transpose(1, 2)).transpose(1, 2)
+
+    def normalize(self, h: torch.Tensor, site: nn.Module) -> torch.Tensor:
+        return torch.lerp(h, self._by_unit(site, h), self.k["gate"])
+
+
 class LayerNorm(Plain):
-    def normalize(self, h: torch.Tensor) -> torch.Tensor:
+    def normalize(self, h: torch.Tensor, site: nn.Module) -> torch.Tensor:
         return torch.lerp(h, F.layer_norm(h, h.shape[1:], eps=1e-5), self.k["gate"])
 
 
@@ -246,74 +224,6 @@ class MaxNorm(Plain):
             w.copy_(torch.renorm(w, p=2, dim=0, maxnorm=self.k["max_norm"]))
 
 
-class Averaging(Plain):
-    """Averages by `torch.optim.swa_utils`, which also recomputes the statistics of batch normalization."""
-
-    def __init__(self, k: Mapping[str, float], draw: Numbers, start: Any) -> None:
-        super().__init__(k, draw, start)
-        self.average = swa_utils.AveragedModel(start.module, multi_avg_fn=None, avg_fn=self.moved)
-
-    def moved(self, average: torch.Tensor, w: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
-        raise NotImplementedError
-
-    def result(self) -> nn.Module:
-        data, training = self.start.data, self.start.training
-        swa_utils.update_bn(data.train_x.split(training.batch_size), self.average)
-        return self.average.module
-
-    def kept(self, model: nn.Module) -> None:
-        model.load_state_dict(self.average.module.state_dict())
-
-
-class EMA(Averaging):
-    def __init__(self, k: Mapping[str, float], draw: Numbers, start: Any) -> None:
-        super().__init__(k, draw, start)
-        self.average.n_averaged.fill_(1)  # the initial weights are the average before the first step
-
-    def moved(self, average: torch.Tensor, w: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
-        decay = min(self.k["decay"], float(count) / (9 + float(count)))
-        return decay * average + (1 - decay) * w
-
-    def after_step(self, model: nn.Module) -> None:
-        self.average.update_parameters(model)
-
-    def measured(self, model: nn.Module) -> nn.Module:
-        return self.result()
-
-
-class SWA(Averaging):
-    def moved(self, average: torch.Tensor, w: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
-        return (average * count + w) / (count + 1)
-
-    def after_epoch(self, model: nn.Module, epoch: int) -> None:
-        if epoch / self.start.training.epochs > 1 - self.k["share"]:
-            self.average.update_parameters(model)
-
-    def measured(self, model: nn.Module) -> nn.Module:
-        return self.result() if int(self.average.n_averaged) else model
-
-    def kept(self, model: nn.Module) -> None:
-        if int(self.average.n_averaged):
-            super().kept(model)
-
-
-class EarlyStopping(Plain):
-    best, waited = math.inf, 0
-    state: Named | None = None
-
-    def stop(self, epoch: int, val_loss: float, model: nn.Module) -> bool:
-        if val_loss < self.best - self.k["min_delta"]:
-            self.best, self.waited = val_loss, 0
-            self.state = {name: value.clone() for name, value in model.state_dict().items()}
-        else:
-            self.waited += 1
-        return self.waited > self.k["patience"]
-
-    def kept(self, model: nn.Module) -> None:
-        if math.isfinite(self.k["patience"]) and self.state is not None:
-            model.load_state_dict(self.state)
-
-
 REFERENCES: dict[str, Callable[..., Plain]] = {
     "mix_up": MixUp,
     "cut_mix": CutMix,
@@ -322,6 +232,7 @@ REFERENCES: dict[str, Callable[..., Plain]] = {
     "label_smoothing": LabelSmoothing,
     "drop_connect": DropConnect,
     "weight_noise": WeightNoise,
+    "batch_norm": BatchNorm,
     "layer_norm": LayerNorm,
     "dropout": Dropout,
     "gaussian_noise": GaussianNoise,

@@ -34,6 +34,7 @@ def cocktail() -> Setting:
         "label_smoothing.epsilon": 0.1,
         "drop_connect.p": 0.2,
         "weight_noise.sigma": 0.05,
+        "batch_norm.gate": 0.4,
         "layer_norm.gate": 0.5,
         "dropout.p": 0.3,
         "gaussian_noise.sigma": 0.2,

@@ -6,14 +6,17 @@ Legend: B batch, H heads, L queries, S keys, E features, D features of a head.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 
-Dropping = Callable[[torch.Tensor, float, bool], torch.Tensor]
-"""What happens at a dropout site, from what passes there, the author's rate, and whether the layer drops now."""
+
+class Dropping(Protocol):
+    """What happens at a dropout site, from what passes there, the author's rate, whether the layer drops now, and
+    whether these are hidden activations rather than the weights of an attention."""
+
+    def __call__(self, h: torch.Tensor, rate: float, drops: bool = True, hidden: bool = True) -> torch.Tensor: ...
 
 
 def attend(
@@ -37,7 +40,7 @@ def attend(
         scores = scores + mask
     weights = torch.softmax(scores, -1)
     if rate > 0:
-        weights = dropping(weights, rate, drops)
+        weights = dropping(weights, rate, drops, hidden=False)
     return weights @ v, weights
 
 

@@ -317,6 +317,7 @@ def _stacked(
             lasts.append(tuple(last))
         x = torch.cat(outs, -1) if bidirectional else outs[0]
         if dropout and index < layers - 1:
-            x = dropping(x, dropout, train)
+            rows_first = x.transpose(0, -2)  # x itself, without B
+            x = dropping(rows_first, dropout, train).transpose(0, -2)
     x = x.transpose(0, 1) if batch_first else x
     return x, *(torch.stack(each) for each in zip(*lasts, strict=True))

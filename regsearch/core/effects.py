@@ -1,0 +1,139 @@
+"""What the rules of one trial do at the sites of its model, in one forward pass.
+
+Legend: B batch, F features, U units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from regsearch.core.rng import StepContext
+from regsearch.regularizers.activations import Dropout
+from regsearch.regularizers.base import Regularizer
+from regsearch.regularizers.norms import Norm
+
+Tensors = dict[str, torch.Tensor]
+Rules = Callable[[str], list[Any]]
+"""From a site's name to the trial's rules there."""
+
+MOMENTUM = 0.1
+"""How far running moments move towards those of a batch, as in `torch.nn.BatchNorm1d`."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a forward pass an effect acts.
+
+    Args:
+        depth: its place among the n places with its marker, in the order of the pass, 1/n to 1.
+        layer: its number among the unmarked hidden activations, from 0.
+        marker: the name of the model's marker, if it is one.
+        rate: the author's dropout rate.
+        units: the axis of the units in what passes there.
+        hidden: hidden activations, not the weights of an attention.
+    """
+
+    depth: float = 1.0
+    layer: int = 0
+    marker: str | None = None
+    rate: float = 0.0
+    units: int = 1
+    hidden: bool = True
+
+
+def moment_names(layer: int) -> tuple[str, str]:
+    """The buffers of the running mean [U] and variance [U] of a layer's units."""
+    return f"moments.{layer}.mean", f"moments.{layer}.variance"
+
+
+def has_moments(rules: tuple[type[Regularizer], ...]) -> bool:
+    """Whether a rule normalizes by moments over the batch, of which every trial then keeps running ones."""
+    return any(issubclass(rule, Norm) and rule.needs_moments for rule in rules)
+
+
+def moments_at_start(rules: tuple[type[Regularizer], ...], layers: tuple[int, ...]) -> Tensors:
+    """What the running moments of layers of so many units start from, by name; none where no rule needs them."""
+    fresh: Tensors = {}
+    for layer, units in enumerate(layers if has_moments(rules) else ()):
+        mean, variance = moment_names(layer)
+        fresh |= {mean: torch.zeros(units), variance: torch.ones(units)}
+    return fresh
+
+
+class Effects:
+    """Called at each site with what passes there and its `Place`.
+
+    Normalization acts in training and in evaluation alike, and everything else in training alone.
+
+    Args:
+        rules: of the trial, by site.
+        moments: its running moments by the names of `moment_names`; empty where no rule needs them.
+        ctx: what the step lends to the rules; None for a pass without noise.
+        measuring: whether moments are those of the batch, which the running ones follow; else the running ones.
+        dropout_searched: whether the study's dropout replaces the author's rates.
+
+    Attributes:
+        fresh: the running moments after the pass, by name.
+        seen: the moments of the batch, by name, the variance unbiased.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        moments: Mapping[str, torch.Tensor],
+        *,
+        ctx: StepContext | None = None,
+        measuring: bool = False,
+        dropout_searched: bool = False,
+    ) -> None:
+        self._norms, self._rules, self._moments = rules("norms"), rules("activations"), moments
+        self._ctx, self._measuring, self._searched = ctx, measuring, dropout_searched
+        self.fresh: Tensors = {}
+        self.seen: Tensors = {}
+
+    def __call__(self, h: torch.Tensor, place: Place) -> torch.Tensor:
+        """h [B, F...] to activations of the same shape."""
+        if place.marker is None and place.hidden:
+            for rule in self._norms:
+                h = rule.normalize(h, _NormContext(self, place))
+        ctx = self._ctx
+        if ctx is None:
+            return h
+        if place.rate and not self._searched:
+            authors: Any = Dropout.at({"dropout.p": place.rate})
+            h = authors.activation(h, ctx.of(Dropout.name))
+        for rule in self._rules:
+            if rule.marker == place.marker:
+                own = ctx.of(rule.name)
+                own.depth = place.depth
+                h = rule.activation(h, own)
+        return h
+
+    def moments(self, h: torch.Tensor, place: Place) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and variance of each unit of h [B, F...], to be broadcast against it."""
+        shape = [size if axis == place.units else 1 for axis, size in enumerate(h.shape)]
+        mean_name, variance_name = moment_names(place.layer)
+        if not self._measuring:
+            return self._moments[mean_name].view(shape), self._moments[variance_name].view(shape)
+        over = tuple(axis for axis in range(h.dim()) if axis != place.units)
+        mean = h.mean(over)
+        variance = (h - mean.view(shape)).square().mean(over)
+        rows = h.numel() // mean.numel()
+        self.seen |= {mean_name: mean, variance_name: rows / max(rows - 1, 1) * variance}
+        for name in (mean_name, variance_name):
+            self.fresh[name] = (1 - MOMENTUM) * self._moments[name] + MOMENTUM * self.seen[name]
+        return mean.view(shape), variance.view(shape)
+
+
+class _NormContext:
+    """What a pass lends to a rule of site `norms`; see `regsearch.regularizers.Context`."""
+
+    def __init__(self, effects: Effects, place: Place) -> None:
+        self._effects, self._place = effects, place
+
+    def moments(self, h: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self._effects.moments(h, self._place)
