@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from regsearch.core.pack import Load
-from regsearch.executors.local import COHORTS, LocalExecutor
+from regsearch.executors.base import COHORTS, Executor
 from regsearch.search.protocol import Search
 from regsearch.tracking.protocol import Metrics, RunEnd, RunStart, Tracker
 from regsearch.trial import Kind, Report, Trial, TrialState, derive_seed
@@ -71,7 +71,7 @@ class Driver:
         self,
         search: Search,
         tracker: Tracker,
-        executor: LocalExecutor,
+        executor: Executor,
         *,
         trials: int,
         epochs: int,
@@ -262,7 +262,7 @@ class Driver:
 
 
 def train_all(
-    executor: LocalExecutor, trials: list[Trial], epochs: int, ended: Callable[[Trial, dict[str, Any]], None]
+    executor: Executor, trials: list[Trial], epochs: int, ended: Callable[[Trial, dict[str, Any]], None]
 ) -> None:
     """Train every trial to its end, without a search: `ended` gets each one and its weights, in the order of their
     lanes.

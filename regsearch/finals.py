@@ -21,7 +21,7 @@ from regsearch.analysis.report import baseline_label, describe
 from regsearch.config import StudyConfig
 from regsearch.data import Manifest, open_test
 from regsearch.driver import TURN_MS, train_all
-from regsearch.executors.local import LocalExecutor
+from regsearch.executors.base import Executor
 from regsearch.tracking.protocol import Metrics, RunEnd, RunStart, Tracker
 from regsearch.trial import Trial, derive_seed
 
@@ -42,7 +42,7 @@ class Finals:
 
 def train_finals(
     config: StudyConfig,
-    executor: LocalExecutor,
+    executor: Executor,
     tracker: Tracker,
     candidates: list[Trial],
     start_ms: int,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from regsearch.data import verify_digest
 from regsearch.driver import train_all
 from regsearch.errors import UserError
-from regsearch.executors.local import LocalExecutor
-from regsearch.machine import machine
+from regsearch.machine import machine, recorded_machine, start_executor
 from regsearch.tracking.outbox import read_from
 from regsearch.tracking.protocol import RunStart
 from regsearch.tracking.runs import LATEST, read_curve
@@ -96,16 +94,8 @@ def replay(study: Study, number: int) -> Replay:
         raise UserError(
             "the trial has no curve in the store", key="NUMBER", value=number, allowed="wait for its first epoch"
         )
-    known = json.loads((study.folder / "machine.json").read_text())
-    executor = LocalExecutor(
-        study.config.to_json(),
-        str(study.folder / "data"),
-        study.space.regularizers(),
-        study.config.search.parallel,
-        known["workers"],
-        known["width"],
-        known["compiled"],
-    )
+    known = recorded_machine(study.folder)
+    executor = start_executor(study, again=True)
     try:
         train_all(executor, [trial], max(epoch for epoch, _ in stored), lambda ended, weights: None)
     finally:

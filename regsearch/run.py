@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
@@ -16,9 +15,9 @@ from regsearch.data import Manifest, decisions
 from regsearch.display import Progress, Snapshot
 from regsearch.driver import TURN_MS, Driver
 from regsearch.errors import UserError
-from regsearch.executors.local import LocalExecutor
+from regsearch.executors.base import Executor
 from regsearch.finals import Finals, kept, package_champion, test_finals, train_finals, write_json
-from regsearch.machine import machine
+from regsearch.machine import record_machine, start_executor
 from regsearch.regularizers import all_regularizers
 from regsearch.search.optuna import OptunaSearch
 from regsearch.space import active_regularizers
@@ -68,9 +67,10 @@ class Run:
         writer = start_writer(outbox.path, self.study.uri, self.study.root / "artifacts")
         executor = None
         try:
-            executor = self._executor()
-            if executor.serial and self.progress is not None:
-                self.progress.say(f"the model cannot be packed and trains one trial at a time: {executor.serial}")
+            executor = start_executor(self.study, self._tell)
+            record_machine(self.folder, executor)
+            if executor.serial:
+                self._tell(f"the model cannot be packed and trains one trial at a time: {executor.serial}")
             self.seconds["start"] = time.time() - self.begun
             driver = self._search(executor, outbox, writer)
             if any(not trial.state.ended for trial in driver.trials.values()) or len(driver.trials) < driver.total:
@@ -84,6 +84,7 @@ class Run:
             raise Interrupted(f"stopped; `regsearch study resume {self.config.name}` goes on") from None
         finally:
             if executor is not None:
+                record_machine(self.folder, executor)
                 executor.close()
             outbox.close()
         start = time.time()
@@ -115,24 +116,11 @@ class Run:
         data = Dataset(config.name, manifest.source, manifest.digest, manifest.sizes["train"], features)
         return StudyStart(config.name, params, {"regsearch.digest": manifest.digest}, self.start_ms, data)
 
-    def _executor(self) -> LocalExecutor:
-        file = self.folder / "machine.json"
-        known = json.loads(file.read_text()) if file.exists() else {}
-        executor = LocalExecutor(
-            self.config.to_json(),
-            str(self.folder / "data"),
-            self.study.space.regularizers(),
-            self.config.search.parallel,
-            self.config.search.workers,
-            self.config.search.width or known.get("width"),
-            known.get("compiled", self.config.train.compile),
-        )
-        write_json(
-            file, {"width": executor.width, "workers": executor.workers, "compiled": executor.compiled, **machine()}
-        )
-        return executor
+    def _tell(self, line: str) -> None:
+        if self.progress is not None:
+            self.progress.say(line)
 
-    def _search(self, executor: LocalExecutor, outbox: Outbox, writer: Any) -> Driver:
+    def _search(self, executor: Executor, outbox: Outbox, writer: Any) -> Driver:
         objectives = self.config.search.objectives
         from regsearch.tasks import TASKS
 
@@ -187,7 +175,7 @@ class Run:
         }
         return driver
 
-    def _answer(self, driver: Driver, executor: LocalExecutor, outbox: Outbox) -> Answer:
+    def _answer(self, driver: Driver, executor: Executor, outbox: Outbox) -> Answer:
         trials = list(driver.trials.values())
         complete = [trial for trial in trials if trial.state is TrialState.COMPLETE and trial.value is not None]
         best = driver.best()
@@ -234,7 +222,7 @@ class Run:
         baseline = next((trial.value for trial in complete if trial.number == 0), None)
         return skipped(len(complete), describe(best.params), best.value, baseline)
 
-    def _test(self, finals: Finals, outbox: Outbox, executor: LocalExecutor) -> tuple[FinalsSummary, Trial]:
+    def _test(self, finals: Finals, outbox: Outbox, executor: Executor) -> tuple[FinalsSummary, Trial]:
         from regsearch.analysis.pictures import learning_curves
         from regsearch.core.fit import build_program
 
@@ -264,8 +252,7 @@ class Run:
             if executor.serial is None:
                 raise
             # What keeps a model from being packed mostly keeps it from being exported too.
-            if self.progress is not None:
-                self.progress.say(f"no champion is registered, torch cannot export the model: {type(error).__name__}")
+            self._tell(f"no champion is registered, torch cannot export the model: {type(error).__name__}")
         else:
             outbox.append(Model(str(out / "champion"), self.config.name, "champion", "final", champion.number, tags))
         outbox.commit()
@@ -302,11 +289,11 @@ class Run:
 
     def _say_failed(self, driver: Driver) -> None:
         failed = [trial for trial in driver.trials.values() if trial.state is TrialState.FAIL]
-        if failed and self.progress is not None:
+        if failed:
             first = f"trial {failed[0].number} {failed[0].reason or 'gave no reason'}"
-            self.progress.say(f"{len(failed)} of {driver.total} trials failed; {first}")
+            self._tell(f"{len(failed)} of {driver.total} trials failed; {first}")
 
-    def _say_search(self, driver: Driver, executor: LocalExecutor, start: float) -> None:
+    def _say_search(self, driver: Driver, executor: Executor, start: float) -> None:
         if self.progress is None or not self.progress.due():
             return
         trials = driver.trials.values()

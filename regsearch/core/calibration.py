@@ -14,6 +14,7 @@ from functools import partial
 import torch
 
 from regsearch.core.compiling import compile_program, pays
+from regsearch.core.footprint import Footprint
 from regsearch.core.pack import Data, Load, Pack
 from regsearch.core.program import Program
 
@@ -59,6 +60,7 @@ def calibrate(
     width: int | None = None,
     compiled: bool | None = None,
     backwards: bool = False,
+    memory: int | None = None,
 ) -> Calibration:
     """Find out what is None of `width` and `compiled`, and compile what is to run.
 
@@ -67,6 +69,7 @@ def calibrate(
         most: how many trials there are for one pack at most.
         trials: how many the study plans.
         backwards: see `compile_program`.
+        memory: bytes that a pack may add to what this process has; no wider pack is measured. None: any.
     """
     packed, alone = build(), build()
     serial = unpackable(packed, data)
@@ -84,7 +87,7 @@ def calibrate(
         compile_it = partial(compile_program, data=data, trials=trials, backwards=backwards)
         why = {each.one_at_a_time: compile_it(each) for each in candidates}
     if width is None:
-        width = _fastest(candidates, data, most)
+        width = _fastest(candidates, data, most, memory)
     return Calibration(packed, alone, width, why[width == ALONE], None)
 
 
@@ -101,19 +104,43 @@ def _slower(alone: Program, packed: Program, data: Data, most: int) -> bool:
     return _rate(alone, data, ALONE) * _SLOWER < _rate(packed, data, width)
 
 
-def _fastest(candidates: list[Program], data: Data, most: int) -> int:
+def _fastest(candidates: list[Program], data: Data, most: int, memory: int | None) -> int:
     """The width with the most trial-steps per second, at most `most` slots; packs have at least two."""
     widths = [width for width in CANDIDATE_WIDTHS if width < most] + [max(2, most)]
-    rates = {
-        width: _rate(program, data, width)
-        for program in candidates
-        for width in ((ALONE,) if program.one_at_a_time else widths)
-    }
-    rate_alone = rates.pop(ALONE, 0.0)
+    alone = [_rate(program, data, ALONE) for program in candidates if program.one_at_a_time]
+    rates: dict[int, float] = {}
+    for program in (each for each in candidates if not each.one_at_a_time):
+        rates |= _rates(program, data, widths, memory)
     if not rates:
         return ALONE
     best = max(rates, key=lambda width: rates[width])
-    return ALONE if rate_alone > _CLEARLY * rates[best] else best
+    return ALONE if alone and alone[0] > _CLEARLY * rates[best] else best
+
+
+def _rates(program: Program, data: Data, widths: list[int], memory: int | None) -> dict[int, float]:
+    """Trial-steps per second by width, the widths in ascending order, as far as memory is known to suffice."""
+    rates: dict[int, float] = {}
+    used, footprint = 0, Footprint()
+    for narrower, width in zip([1, *widths], widths, strict=False):
+        if memory is not None and used * width / narrower > memory:
+            break
+        try:
+            rates[width] = _rate(program, data, width)
+        except (MemoryError, RuntimeError):
+            if not rates:
+                raise
+            break
+        used = footprint.bytes() + _outputs(program, data, width)
+    return rates
+
+
+def _outputs(program: Program, data: Data, width: int) -> int:
+    """Bytes of the outputs of all rows, which an evaluation holds, and once more for what is made of them."""
+    pack = Pack(program, data, width)
+    rows = pack.chunk_rows()
+    out = program.outputs(pack.w, pack.buffers, rows, pack.knobs)
+    most = max(len(data.train_y), len(data.validation_y))
+    return 2 * out.element_size() * (out.numel() // len(rows)) * most
 
 
 def _rate(program: Program, data: Data, width: int) -> float:

@@ -42,6 +42,15 @@ class Load:
     seed: int
 
 
+@dataclass(frozen=True)
+class Saved:
+    """A trial on its way from one slot to another, of whatever pack of the same program, at the end of an epoch."""
+
+    load: Load
+    epoch: int
+    rows: tuple[torch.Tensor, ...]
+
+
 class Pack:
     """T slots of a program.
 
@@ -96,7 +105,7 @@ class Pack:
     def train_epoch(self, slots: list[int]) -> list[Report]:
         """Train the trials in `slots` for one epoch and measure them; all other slots keep their state."""
         others = [slot for slot in range(self.width) if self.loads[slot] is not None and slot not in slots]
-        kept = {slot: self._snapshot(slot) for slot in others}
+        kept = {slot: self.save(slot) for slot in others}
         rows, batch = len(self.data.train_y), self.program.training.batch_size
         order = torch.stack([self._order(slot, rows) for slot in range(self.width)])
         plan = self.plan(self.program.steps_per_epoch(rows))
@@ -108,8 +117,8 @@ class Pack:
             self.epochs[slot] += 1
         self.trial_steps += len(slots) * self.program.steps_per_epoch(rows)
         reports = self._measure(slots)
-        for slot, snapshot in kept.items():
-            self._restore(slot, snapshot)
+        for slot, saved in kept.items():
+            self._restore(slot, saved)
         return reports
 
     def _order(self, slot: int, rows: int) -> torch.Tensor:
@@ -243,17 +252,26 @@ class Pack:
         started: Tensors = torch.func.vmap(lambda w: rule().start(w))(rows)
         return {name: value.clone() for name, value in started.items()}
 
-    def _snapshot(self, slot: int) -> list[torch.Tensor | int]:
-        rows = [self.w, *self.state.values(), *self.buffers.values(), self.steps]
-        rows += [value for state in self.loops for value in state.values()]
-        return [*(value[slot].clone() for value in rows), self.epochs[slot]]
+    def save(self, slot: int) -> Saved:
+        """The trial of a slot as it stands, copied."""
+        load = self.loads[slot]
+        assert load is not None, "an empty slot holds no trial"
+        return Saved(load, self.epochs[slot], tuple(row[slot].clone() for row in self._state()))
 
-    def _restore(self, slot: int, snapshot: list[torch.Tensor | int]) -> None:
-        rows = [self.w, *self.state.values(), *self.buffers.values(), self.steps]
-        rows += [value for state in self.loops for value in state.values()]
-        for value, kept in zip(rows, snapshot, strict=False):
+    def put(self, slot: int, saved: Saved) -> None:
+        """Put a saved trial into a slot: it goes on there to the bit."""
+        self.load(slot, saved.load)
+        self._restore(slot, saved)
+
+    def _restore(self, slot: int, saved: Saved) -> None:
+        for value, kept in zip(self._state(), saved.rows, strict=True):
             value[slot] = kept
-        self.epochs[slot] = int(snapshot[-1])
+        self.epochs[slot] = saved.epoch
+
+    def _state(self) -> list[torch.Tensor]:
+        """Everything of a trial that training changes, [T, ...] each."""
+        rows = [self.w, *self.state.values(), *self.buffers.values(), self.steps]
+        return rows + [value for state in self.loops for value in state.values()]
 
     def weights(self, slot: int) -> Tensors:
         """The trial's parameters and buffers by name, copied."""

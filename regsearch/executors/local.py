@@ -1,35 +1,35 @@
-"""Packs on this machine: one worker process and one thread per core, the lanes shared out among them.
-
-A lane is a place for one trial in flight. Lanes belong to two cohorts that take turns: while the driver decides over
-one cohort's reports, the workers train the other. Which worker or slot a lane is in never changes an answer.
-"""
+"""Packs on this machine: one worker process and one thread per core."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing
 import multiprocessing.process
 import os
-from collections.abc import Iterable
+import signal
+import sys
+from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from regsearch.errors import UserError
-from regsearch.executors.worker import WorkerSpec, main
-from regsearch.trial import Report
+import psutil
 
-if TYPE_CHECKING:
-    from regsearch.core.pack import Load
+from regsearch.executors.base import COHORTS, Executor, Lost, Member
+from regsearch.executors.worker import Found, Worker, WorkerSpec, failure
 
-COHORTS = 2
 # Read by the math library when torch loads: one thread, and products that are bitwise the same in every slot.
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MKL_CBWR": "AVX2"}
 # Read by glibc when a process starts: memory that a step frees stays with the process. Else wide packs give it back and
 # fetch it again, page by page, in every step; packs of 64 small models were a third slower for it.
 MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
+_SHARE = 0.8
+"""Of the memory that is free, for all workers together."""
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 
-class LocalExecutor:
+class LocalExecutor(Executor):
     """Trains lanes on worker processes.
 
     Args:
@@ -38,8 +38,9 @@ class LocalExecutor:
         regularizers: the names that make the program.
         lanes: how many trials are in flight at most.
         workers: processes; by default one per core that this process may use.
-        width: slots per pack; by default measured.
+        width: slots per pack; by default measured, and no wider than the free memory allows.
         compiled: run compiled, or operation by operation; by default compiled where that works and pays.
+        say: is told in a line what a user should know of.
 
     Raises:
         UserError: the model or the data is refused, or `compiled` is asked for and does not work.
@@ -54,118 +55,111 @@ class LocalExecutor:
         workers: int | None = None,
         width: int | None = None,
         compiled: bool | None = None,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.lanes = lanes
-        self.workers = max(1, min(workers or cores, -(-lanes // COHORTS)))
-        self._spec = (config, data, regularizers)
-        self._pipes: list[Connection] = []
-        self._processes: list[Any] = []
-        self._due: dict[int, list[int]] = {}
-        self._spent: dict[int, dict[str, float]] = {}
-        self._answers: dict[int, list[Any]] = {}
-        self.width, self.compiled = width or 0, False
-        self._start(width, compiled)
+        workers = max(1, min(workers or cores(), -(-lanes // COHORTS)))
+        memory = int(_SHARE * free_memory() / workers)
+        super().__init__(WorkerSpec(0, config, data, regularizers, 0, width, compiled, memory), lanes, workers, say)
 
-    def cohort(self, lane: int) -> int:
-        return lane % COHORTS
-
-    def _worker(self, lane: int) -> int:
-        return (lane // COHORTS) % self.workers
-
-    def _start(self, width: int | None, compiled: bool | None) -> None:
-        context = multiprocessing.get_context("spawn")
-        os.environ.update(THREADS | MEMORY)
-        for index in range(self.workers):
-            mine = [lane for lane in range(self.lanes) if self._worker(lane) == index]
-            by_cohort = {c: tuple(lane for lane in mine if self.cohort(lane) == c) for c in range(COHORTS)}
-            lanes = {c: part for c, part in by_cohort.items() if part}
-            spec = WorkerSpec(index, *self._spec, lanes, width, compiled, os.getpid())
-            ours, theirs = context.Pipe()
-            process = context.Process(target=main, args=(spec, theirs), daemon=True)
-            process.start()
-            theirs.close()
-            self._pipes.append(ours)
-            self._processes.append(process)
-        ready = [self._receive(index) for index in range(self.workers)]
-        why = next((uncompiled for _, uncompiled, _ in ready if uncompiled), None)
-        if compiled and why:
-            self.close()
-            raise UserError("the training step cannot be compiled", key="train.compile", value=True, allowed=why)
-        self.width, self.compiled = max(found for found, _, _ in ready), why is None
-        self.serial: str | None = ready[0][2]
-        for pipe in self._pipes:
-            pipe.send((self.width, self.compiled))
-
-    def _receive(self, index: int) -> Any:
-        try:
-            answer = self._pipes[index].recv()
-        except EOFError:
-            self.close()
-            raise RuntimeError(f"pack worker {index} ended without a word") from None
-        if answer[0] == "refused":
-            self.close()
-            raise answer[1]
-        if answer[0] == "failed":
-            self.close()
-            raise RuntimeError(f"pack worker {index} failed: {answer[1]}")
-        if answer[0] == "ready":
-            return answer[1:]
-        self._spent[index] = answer[2]
-        return answer[1]
-
-    def dispatch(
-        self, cohort: int, loads: list[tuple[int, Load, int]], lanes: list[int], waited_for: bool = False
-    ) -> None:
-        """Have `lanes` of a cohort train one epoch, after loading (lane, trial, epoch that it is at).
-
-        Args:
-            waited_for: a worker that stood idle until now waited for this order; else there was too little to train.
-        """
-        involved = sorted({self._worker(lane) for lane in lanes})
-        self._due[cohort] = involved
-        for index in involved:
-            mine = [load for load in loads if self._worker(load[0]) == index]
-            order = ("round", mine, [lane for lane in lanes if self._worker(lane) == index])
-            self._pipes[index].send((waited_for, *order))
-
-    def wait(self, cohort: int) -> list[tuple[int, Report]]:
-        """The (lane, report) of the cohort's last dispatch. Cohorts are waited for in the order of dispatch."""
-        found: list[tuple[int, Report]] = []
-        for index in self._due.pop(cohort):
-            found += self._receive(index)
-        return found
-
-    def weights(self, lane: int) -> dict[str, Any]:
-        """The weights of the trial in `lane`; nothing may be under way."""
-        index = self._worker(lane)
-        self._pipes[index].send((False, "weights", lane))
-        found: dict[str, Any] = self._receive(index)
-        return found
-
-    def settle(self) -> dict[str, float]:
-        """`spent` up to this moment, what the workers did and waited since their last answer included."""
-        for pipe in self._pipes:
-            pipe.send((False, "settle"))
-        for index in range(self.workers):
-            self._receive(index)
-        return self.spent()
-
-    def spent(self) -> dict[str, float]:
-        """CPU seconds in packs and in all, seconds waited for orders, seconds idle for want of trials, and trial-steps
-        trained, over all workers so far.
-        """
-        names = ("pack", "cpu", "waited", "idle", "steps")
-        return {name: sum(each.get(name, 0.0) for each in self._spent.values()) for name in names}
+    def hire(self, spec: WorkerSpec) -> Member:
+        return _Process(spec)
 
     def close(self) -> None:
-        """End the workers."""
-        for pipe in self._pipes:
-            with contextlib.suppress(OSError, ValueError):
-                pipe.send((False, "stop"))
-            pipe.close()
-        end(self._processes)
-        self._pipes, self._processes = [], []
+        crew = [member for member in self._crew if isinstance(member, _Process)]
+        for member in crew:
+            member.dismiss()
+        end(member.process for member in crew)
+        super().close()
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_memory() -> int:
+    """Bytes that processes started here may still take: of the machine, and of the control group that they are in."""
+    free = int(psutil.virtual_memory().available)
+    with contextlib.suppress(OSError, ValueError):  # there is no such group, or it has no limit
+        group = Path("/sys/fs/cgroup")
+        free = min(free, int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    return free
+
+
+class _Process:
+    """A worker in a process of its own, at the other end of a pipe."""
+
+    def __init__(self, spec: WorkerSpec) -> None:
+        context = multiprocessing.get_context("spawn")
+        os.environ.update(THREADS | MEMORY)
+        self._pipe, theirs = context.Pipe()
+        self.process = context.Process(target=main, args=(spec, theirs, os.getpid()), daemon=True)
+        self._killed_before = _killed_for_memory()
+        self.process.start()
+        theirs.close()
+
+    def ready(self) -> Found:
+        found: Found = self._heard(None)
+        return found
+
+    def settle_on(self, width: int, compiled: bool) -> None:
+        self._put((width, compiled))
+
+    def send(self, waited_for: bool, order: str, *given: Any) -> None:
+        self._put((waited_for, order, *given))
+
+    def _put(self, message: tuple[Any, ...]) -> None:
+        with contextlib.suppress(OSError):  # it is gone: `receive` says so
+            self._pipe.send(message)
+
+    def receive(self, seconds: float | None = None) -> tuple[str, Any, dict[str, float]]:
+        found: tuple[str, Any, dict[str, float]] = self._heard(seconds)
+        return found
+
+    def _heard(self, seconds: float | None) -> Any:
+        try:
+            if not self._pipe.poll(seconds):
+                raise Lost(f"gave no answer in {seconds:.0f} seconds")
+            kind, said = self._pipe.recv()
+        except (EOFError, OSError):
+            raise self._gone() from None
+        if kind == "refused":
+            raise said
+        if kind == "memory":
+            raise Lost("ran out of memory", memory=True)
+        if kind == "failed":
+            raise Lost(f"failed: {type(said).__name__}: {said}", error=said)
+        return said
+
+    def _gone(self) -> Lost:
+        self.process.join(5)
+        code = self.process.exitcode
+        if code == -signal.SIGKILL and _killed_for_memory() > self._killed_before:
+            return Lost("was ended for want of memory", memory=True)
+        if code is not None and code < 0:
+            return Lost(f"was ended by {signal.Signals(-code).name}")
+        return Lost(f"ended with exit code {code}")
+
+    def dismiss(self) -> None:
+        """Tell it to stop."""
+        with contextlib.suppress(OSError, ValueError):
+            self._pipe.send((False, "stop"))
+        self._pipe.close()
+
+    def close(self) -> None:
+        self._pipe.close()
+        self.process.kill()
+        self.process.join()
+
+
+def _killed_for_memory() -> int:
+    """How many processes of this machine the kernel has ended for want of memory so far; 0 where it does not say."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            name, _, count = line.partition(" ")
+            if name == "oom_kill":
+                return int(count)
+    return 0
 
 
 def end(processes: Iterable[multiprocessing.process.BaseProcess]) -> None:
@@ -175,3 +169,30 @@ def end(processes: Iterable[multiprocessing.process.BaseProcess]) -> None:
         if process.is_alive():
             process.kill()
             process.join()
+
+
+def main(spec: WorkerSpec, pipe: Connection, parent: int) -> None:
+    """Serve orders until the pipe closes or says stop."""
+    _die_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what Ctrl-C means
+    try:
+        worker = Worker(spec)
+        pipe.send(("found", worker.found))
+        worker.settle_on(*pipe.recv())
+        while True:
+            waited_for, order, *given = pipe.recv()
+            if order == "stop":
+                return
+            pipe.send(("answer", worker.obey(waited_for, order, *given)))
+    except (EOFError, ConnectionError):
+        return
+    except Exception as error:  # the driver must hear of it, whatever it is
+        with contextlib.suppress(OSError):
+            pipe.send(failure(error, begun="worker" in locals()))
+
+
+def _die_with_parent(parent: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)

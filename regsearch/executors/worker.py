@@ -1,14 +1,13 @@
-"""A pack worker: one process, one thread, its share of the lanes; takes orders over a pipe and answers with reports."""
+"""A pack worker: one thread and its share of the lanes; takes orders and answers with reports.
+
+How orders reach it and answers go back is its host's affair: a pipe on this machine, an actor on a cluster.
+"""
 
 from __future__ import annotations
 
-import ctypes
-import os
-import signal
-import sys
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,54 +16,50 @@ from regsearch.errors import UserError
 if TYPE_CHECKING:
     from regsearch.core.pack import Load, Pack
 
-_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
+Lanes = Mapping[int, tuple[int, ...]]
+"""Lanes by cohort."""
 
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What a worker needs to build its packs: the study, its data, its regularizers and its lanes by cohort.
+    """What a worker needs to build its packs.
 
-    `width` and `compiled` are None where they are to be found out.
+    Args:
+        index: which of the workers that start together.
+        config: the study, as canonical JSON.
+        data: the folder of the sealed data, as this worker sees it.
+        regularizers: the names that make the program.
+        most: how many lanes of one cohort it may get.
+        width, compiled: None where they are to be found out.
+        memory: bytes that the worker may come to need, where it finds out the width; None for what is free.
     """
 
     index: int
     config: str
     data: str
     regularizers: tuple[str, ...]
-    lanes: dict[int, tuple[int, ...]]
+    most: int
     width: int | None
     compiled: bool | None
-    parent: int
+    memory: int | None = None
 
 
-def main(spec: WorkerSpec, pipe: Connection) -> None:
-    """Serve orders until the pipe closes or says stop."""
-    _die_with_parent(spec.parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what Ctrl-C means
-    try:
-        worker = _Worker(spec)
-        found = worker.found
-        pipe.send(("ready", found.width, found.uncompiled, found.serial))
-        worker.build(*pipe.recv())
-        worker.serve(pipe)
-    except UserError as error:
-        pipe.send(("refused", error))
-    except (EOFError, ConnectionError):
-        return
-    except Exception as error:  # the driver must hear of it, whatever it is
-        import traceback
+@dataclass(frozen=True)
+class Found:
+    """What a worker found out before it began; see `regsearch.core.calibration.Calibration`."""
 
-        pipe.send(("failed", f"{type(error).__name__}: {error}\n{traceback.format_exc()}"))
+    width: int
+    uncompiled: str | None
+    serial: str | None
 
 
-def _die_with_parent(parent: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
+class Worker:
+    """Trains lanes in packs.
 
+    Raises:
+        UserError: the model or the data is refused.
+    """
 
-class _Worker:
     def __init__(self, spec: WorkerSpec) -> None:
         import torch
 
@@ -74,80 +69,141 @@ class _Worker:
         from regsearch.data import Manifest
 
         torch.set_num_threads(1)
-        folder, self.lanes = Path(spec.data), spec.lanes
+        folder = Path(spec.data)
         config = StudyConfig.from_json(spec.config)
         manifest = Manifest.load(folder)
         self.data = load_data(folder)
-        self.found = calibrate(
+        self._calibration = calibrate(
             lambda: build_program(config, manifest, spec.regularizers),
             self.data,
-            max(len(lanes) for lanes in spec.lanes.values()),
+            spec.most,
             config.search.trials,
             width=spec.width,
             compiled=spec.compiled,
             backwards=spec.index % 2 == 1,
+            memory=spec.memory,
         )
-        self.place: dict[int, tuple[Pack, int]] = {}
-        self.pack_cpu = self.waited = self.idle = 0.0
+        found = self._calibration
+        self.found = Found(found.width, found.uncompiled, found.serial)
+        self._place: dict[int, tuple[Pack, int]] = {}
+        self._lanes: Lanes = {}
+        self._width = 0
+        self._steps = 0
+        self._pack_cpu = self._waited = self._idle = 0.0
+        self._since = time.perf_counter()
 
-    def build(self, width: int, compiled: bool) -> None:
-        """Make the packs, as the driver decided for all workers alike."""
-        from regsearch.core.pack import Pack
-
-        program = self.found.program(width)
+    def settle_on(self, width: int, compiled: bool) -> None:
+        """Train in packs of this width from now on, compiled or not, as the driver decided for all workers alike."""
+        self._width = width
+        self._program = self._calibration.program(width)
         if not compiled:
-            program.run_uncompiled()
-        for lanes in self.lanes.values():
-            for start in range(0, len(lanes), width):
-                part = lanes[start : start + width]
-                pack = Pack(program, self.data, min(width, len(part)))
-                self.place.update({lane: (pack, slot) for slot, lane in enumerate(part)})
+            self._program.run_uncompiled()
 
-    def serve(self, pipe: Connection) -> None:
-        start = time.perf_counter()
-        while True:
-            waited_for, order, *given = pipe.recv()
-            seconds = time.perf_counter() - start
-            self.waited, self.idle = self.waited + seconds * waited_for, self.idle + seconds * (not waited_for)
-            if order == "stop":
-                return
-            pipe.send((order, getattr(self, order)(*given), self._spent()))
-            start = time.perf_counter()
+    def obey(self, waited_for: bool, order: str, *given: Any) -> tuple[str, Any, dict[str, float]]:
+        """Carry out an order: (order, its answer, what was spent so far).
+
+        Args:
+            waited_for: whether the time since the last answer was spent waiting for this order, not for want of trials.
+        """
+        seconds = time.perf_counter() - self._since
+        self._waited, self._idle = self._waited + seconds * waited_for, self._idle + seconds * (not waited_for)
+        carry_out: Callable[..., Any] = getattr(self, order)
+        answer = carry_out(*given)
+        self._since = time.perf_counter()
+        return order, answer, self._spent()
 
     def _spent(self) -> dict[str, float]:
-        packs = {id(pack): pack for pack, _ in self.place.values()}
-        steps = sum(pack.trial_steps for pack in packs.values())
-        seconds = {"pack": self.pack_cpu, "cpu": time.process_time(), "waited": self.waited, "idle": self.idle}
+        steps = self._steps + sum(pack.trial_steps for pack in self._packs())
+        seconds = {"pack": self._pack_cpu, "cpu": time.process_time(), "waited": self._waited, "idle": self._idle}
         return {**seconds, "steps": float(steps)}
+
+    def _packs(self) -> list[Pack]:
+        return list({id(pack): pack for pack, _ in self._place.values()}.values())
+
+    def place(self, lanes: Lanes) -> None:
+        """Have these lanes from now on. Trials in lanes that stay go on where they are."""
+        from regsearch.core.pack import Pack
+
+        if lanes == self._lanes:
+            return
+        kept = {lane: pack.save(slot) for lane, (pack, slot) in self._place.items() if pack.loads[slot] is not None}
+        self._steps += sum(pack.trial_steps for pack in self._packs())
+        self._lanes, self._place = lanes, {}
+        for mine in lanes.values():
+            for start in range(0, len(mine), self._width):
+                part = mine[start : start + self._width]
+                pack = Pack(self._program, self.data, min(self._width, len(part)))
+                for slot, lane in enumerate(part):
+                    self._place[lane] = pack, slot
+                    if lane in kept:
+                        pack.put(slot, kept[lane])
 
     def round(self, loads: list[tuple[int, Load, int]], lanes: list[int]) -> list[tuple[int, Any]]:
         """Load trials (bringing each to its epoch), then train `lanes` for one epoch: (lane, report) in lane order."""
         start = time.process_time()
-        for lane, load, _ in loads:
-            pack, slot = self.place[lane]
-            pack.load(slot, load)
-        for lane, _, epoch in loads:
-            pack, slot = self.place[lane]
-            while pack.epochs[slot] < epoch:
-                pack.train_epoch([slot])
+        self._load(loads)
         reports = []
-        packs = {id(self.place[lane][0]): self.place[lane][0] for lane in lanes}
-        for pack in packs.values():
-            mine = {self.place[lane][1]: lane for lane in lanes if self.place[lane][0] is pack}
-            by_number = {pack.loads[slot].number: lane for slot, lane in mine.items()}  # type: ignore[union-attr]
-            reports += [(by_number[report.trial], report) for report in pack.train_epoch(sorted(mine))]
-        self.pack_cpu += time.process_time() - start
+        for pack, mine in self._by_pack(lanes):
+            lane_of = {pack.loads[slot].number: lane for slot, lane in mine.items()}  # type: ignore[union-attr]
+            reports += [(lane_of[report.trial], report) for report in pack.train_epoch(sorted(mine))]
+        self._pack_cpu += time.process_time() - start
         return sorted(reports, key=lambda item: item[0])
+
+    def _load(self, loads: list[tuple[int, Load, int]]) -> None:
+        for lane, load, _ in loads:
+            pack, slot = self._place[lane]
+            pack.load(slot, load)
+        wanted = {lane: epoch for lane, _, epoch in loads}
+        for pack, mine in self._by_pack(list(wanted)):
+            while behind := [slot for slot, lane in mine.items() if pack.epochs[slot] < wanted[lane]]:
+                pack.train_epoch(sorted(behind))
+
+    def _by_pack(self, lanes: list[int]) -> list[tuple[Pack, dict[int, int]]]:
+        """The packs that these lanes are in, with the lane of each of their slots."""
+        packs = {id(self._place[lane][0]): self._place[lane][0] for lane in lanes}
+        return [
+            (pack, {self._place[lane][1]: lane for lane in lanes if self._place[lane][0] is pack})
+            for pack in packs.values()
+        ]
 
     def settle(self) -> None:
         """Nothing: the answer says what was spent so far."""
 
-    def free(self, lanes: list[int]) -> None:
-        for lane in lanes:
-            pack, slot = self.place[lane]
-            pack.free(slot)
-
-    def weights(self, lane: int) -> dict[str, Any]:
-        """The trial's parameters and buffers as NumPy arrays, by name."""
-        pack, slot = self.place[lane]
+    def weights(self, loads: list[tuple[int, Load, int]], lane: int) -> dict[str, Any]:
+        """The parameters and buffers of the trial in `lane` as NumPy arrays, by name; `loads` as in `round`."""
+        self._load(loads)
+        pack, slot = self._place[lane]
         return {name: value.numpy() for name, value in pack.weights(slot).items()}
+
+
+def failure(error: Exception, begun: bool) -> tuple[str, Any]:
+    """What a worker that cannot go on says: that the study was refused, that memory ran out, or what failed.
+
+    Args:
+        begun: whether it had begun to train; before, an error of the user's is one of the study, not of a trial.
+    """
+    if _out_of_memory(error):
+        return "memory", str(error)
+    return "refused" if isinstance(error, UserError) and not begun else "failed", _sendable(error)
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error with where it was raised, or where it cannot be sent one that says as much."""
+    import pickle
+    import traceback
+
+    error.add_note(traceback.format_exc())
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # whatever a user's class does
+        return RuntimeError(f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
+    return error
+
+
+def _out_of_memory(error: BaseException | None) -> bool:
+    """Whether memory ran out, on the host (`MemoryError`, torch's allocator) or on a device."""
+    if error is None:
+        return False
+    words = ("can't allocate memory", "out of memory")
+    said = isinstance(error, RuntimeError) and any(each in str(error) for each in words)
+    return isinstance(error, MemoryError) or said or _out_of_memory(error.__cause__)

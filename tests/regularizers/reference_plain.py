@@ -1,4 +1,4 @@
-"""What a rule may do at each point of the reference's training loop: nothing. Legend: B batch, F features, C classes."""
+"""What a rule may do at each point of the reference's loop: nothing. Legend: B batch, F features, C classes."""
 
 from __future__ import annotations
 
