@@ -264,8 +264,8 @@ class Driver:
 def train_all(
     executor: Executor, trials: list[Trial], epochs: int, ended: Callable[[Trial, dict[str, Any]], None]
 ) -> None:
-    """Train every trial to its end, without a search: `ended` gets each one and its weights, in the order of their
-    lanes.
+    """Train every trial to its end, without a search: `ended` gets each one and its weights (none where it failed), in
+    the order of their lanes.
 
     Trials fill the lanes in waves; the answer does not depend on which lane a trial is in.
     """
@@ -293,7 +293,7 @@ def train_all(
                 last = trial.reports[-1]
                 trial.reason = last.reason
                 trial.state = TrialState.FAIL if last.reason else TrialState.COMPLETE
-                ended(trial, executor.weights(lane))
+                ended(trial, {} if last.reason else executor.weights(lane))
                 active.discard(lane)
 
 

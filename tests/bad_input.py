@@ -173,7 +173,7 @@ CASES = [
     Bad("factory fails", *model("net:fails"), "model.factory", "'net:fails'", "inputs, outputs"),
     Bad("no model", *model("net:wrong"), "model.factory", "'net:wrong'", "nn.Module"),
     Bad("output", *model("net:wide"), "model", "(4, 4)", "(4, 3)", more=(("dropout: search", "l1: search"),)),
-    Bad("input", *model("net:narrow"), "model", "(4, 5)", "4x5 and 6x3", more=(("dropout: search", "l1: search"),)),
+    Bad("input", *model("net:narrow"), "model", "(5,)", "7x5 and 6x3", more=(("dropout: search", "l1: search"),)),
     Bad("trials < 1", "trials: 3", "trials: 0", "search.trials", "0", "from 1 up"),
     Bad("--trials", key="--trials", value="0", allowed="from 1 up", options=("--trials", "0"), file=""),
     Bad("epochs < 1", "epochs: 2", "epochs: 0", "train.epochs", "0", "from 1 up"),

@@ -14,13 +14,14 @@ from functools import partial
 import torch
 
 from regsearch.core.compiling import compile_program, pays
-from regsearch.core.footprint import Footprint
+from regsearch.core.footprint import Footprint, out_of_memory
 from regsearch.core.pack import Data, Load, Pack
 from regsearch.core.program import Program
 
 CANDIDATE_WIDTHS = (4, 8, 16, 32, 64)
 ALONE = 1
 """The width that stands for one trial at a time."""
+_NARROWEST = 2
 # One at a time must be this much faster than packs: its results have other bits, and the clock is noisy.
 _CLEARLY = 1.1
 # And is not even compiled where operation by operation it is this much slower: that costs seconds, and was seen to help
@@ -72,7 +73,9 @@ def calibrate(
         memory: bytes that a pack may add to what this process has; no wider pack is measured. None: any.
     """
     packed, alone = build(), build()
+    footprint = Footprint()
     serial = unpackable(packed, data)
+    narrowest = footprint.bytes()
     alone.run_one_at_a_time(eager=serial is not None)
     if serial:
         return Calibration(packed, alone, ALONE, f"the model trains one trial at a time: {serial}", serial)
@@ -87,7 +90,7 @@ def calibrate(
         compile_it = partial(compile_program, data=data, trials=trials, backwards=backwards)
         why = {each.one_at_a_time: compile_it(each) for each in candidates}
     if width is None:
-        width = _fastest(candidates, data, most, memory)
+        width = _fastest(candidates, data, most, narrowest, memory)
     return Calibration(packed, alone, width, why[width == ALONE], None)
 
 
@@ -100,38 +103,42 @@ def unpackable(program: Program, data: Data) -> str | None:
 
 
 def _slower(alone: Program, packed: Program, data: Data, most: int) -> bool:
-    width = max(2, min(most, CANDIDATE_WIDTHS[1]))
+    width = max(_NARROWEST, min(most, CANDIDATE_WIDTHS[1]))
     return _rate(alone, data, ALONE) * _SLOWER < _rate(packed, data, width)
 
 
-def _fastest(candidates: list[Program], data: Data, most: int, memory: int | None) -> int:
+def _fastest(candidates: list[Program], data: Data, most: int, narrowest: int, memory: int | None) -> int:
     """The width with the most trial-steps per second, at most `most` slots; packs have at least two."""
-    widths = [width for width in CANDIDATE_WIDTHS if width < most] + [max(2, most)]
+    widths = [width for width in CANDIDATE_WIDTHS if width < most] + [max(_NARROWEST, most)]
     alone = [_rate(program, data, ALONE) for program in candidates if program.one_at_a_time]
     rates: dict[int, float] = {}
     for program in (each for each in candidates if not each.one_at_a_time):
-        rates |= _rates(program, data, widths, memory)
+        rates |= _rates(program, data, widths, narrowest, memory)
     if not rates:
         return ALONE
     best = max(rates, key=lambda width: rates[width])
     return ALONE if alone and alone[0] > _CLEARLY * rates[best] else best
 
 
-def _rates(program: Program, data: Data, widths: list[int], memory: int | None) -> dict[int, float]:
-    """Trial-steps per second by width, the widths in ascending order, as far as memory is known to suffice."""
+def _rates(program: Program, data: Data, widths: list[int], narrowest: int, memory: int | None) -> dict[int, float]:
+    """Trial-steps per second by width, the widths in ascending order, as far as memory is known to suffice.
+
+    Args:
+        narrowest: bytes that the narrowest pack took.
+    """
     rates: dict[int, float] = {}
-    used, footprint = 0, Footprint()
-    for narrower, width in zip([1, *widths], widths, strict=False):
+    used, footprint = narrowest, Footprint()
+    for narrower, width in zip([_NARROWEST, *widths], widths, strict=False):
         if memory is not None and used * width / narrower > memory:
             break
         try:
             rates[width] = _rate(program, data, width)
-        except (MemoryError, RuntimeError):
-            if not rates:
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
                 raise
             break
         used = footprint.bytes() + _outputs(program, data, width)
-    return rates
+    return rates or {_NARROWEST: _rate(program, data, _NARROWEST)}
 
 
 def _outputs(program: Program, data: Data, width: int) -> int:

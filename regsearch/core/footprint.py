@@ -1,4 +1,4 @@
-"""How much memory a piece of work takes, measured."""
+"""How much memory a piece of work takes, measured, and whether it was too much."""
 
 from __future__ import annotations
 
@@ -43,3 +43,12 @@ def _high_water() -> int:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     return _resident()
+
+
+def out_of_memory(error: BaseException | None) -> bool:
+    """Whether memory ran out, on the host (`MemoryError`, torch's allocator) or on a device."""
+    if error is None:
+        return False
+    words = ("can't allocate memory", "out of memory")
+    said = isinstance(error, RuntimeError) and any(each in str(error) for each in words)
+    return isinstance(error, MemoryError) or said or out_of_memory(error.__cause__)

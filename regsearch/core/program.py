@@ -332,7 +332,7 @@ class Program:
             raise UserError(
                 f"the model fails on a batch: {type(error).__name__}: {error}",
                 key="model",
-                value=tuple(x.shape),
+                value=tuple(x.shape[1:]),
                 allowed="a module that takes rows of this shape",
             ) from error
         wanted = self.task.shape(len(x))

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 COHORTS = 2
 _PATIENCE = 3
 """How often in a row a worker may be lost over the same round before its trials are tried one by one."""
+_STARTS = 5
+"""How often in a row a worker may be lost before it begins."""
 
 
 class Lost(Exception):
@@ -113,7 +115,10 @@ class Executor(ABC):
         try:
             for index in range(workers):
                 self._crew.append(self.hire(replace(self._spec, index=index)))
-            found = [self._first_word(member) for member in self._crew]
+            found = [member.ready() for member in self._crew]
+        except Lost as lost:
+            self.close()
+            raise lost.error or RuntimeError(f"a pack worker {lost.why} before it began") from None
         except BaseException:
             self.close()
             raise
@@ -124,8 +129,9 @@ class Executor(ABC):
         self.width, self.compiled = max(each.width for each in found), why is None
         self.serial = found[0].serial
         self._widths = dict.fromkeys(range(workers), self.width)
-        for index in range(workers):
-            self._begin(index)
+        for index, member in enumerate(self._crew):
+            member.settle_on(self.width, self.compiled)
+            self._place(member, self._lanes_of(index))
 
     @abstractmethod
     def hire(self, spec: WorkerSpec) -> Member:
@@ -142,17 +148,6 @@ class Executor(ABC):
         mine = [lane for lane in range(self.lanes) if self._worker(lane) == index]
         by_cohort = {c: tuple(lane for lane in mine if self.cohort(lane) == c) for c in range(COHORTS)}
         return {c: part for c, part in by_cohort.items() if part}
-
-    def _first_word(self, member: Member) -> Found:
-        try:
-            return member.ready()
-        except Lost as lost:
-            raise RuntimeError(f"a pack worker {lost.why} before it began") from lost.error
-
-    def _begin(self, index: int) -> None:
-        member = self._crew[index]
-        member.settle_on(self._widths[index], self.compiled)
-        self._place(member, self._lanes_of(index))
 
     def _place(self, member: Member, lanes: dict[int, tuple[int, ...]]) -> None:
         member.send(False, "place", lanes)
@@ -197,7 +192,8 @@ class Executor(ABC):
             reports = self._told.pop((cohort, index))
             self._due[cohort][index] = []
             for lane, report in reports:
-                self._held[lane].epoch = report.epoch
+                if lane in self._held:
+                    self._held[lane].epoch = report.epoch
             assert [lane for lane, _ in reports] == sorted(lanes), "every lane reports once"
             found += reports
         del self._due[cohort]
@@ -233,8 +229,7 @@ class Executor(ABC):
             return
         else:
             self.say(f"a pack worker {lost.why}: another one trains its trials again")
-        self._replace(index)
-        self._place(self._crew[index], self._lanes_of(index))
+        self._replace(index, self._lanes_of(index))
         self._all_stale(index)
         for cohort, due in self._due.items():
             if due.get(index) and (cohort, index) not in self._told:
@@ -243,17 +238,23 @@ class Executor(ABC):
     def _all_stale(self, index: int) -> None:
         self._stale |= {lane for part in self._lanes_of(index).values() for lane in part if lane in self._held}
 
-    def _replace(self, index: int) -> None:
-        self._crew[index].close()
+    def _replace(self, index: int, lanes: dict[int, tuple[int, ...]]) -> None:
+        """Put another worker in the place of one, with these lanes."""
         spec = replace(self._spec, index=index, width=self._widths[index], compiled=self.compiled)
-        self._crew[index] = self.hire(spec)
-        self._first_word(self._crew[index])
-        self._crew[index].settle_on(self._widths[index], self.compiled)
+        for start in range(1, _STARTS + 1):
+            self._crew[index].close()
+            self._crew[index] = self.hire(spec)
+            try:
+                self._crew[index].ready()
+                self._crew[index].settle_on(self._widths[index], self.compiled)
+                return self._place(self._crew[index], lanes)
+            except Lost as lost:
+                if start == _STARTS:
+                    raise RuntimeError(f"a pack worker {lost.why} before it began") from lost.error
 
     def _try_one_by_one(self, index: int, lost: Lost) -> None:
         """Do the rounds that are due with one trial in the worker at a time; those that end it are reported failed."""
-        tried, failed = 0, 0
-        self._replace(index)
+        tried, failed, there = 0, 0, False
         for cohort, due in self._due.items():
             if not due.get(index) or (cohort, index) in self._told:
                 continue
@@ -261,29 +262,32 @@ class Executor(ABC):
             for lane in sorted(due[index]):
                 held, tried = self._held[lane], tried + 1
                 try:
-                    self._place(self._crew[index], {cohort: (lane,)})
+                    place: dict[int, tuple[int, ...]] = {cohort: (lane,)}
+                    self._place(self._crew[index], place) if there else self._replace(index, place)
+                    there = True
                     self._crew[index].send(False, "round", [(lane, held.load, held.epoch)], [lane])
                     reports += self._round(self._crew[index])
                 except Lost as own:
-                    failed += 1
+                    failed, there = failed + 1, False
                     reason = f"failed in epoch {held.epoch + 1}: {own.why}"
                     reports.append((lane, Report(held.load.number, held.epoch + 1, {}, reason)))
-                    self._replace(index)
+                    del self._held[lane]
             self._told[cohort, index] = reports
-        if failed == tried and failed > 1:
+        if failed == tried and failed != 1:
             self.close()
             raise lost.error or RuntimeError(f"a pack worker {lost.why}, whatever it trains")
         self._losses[index] = 0
-        self._place(self._crew[index], self._lanes_of(index))
+        self._replace(index, self._lanes_of(index))
         self._all_stale(index)
 
     def weights(self, lane: int) -> dict[str, Any]:
-        """The weights of the trial in `lane`; nothing may be under way."""
+        """The weights of the trial in `lane`, which did not fail; nothing may be under way."""
         index = self._worker(lane)
         while True:
             self._crew[index].send(False, "weights", self._loads([lane]), lane)
             try:
                 found: dict[str, Any] = self._answer(self._crew[index])
+                self._losses[index] = 0
                 return found
             except Lost as lost:
                 self._go_on_without(index, lost)

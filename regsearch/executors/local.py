@@ -41,6 +41,7 @@ class LocalExecutor(Executor):
         width: slots per pack; by default measured, and no wider than the free memory allows.
         compiled: run compiled, or operation by operation; by default compiled where that works and pays.
         say: is told in a line what a user should know of.
+        memory: bytes that the packs may take; by default most of what is free.
 
     Raises:
         UserError: the model or the data is refused, or `compiled` is asked for and does not work.
@@ -56,10 +57,11 @@ class LocalExecutor(Executor):
         width: int | None = None,
         compiled: bool | None = None,
         say: Callable[[str], None] = lambda line: None,
+        memory: int | None = None,
     ) -> None:
         workers = max(1, min(workers or cores(), -(-lanes // COHORTS)))
-        memory = int(_SHARE * free_memory() / workers)
-        super().__init__(WorkerSpec(0, config, data, regularizers, 0, width, compiled, memory), lanes, workers, say)
+        each = (int(_SHARE * free_memory()) if memory is None else memory) // workers
+        super().__init__(WorkerSpec(0, config, data, regularizers, 0, width, compiled, each), lanes, workers, say)
 
     def hire(self, spec: WorkerSpec) -> Member:
         return _Process(spec)

@@ -182,7 +182,9 @@ def failure(error: Exception, begun: bool) -> tuple[str, Any]:
     Args:
         begun: whether it had begun to train; before, an error of the user's is one of the study, not of a trial.
     """
-    if _out_of_memory(error):
+    from regsearch.core.footprint import out_of_memory
+
+    if out_of_memory(error):
         return "memory", str(error)
     return "refused" if isinstance(error, UserError) and not begun else "failed", _sendable(error)
 
@@ -198,12 +200,3 @@ def _sendable(error: Exception) -> Exception:
     except Exception:  # whatever a user's class does
         return RuntimeError(f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
     return error
-
-
-def _out_of_memory(error: BaseException | None) -> bool:
-    """Whether memory ran out, on the host (`MemoryError`, torch's allocator) or on a device."""
-    if error is None:
-        return False
-    words = ("can't allocate memory", "out of memory")
-    said = isinstance(error, RuntimeError) and any(each in str(error) for each in words)
-    return isinstance(error, MemoryError) or said or _out_of_memory(error.__cause__)

@@ -1,0 +1,71 @@
+"""How wide packs may be is bounded by the memory that they were measured to take."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from regsearch.core.calibration import _rates
+from regsearch.core.footprint import out_of_memory
+from regsearch.core.program import Program, Training
+from regsearch.tasks import Classification
+from tests.core.packs import digits
+
+FLOATS = 1_000_000
+
+
+class Greedy(nn.Module):
+    """Takes 4 MB and more for each row of a batch while it runs."""
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        return h + 0 * (h[:, :1] * torch.ones(FLOATS)).mean(1, keepdim=True)
+
+
+def greedy() -> Program:
+    training = Training(1, 5, "sgd", 1e-3, 0.0, (0.9, 0.999), "constant", False)
+    return Program(lambda: nn.Sequential(Greedy(), nn.Linear(64, 10)), Classification(10), (), training)
+
+
+def alone(code: str) -> str:
+    """What the code prints in a process of its own: memory that this one has at hand would not show."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def test_a_footprint_is_the_most_that_was_taken() -> None:
+    code = """
+import torch
+from regsearch.core.footprint import Footprint
+footprint = Footprint()
+a = torch.ones(50_000_000)
+b = a + 1
+del a, b
+print(footprint.bytes())
+"""
+    assert 400e6 < int(alone(code)) < 440e6
+
+
+def test_no_pack_is_tried_that_would_take_more() -> None:
+    """Four slots take 80 MB for each copy of what the model makes; eight are expected to take twice as much."""
+    code = """
+from tests.core.test_footprint import _rates, digits, greedy
+print([*_rates(greedy(), digits(20), [4, 8], 0, 300_000_000)])
+print([*_rates(greedy(), digits(20), [4, 8], 0, 2_000_000_000)])
+print([*_rates(greedy(), digits(20), [4, 8], 200_000_000, 300_000_000)])
+"""
+    assert alone(code).split("\n")[:3] == ["[4]", "[4, 8]", "[2]"]
+
+
+def test_what_counts_as_out_of_memory() -> None:
+    with pytest.raises(RuntimeError) as host:
+        torch.ones(1 << 50)
+    try:
+        raise ValueError("a wrapper") from host.value
+    except ValueError as wrapper:
+        wrapped = wrapper
+    assert out_of_memory(host.value) and out_of_memory(wrapped) and out_of_memory(MemoryError())
+    assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    assert not out_of_memory(RuntimeError("shape")) and not out_of_memory(ValueError("out of memory"))
