@@ -9,11 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from regsearch.core.calibration import _rates
 from regsearch.core.footprint import out_of_memory
 from regsearch.core.program import Program, Training
 from regsearch.tasks import Classification
-from tests.core.packs import digits
 
 FLOATS = 1_000_000
 
@@ -51,7 +49,9 @@ print(footprint.bytes())
 def test_no_pack_is_tried_that_would_take_more() -> None:
     """Four slots take 80 MB for each copy of what the model makes; eight are expected to take twice as much."""
     code = """
-from tests.core.test_footprint import _rates, digits, greedy
+from regsearch.core.calibration import _rates
+from tests.core.packs import digits
+from tests.core.test_footprint import greedy
 print([*_rates(greedy(), digits(20), [4, 8], 0, 300_000_000)])
 print([*_rates(greedy(), digits(20), [4, 8], 0, 2_000_000_000)])
 print([*_rates(greedy(), digits(20), [4, 8], 200_000_000, 300_000_000)])
