@@ -55,7 +55,8 @@ def with_strength(rule: Rule, name: str, change: Change) -> Rule:
 def with_numbers(rule: Rule, name: str, numbers: Callable[[Any], Any]) -> Rule | None:
     """A copy that draws its numbers from elsewhere; None for a rule that draws none."""
     method = METHODS[rule.site][0]
-    if inspect.getsource(getattr(rule, method)).count("ctx") <= 1:  # an argument at most
+    source = inspect.getsource(getattr(rule, method))
+    if source.count("ctx") - source.count("ctx.moments") <= 1:  # an argument at most
         return None
     own = getattr(rule, method)
     return mutant(rule, name, **{method: lambda self, *args: own(self, *args[:-1], numbers(args[-1]))})
