@@ -19,7 +19,8 @@ from torch.func import vmap
 from regsearch.core import graph, layout, rng
 from regsearch.core.calibration import calibrate
 from regsearch.core.pack import Data, Load, Pack
-from regsearch.core.program import Program, Training
+from regsearch.core.program import Program
+from regsearch.core.training import Training
 from regsearch.regularizers import all_regularizers
 
 MOST = 64

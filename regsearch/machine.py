@@ -47,6 +47,7 @@ def start_executor(study: Study, say: Callable[[str], None] = lambda line: None,
         known.get("width") if again else search.width or known.get("width"),
         known.get("compiled", study.config.train.compile),
         say,
+        device=search.device,
     )
 
 

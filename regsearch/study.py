@@ -60,11 +60,9 @@ class Study:
         """The study that a YAML file describes; the arguments override what it says.
 
         Raises:
-            UserError: the file, or a device other than `cpu`.
+            UserError: the file, or a value that is given in its place.
         """
-        if device not in (None, "cpu"):
-            raise UserError("no such device", key="--device", value=device, allowed="allowed is cpu")
-        return cls(load_config(path, trials=trials, seed=seed, tracking_uri=tracking_uri))
+        return cls(load_config(path, trials=trials, seed=seed, tracking_uri=tracking_uri, device=device))
 
     @classmethod
     def open(cls, name: str) -> Study:
@@ -179,8 +177,10 @@ class Study:
 
     def _check_model(self, manifest: Manifest) -> dict[str, tuple[str, ...]]:
         """Refuse a model that cannot be searched so; its layers, for each strength that has a number for each."""
+        from regsearch.core.device import refuse_missing
         from regsearch.core.fit import build_program, task_of
 
+        refuse_missing(self.config.search.device)
         task = task_of(manifest)
         tracked = [f"{part}_{name}" for part in ("train", "val", "gap") for name in task.metrics_names]
         check_objective(self.config.search.objectives, ["train_loss", "val_loss", "gap", *tracked])

@@ -184,7 +184,15 @@ CASES = [
     Bad("two models", "name: mlp", "name: mlp, factory: 'a:b'", "model", "both", "MODULE:CALLABLE"),
     Bad("finals, no test", "{seed: 1}", "{test: 0.0}", "data.split.test", "0", "finalize: {seeds: 0}"),
     Bad("unknown metric", "trials: 3", "objective: val_los", "search.objective", "'val_los'", "did you mean val_loss?"),
-    Bad("device", key="--device", value="'cuda'", allowed="cpu", options=("--device", "cuda"), file=""),
+    Bad("device", key="--device", value="'tpu'", allowed="cpu, cuda", options=("--device", "tpu"), file=""),
+    Bad(
+        "no such GPU",
+        "trials: 3",
+        "trials: 3, device: 'cuda:7'",
+        "search.device",
+        "'cuda:7'",
+        "this machine has no such device",
+    ),
     Bad(
         "store below a file",
         *uri("sqlite:///t.csv/mlflow.db"),

@@ -15,24 +15,35 @@ from regsearch.config.yaml12 import read_yaml
 from regsearch.errors import UserError
 
 # What the command line may set in place of the file: its option, and where it goes.
-_OPTIONS = {"--trials": ("search", "trials"), "--seed": ("search", "seed"), "--tracking-uri": ("tracking", "uri")}
+_OPTIONS = {
+    "--trials": ("search", "trials"),
+    "--seed": ("search", "seed"),
+    "--tracking-uri": ("tracking", "uri"),
+    "--device": ("search", "device"),
+}
 
 
 def load_config(
-    path: str | Path, *, trials: int | None = None, seed: int | None = None, tracking_uri: str | None = None
+    path: str | Path,
+    *,
+    trials: int | None = None,
+    seed: int | None = None,
+    tracking_uri: str | None = None,
+    device: str | None = None,
 ) -> StudyConfig:
     """The study that the YAML file at `path` describes, checked and completed with its defaults.
 
     Args:
         path: the study file.
-        trials, seed, tracking_uri: take the place of `search.trials`, `search.seed` and `tracking.uri`.
+        trials, seed, tracking_uri, device: take the place of `search.trials`, `search.seed`, `tracking.uri` and
+            `search.device`.
 
     Raises:
         UserError: one line with the file, the key, the value and what is allowed.
     """
     file = Path(path)
     raw = _read(file)
-    given = dict(zip(_OPTIONS, (trials, seed, tracking_uri), strict=True))
+    given = dict(zip(_OPTIONS, (trials, seed, tracking_uri, device), strict=True))
     for option, value in given.items():
         section, key = _OPTIONS[option]
         if value is not None and isinstance(raw.setdefault(section, {}), dict):

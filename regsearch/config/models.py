@@ -102,6 +102,9 @@ class TrainConfig(Section):
     """Let penalties and decay act on biases and normalization parameters too."""
     compile: Flag | None = None
     """Compile the training step; left out, where there is a C++ compiler and the study is long enough to gain."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the products of a training step; parameters, their updates and the evaluation stay in float32. On a GPU
+    bfloat16 is faster; few CPUs gain by it."""
 
     @model_validator(mode="after")
     def _complete(self) -> TrainConfig:
@@ -143,7 +146,11 @@ class SearchConfig(Section):
     width: Count | None = None
     """Slots of a pack, 1 for one trial at a time; measured when left out."""
     workers: Count | None = None
-    """Worker processes; one per core when left out."""
+    """Worker processes; when left out one per core, or per GPU."""
+    device: Annotated[
+        str, Field(pattern=r"^(cpu|cuda(:\d+)?)$"), Allowed("allowed are cpu, cuda (every GPU) and one like cuda:0")
+    ] = "cpu"
+    """Where the packs are; `--device` on the command line takes its place."""
 
     @property
     def pruner_name(self) -> str:

@@ -11,7 +11,8 @@ from torch import nn
 
 from regsearch.config import StudyConfig, build_space, train_knobs
 from regsearch.core.pack import Data
-from regsearch.core.program import Program, Training
+from regsearch.core.program import Program
+from regsearch.core.training import Training
 from regsearch.data import Manifest, load_search_data
 from regsearch.models import build_model, refuse_hidden_state
 from regsearch.regularizers import all_regularizers, knobs
@@ -67,7 +68,7 @@ def build_program(config: StudyConfig, manifest: Manifest, names: tuple[str, ...
 
 
 def load_data(folder: Path) -> Data:
-    """Training and validation rows as tensors; the sealed test split is not touched."""
+    """Training and validation rows as tensors on the default device; the sealed test split is not touched."""
     arrays = load_search_data(folder)
     tensors = (np.array(each) for each in (arrays.train_x, arrays.train_y, arrays.validation_x, arrays.validation_y))
-    return Data(*(torch.from_numpy(each) for each in tensors))
+    return Data(*(torch.from_numpy(each).to(torch.get_default_device()) for each in tensors))

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map
 
 from regsearch.core.layers.attention import linear, multi_head_attention, scaled_dot_product_attention
 from regsearch.core.layers.convolution import convolve
@@ -59,6 +60,8 @@ _REPLACED: dict[Any, Callable[..., Any]] = {
     F.conv3d: convolve,
     F.embedding_bag: embedding_bag,
 }
+_ANY_PRECISION = frozenset({F.linear, F.multi_head_attention_forward, F.scaled_dot_product_attention})
+"""Of the replacements, those made of torch's own products, which follow the precision of the pass."""
 _CONVOLUTIONS = frozenset({F.conv1d, F.conv2d, F.conv3d})
 _IN_PLACE: dict[Any, Callable[..., torch.Tensor]] = {
     # `vmap` runs these trial by trial, but not their forms that make a new tensor.
@@ -93,10 +96,12 @@ class Interception(TorchFunctionMode):
         if func in _DROPOUTS:
             return self._dropout(_DROPOUTS[func], *args, **kwargs)
         packed = partial(_WITH_SITES[func], self._at_rate) if func in _WITH_SITES else _REPLACED.get(func)
+        if func in _CONVOLUTIONS and torch.get_default_device().type != "cpu":
+            packed = None  # on a GPU `vmap` makes one grouped convolution, which is fast
         if packed is not None:
             self.convolved = func in _CONVOLUTIONS
             try:
-                return packed(*args, **kwargs)
+                return packed(*args, **kwargs) if func in _ANY_PRECISION else _in_float32(packed, args, kwargs)
             except NotImplementedError:
                 if torch._C._functorch.peek_interpreter_stack() is not None:
                     raise  # a pack cannot have it; a trial alone has the stock function
@@ -120,3 +125,16 @@ class Interception(TorchFunctionMode):
     ) -> torch.Tensor:
         told = training if train is None else train
         return self._at_rate(input, float(p), default if told is None else told)
+
+
+def _in_float32(packed: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What a replacement that is written for float32 makes of such, whatever the precision of the pass."""
+    device = torch.get_default_device().type
+    if not torch.is_autocast_enabled(device):
+        return packed(*args, **kwargs)
+
+    def full(each: Any) -> Any:
+        return each.float() if isinstance(each, torch.Tensor) and each.is_floating_point() else each
+
+    with torch.autocast(device, enabled=False):
+        return packed(*tree_map(full, args), **tree_map(full, kwargs))

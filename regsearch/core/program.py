@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from regsearch.core.layout import Layout
 from regsearch.core.lift import Lifted, Unchanged
 from regsearch.core.optim import OPTIMIZERS
 from regsearch.core.step import Step, Tensors, forward
+from regsearch.core.training import Training
 from regsearch.errors import UserError
 from regsearch.regularizers.base import Regularizer
 from regsearch.regularizers.penalties import ElementwisePenalty
@@ -38,28 +38,6 @@ def best_chunk(*rows: int) -> int:
         return max(rows)
     sizes = range(_CHUNK // 2, _CHUNK + 1, 16)
     return min(sizes, key=lambda size: (sum(-(-each // size) * size for each in rows), -size))
-
-
-@dataclass(frozen=True)
-class Training:
-    """How every trial of a study is trained; see `regsearch.config.TrainConfig`."""
-
-    epochs: int
-    batch_size: int
-    optimizer: str
-    learning_rate: float
-    momentum: float
-    betas: tuple[float, float]
-    schedule: str
-    penalize_bias: bool
-    warmup: float = 0.0
-    step_every: float = 1 / 3
-    step_factor: float = 0.1
-
-    def settings(self) -> dict[str, float]:
-        """What a trial may have of its own as `train.<name>`, with the study's values."""
-        beta1, beta2 = self.betas
-        return {"learning_rate": self.learning_rate, "momentum": self.momentum, "beta1": beta1, "beta2": beta2}
 
 
 class Program:
@@ -96,7 +74,7 @@ class Program:
         self.scheduled = tuple(name for name in scheduled if name in self.knobs)
         by_strength = {rule.strength_knob.name: rule for rule in rules}
         self.layers = {name: self._layers(by_strength[name]) for name in per_layer if name in by_strength}
-        self.step = Step(self.model, self.layout, rules, task, self.optimizer, self.layers)
+        self.step = Step(self.model, self.layout, rules, task, self.optimizer, self.layers, training.precision)
         self.loops = tuple(rule for rule in rules if rule.site == "loops")
         self._step = PackFunction(self.step, into=(0, 1, 2))
         self._outputs, self._measured = PackFunction(self._forward), PackFunction(self._metrics)
@@ -159,17 +137,18 @@ class Program:
 
     def fresh(self, seed: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Initial weights [P] and buffers of the trial with this seed: the module's own initialisation."""
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # the same numbers on every device
             torch.manual_seed(derive_seed(seed, "init"))
             model = Lifted(self.build())
+        model.to(torch.get_default_device())
         buffers = dict(model.named_buffers())
         own = {name: buffers[name].clone() for name in self.buffers} | moments_at_start(self.rules, self.model.layers)
         return self.layout.row(dict(model.named_parameters())).detach(), own
 
     def order(self, seed: int, epoch: int, rows: int) -> torch.Tensor:
         """The order in which the trial with this seed sees the rows in this epoch, [N] int64."""
-        generator = torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
-        return torch.randperm(rows, generator=generator)
+        generator = torch.Generator("cpu").manual_seed(derive_seed(seed, "order", epoch))
+        return torch.randperm(rows, generator=generator, device="cpu").to(torch.get_default_device())
 
     @property
     def traces(self) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -36,6 +37,7 @@ class Step:
         rules: the regularizer classes of the study's space, whatever this trial turns on.
         task, optimizer: what is minimised, and how.
         layers: for each strength that has a number for each layer, by its flat name, those layers.
+        precision: `bfloat16` for products of that type in the forward pass of training and its way back.
     """
 
     def __init__(
@@ -46,11 +48,12 @@ class Step:
         task: Task,
         optimizer: Optimizer,
         layers: Mapping[str, tuple[str, ...]],
+        precision: str = "float32",
     ) -> None:
         self.model, self.layout, self.rules, self.task, self.optimizer = model, layout, rules, task, optimizer
         self.scales, self.layers = optimizer.scale_names(), layers
         self.watched = watched_in_steps(rules)
-        self.serial = False
+        self.serial, self.halved = False, precision == "bfloat16"
 
     def __call__(
         self,
@@ -142,7 +145,9 @@ class Step:
             used |= {p.name: own.weight(p.tensor, ctx.of(rule.name)) for p, own in chosen}
         self.model.train()
         effects = Effects(at, buffers, ctx=ctx, measuring=True, dropout_searched=Dropout in self.rules)
-        out, fresh = forward(self.model, used, buffers, x, effects)
+        with torch.autocast(x.device.type, torch.bfloat16) if self.halved else nullcontext():
+            out, fresh = forward(self.model, used, buffers, x, effects)
+        out = out.float() if self.halved else out
         total = self.task.loss(out, y).mean()
         for rule in at("penalties"):
             if not isinstance(rule, ElementwisePenalty):

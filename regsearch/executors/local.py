@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,12 @@ from regsearch.executors.base import COHORTS, Executor, Lost, Member
 from regsearch.executors.worker import Found, Worker, WorkerSpec, failure
 
 # Read by the math library when torch loads: one thread, and products that are bitwise the same in every slot.
-THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MKL_CBWR": "AVX2"}
+THREADS = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "MKL_CBWR": "AVX2",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+}
 # Read by glibc when a process starts: memory that a step frees stays with the process. Else wide packs give it back and
 # fetch it again, page by page, in every step; packs of 64 small models were a third slower for it.
 MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
@@ -37,11 +43,12 @@ class LocalExecutor(Executor):
         data: the folder of the sealed data.
         regularizers: the names that make the program.
         lanes: how many trials are in flight at most.
-        workers: processes; by default one per core that this process may use.
+        workers: processes; by default one per core that this process may use, or per GPU.
         width: slots per pack; by default measured, and no wider than the free memory allows.
         compiled: run compiled, or operation by operation; by default compiled where that works and pays.
         say: is told in a line what a user should know of.
         memory: bytes that the packs may take; by default most of what is free.
+        device: where the packs are, see `regsearch.core.device.devices`.
 
     Raises:
         UserError: the model or the data is refused, or `compiled` is asked for and does not work.
@@ -58,13 +65,19 @@ class LocalExecutor(Executor):
         compiled: bool | None = None,
         say: Callable[[str], None] = lambda line: None,
         memory: int | None = None,
+        device: str = "cpu",
     ) -> None:
-        workers = max(1, min(workers or cores(), -(-lanes // COHORTS)))
-        each = (int(_SHARE * free_memory()) if memory is None else memory) // workers
+        from regsearch.core.device import devices
+
+        self._devices = devices(device)
+        on_cpu = self._devices == ["cpu"]
+        workers = max(1, min(workers or (cores() if on_cpu else len(self._devices)), -(-lanes // COHORTS)))
+        free = int(_SHARE * free_memory()) if memory is None and on_cpu else memory
+        each = None if free is None else free // workers
         super().__init__(WorkerSpec(0, config, data, regularizers, 0, width, compiled, each), lanes, workers, say)
 
     def hire(self, spec: WorkerSpec) -> Member:
-        return _Process(spec)
+        return _Process(replace(spec, device=self._devices[spec.index % len(self._devices)]))
 
     def close(self) -> None:
         crew = [member for member in self._crew if isinstance(member, _Process)]

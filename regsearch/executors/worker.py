@@ -31,7 +31,8 @@ class WorkerSpec:
         regularizers: the names that make the program.
         most: how many lanes of one cohort it may get.
         width, compiled: None where they are to be found out.
-        memory: bytes that the worker may come to need, where it finds out the width; None for what is free.
+        memory: bytes that its packs may take, where it finds out their width; None: most of a GPU's.
+        device: where its packs are.
     """
 
     index: int
@@ -42,6 +43,7 @@ class WorkerSpec:
     width: int | None
     compiled: bool | None
     memory: int | None = None
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,12 @@ class Worker:
 
         from regsearch.config import StudyConfig
         from regsearch.core.calibration import calibrate
+        from regsearch.core.device import free_on, use
         from regsearch.core.fit import build_program, load_data
         from regsearch.data import Manifest
 
         torch.set_num_threads(1)
+        device = use(spec.device)
         folder = Path(spec.data)
         config = StudyConfig.from_json(spec.config)
         manifest = Manifest.load(folder)
@@ -81,7 +85,7 @@ class Worker:
             width=spec.width,
             compiled=spec.compiled,
             backwards=spec.index % 2 == 1,
-            memory=spec.memory,
+            memory=free_on(device) if spec.memory is None else spec.memory,
         )
         found = self._calibration
         self.found = Found(found.width, found.uncompiled, found.serial)
@@ -173,7 +177,7 @@ class Worker:
         """The parameters and buffers of the trial in `lane` as NumPy arrays, by name; `loads` as in `round`."""
         self._load(loads)
         pack, slot = self._place[lane]
-        return {name: value.numpy() for name, value in pack.weights(slot).items()}
+        return {name: value.cpu().numpy() for name, value in pack.weights(slot).items()}
 
 
 def failure(error: Exception, begun: bool) -> tuple[str, Any]:

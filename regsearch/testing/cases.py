@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from regsearch.core.pack import Data, Load, Pack
-from regsearch.core.program import Program, Training
+from regsearch.core.program import Program
+from regsearch.core.training import Training
 from regsearch.models import mlp
 from regsearch.regularizers import Regularizer
 from regsearch.tasks import Classification, Task

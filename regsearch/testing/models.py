@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from regsearch.core.pack import Data
-from regsearch.core.program import Training
+from regsearch.core.training import Training
 from regsearch.models.attention import transformer
 from regsearch.models.convolution import convnet
 from regsearch.models.dense import linear

@@ -9,7 +9,8 @@ import torch
 from sklearn.datasets import load_digits
 
 from regsearch.core.pack import Data, Load, Pack
-from regsearch.core.program import Program, Training
+from regsearch.core.program import Program
+from regsearch.core.training import Training
 from regsearch.models import mlp
 from regsearch.regularizers import all_regularizers, knobs
 from regsearch.tasks import Classification

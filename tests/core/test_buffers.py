@@ -14,7 +14,8 @@ from regsearch.core.calibration import unpackable
 from regsearch.core.compiling import compile_program
 from regsearch.core.graph import compiler
 from regsearch.core.pack import Load, Pack
-from regsearch.core.program import Program, Training
+from regsearch.core.program import Program
+from regsearch.core.training import Training
 from regsearch.errors import UserError
 from regsearch.finals import export_rows
 from regsearch.tasks import Classification

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from regsearch.core.footprint import out_of_memory
-from regsearch.core.program import Program, Training
+from regsearch.core.program import Program
+from regsearch.core.training import Training
 from regsearch.tasks import Classification
 
 FLOATS = 1_000_000

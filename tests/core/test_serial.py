@@ -11,7 +11,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from regsearch.core.calibration import unpackable
 from regsearch.core.pack import Load
-from regsearch.core.program import Program, Training
+from regsearch.core.program import Program
+from regsearch.core.training import Training
 from regsearch.errors import UserError
 from regsearch.tasks import Classification
 from tests.core.packs import RULES, curves, digits, program

@@ -13,7 +13,8 @@ import regsearch
 from regsearch.core.effects import Place
 from regsearch.core.lift import Lifted
 from regsearch.core.pack import Load, Pack
-from regsearch.core.program import Program, Training
+from regsearch.core.program import Program
+from regsearch.core.training import Training
 from regsearch.errors import UserError
 from regsearch.tasks import Classification
 from tests.core.packs import RULES, curves, digits

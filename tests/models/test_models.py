@@ -12,7 +12,8 @@ from torch import nn
 
 from regsearch.config.stock import STOCK
 from regsearch.core.pack import Data, Load, Pack
-from regsearch.core.program import Program, Training
+from regsearch.core.program import Program
+from regsearch.core.training import Training
 from regsearch.errors import UserError
 from regsearch.finals import export_rows
 from regsearch.models import MODELS, build_model

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from regsearch.core.program import Program, Training
+from regsearch.core.program import Program
+from regsearch.core.training import Training
 from regsearch.errors import UserError
 from regsearch.models import MODELS, build_model, refuse_hidden_state
 from regsearch.tasks import Classification

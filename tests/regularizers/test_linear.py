@@ -9,7 +9,8 @@ from sklearn.datasets import load_diabetes
 from sklearn.linear_model import ElasticNet, Lasso, Ridge
 
 from regsearch.core.pack import Data, Load, Pack
-from regsearch.core.program import Program, Training
+from regsearch.core.program import Program
+from regsearch.core.training import Training
 from regsearch.models import linear
 from regsearch.regularizers import all_regularizers
 from regsearch.tasks import Regression
