@@ -17,7 +17,8 @@ from typing import Any
 
 import psutil
 
-from regsearch.executors.base import COHORTS, Executor, Lost, Member
+from regsearch.executors.base import COHORTS, Executor
+from regsearch.executors.member import Lost, Member
 from regsearch.executors.worker import Found, Worker, WorkerSpec, failure
 
 # Read by the math library when torch loads: one thread, and products that are bitwise the same in every slot.
@@ -80,7 +81,7 @@ class LocalExecutor(Executor):
         return _Process(replace(spec, device=self._devices[spec.index % len(self._devices)]))
 
     def close(self) -> None:
-        crew = [member for member in self._crew if isinstance(member, _Process)]
+        crew = [post.member for post in self._crew.values() if isinstance(post.member, _Process)]
         for member in crew:
             member.dismiss()
         end(member.process for member in crew)
@@ -134,6 +135,7 @@ class _Process:
     def _heard(self, seconds: float | None) -> Any:
         try:
             if not self._pipe.poll(seconds):
+                self.process.kill()  # what it may still say must not be taken for the answer to something else
                 raise Lost(f"gave no answer in {seconds:.0f} seconds")
             kind, said = self._pipe.recv()
         except (EOFError, OSError):

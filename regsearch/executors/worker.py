@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from regsearch.errors import UserError
 
 if TYPE_CHECKING:
-    from regsearch.core.pack import Load, Pack
+    from regsearch.core.pack import Load, Pack, Saved
 
 Lanes = Mapping[int, tuple[int, ...]]
 """Lanes by cohort."""
@@ -90,7 +90,6 @@ class Worker:
         found = self._calibration
         self.found = Found(found.width, found.uncompiled, found.serial)
         self._place: dict[int, tuple[Pack, int]] = {}
-        self._lanes: Lanes = {}
         self._width = 0
         self._steps = 0
         self._pack_cpu = self._waited = self._idle = 0.0
@@ -124,15 +123,18 @@ class Worker:
     def _packs(self) -> list[Pack]:
         return list({id(pack): pack for pack, _ in self._place.values()}.values())
 
-    def place(self, lanes: Lanes) -> None:
-        """Have these lanes from now on. Trials in lanes that stay go on where they are."""
+    def save(self, lanes: list[int]) -> dict[int, Saved]:
+        """The trials in these lanes as they stand, for another worker to go on with."""
+        return {lane: self._place[lane][0].save(self._place[lane][1]) for lane in lanes}
+
+    def place(self, lanes: Lanes, saved: Mapping[int, Saved]) -> None:
+        """Have these lanes from now on, and these trials in them. Trials in lanes that stay go on where they are."""
         from regsearch.core.pack import Pack
 
-        if lanes == self._lanes:
-            return
-        kept = {lane: pack.save(slot) for lane, (pack, slot) in self._place.items() if pack.loads[slot] is not None}
+        held = [lane for lane, (pack, slot) in self._place.items() if pack.loads[slot] is not None]
+        kept = {**self.save(held), **saved}
         self._steps += sum(pack.trial_steps for pack in self._packs())
-        self._lanes, self._place = lanes, {}
+        self._place = {}
         for mine in lanes.values():
             for start in range(0, len(mine), self._width):
                 part = mine[start : start + self._width]

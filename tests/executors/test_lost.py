@@ -109,7 +109,7 @@ def trained(
 
 
 def processes(made: Executor) -> list[int]:
-    return [member.process.pid for member in made._crew]  # type: ignore[attr-defined]
+    return [post.member.process.pid for post in made._crew.values()]  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")
