@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -42,6 +43,10 @@ Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output, all else on standard error.")
 ]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the study.")]
+Ray = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Train on a Ray cluster: local, auto, HOST:PORT or ray://HOST:PORT."),
+]
 
 
 def main() -> None:
@@ -88,8 +93,9 @@ def start(
     timeout: Annotated[
         str | None, typer.Option(help="Stop after this time, resumable: seconds, or like 90s, 10m, 2h.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="Device to train on, like cpu.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or one like cuda:0, in place of search.device.")] = None,
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow store, in place of tracking.uri.")] = None,
+    ray: Ray = None,
     replace: Annotated[bool, typer.Option("--replace", help="Delete the study of this name first.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, show the plan, write nothing.")] = False,
     as_json: Json = False,
@@ -98,7 +104,7 @@ def start(
     seconds = _seconds(timeout)
     from regsearch.study import Study
 
-    study = Study.from_file(file, trials=trials, seed=seed, tracking_uri=tracking_uri, device=device)
+    study = Study.from_file(file, trials=trials, seed=seed, tracking_uri=tracking_uri, device=device, ray=ray)
     with _named(file):
         _ = study.space  # refused before anything is begun
         if dry_run:
@@ -110,22 +116,22 @@ def start(
 
 
 @command(study_app, "resume")
-def resume(name: Name, as_json: Json = False) -> None:
+def resume(name: Name, ray: Ray = None, as_json: Json = False) -> None:
     """Go on with a study that was stopped or killed; print the answer of a finished one."""
     from regsearch.study import Study
 
-    study = Study.open(name)
+    study = Study.open(name, ray)
     with _watched(study) as progress:
         answer = study.resume(progress=progress)
     _print_answer(answer, as_json)
 
 
 @command(study_app, "finalize")
-def finalize(name: Name, as_json: Json = False) -> None:
+def finalize(name: Name, ray: Ray = None, as_json: Json = False) -> None:
     """Hold the finals of a study whose search has ended."""
     from regsearch.study import Study
 
-    study = Study.open(name)
+    study = Study.open(name, ray)
     with _watched(study) as progress:
         answer = study.finalize(progress=progress)
     _print_answer(answer, as_json)
@@ -298,7 +304,8 @@ def _watched(study: Study) -> Iterator[Display]:
             raise KeyboardInterrupt(f"stopped; {resume}" if study.folder.exists() else "stopped before the study began")
         display.later("stopping: the running round ends; Ctrl-C again stops at once")
 
-    with Display(study.config.name) as display:
+    # Ray writes on standard output what its cluster says; that is for the answer.
+    with Display(study.config.name) as display, contextlib.redirect_stdout(sys.stderr):
         before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield display

@@ -38,7 +38,7 @@ def start_executor(study: Study, say: Callable[[str], None] = lambda line: None,
         again: with the recorded number of workers, too.
     """
     known, search = recorded_machine(study.folder), study.config.search
-    return LocalExecutor(
+    given = (
         study.config.to_json(),
         str(study.folder / "data"),
         study.space.regularizers(),
@@ -47,8 +47,12 @@ def start_executor(study: Study, say: Callable[[str], None] = lambda line: None,
         known.get("width") if again else search.width or known.get("width"),
         known.get("compiled", study.config.train.compile),
         say,
-        device=search.device,
     )
+    if study.ray is None or again:
+        return LocalExecutor(*given, device=search.device)
+    from regsearch.executors.ray import RayExecutor
+
+    return RayExecutor(study.ray, *given, device=search.device)
 
 
 def record_machine(folder: Path, executor: Executor) -> None:

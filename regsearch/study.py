@@ -38,10 +38,11 @@ class Study:
     Args:
         config: the study file, read and checked.
         created_ms: when it began, milliseconds since 1970; None for one that has not begun.
+        ray: the Ray cluster that trains its packs, see `regsearch.executors.ray.RayExecutor`; None for this machine.
     """
 
-    def __init__(self, config: StudyConfig, created_ms: int | None = None) -> None:
-        self.config, self.created_ms = config, created_ms
+    def __init__(self, config: StudyConfig, created_ms: int | None = None, ray: str | None = None) -> None:
+        self.config, self.created_ms, self.ray = config, created_ms, ray
         self.root = home()
         self.folder = self.root / "studies" / config.name
         self.stop = False
@@ -56,16 +57,17 @@ class Study:
         seed: int | None = None,
         tracking_uri: str | None = None,
         device: str | None = None,
+        ray: str | None = None,
     ) -> Study:
         """The study that a YAML file describes; the arguments override what it says.
 
         Raises:
             UserError: the file, or a value that is given in its place.
         """
-        return cls(load_config(path, trials=trials, seed=seed, tracking_uri=tracking_uri, device=device))
+        return cls(load_config(path, trials=trials, seed=seed, tracking_uri=tracking_uri, device=device), ray=ray)
 
     @classmethod
-    def open(cls, name: str) -> Study:
+    def open(cls, name: str, ray: str | None = None) -> Study:
         """The study that was started under `name`.
 
         Raises:
@@ -77,7 +79,7 @@ class Study:
             known = ", ".join(sorted(each["name"] for each in cls.list())) or "none"
             raise UserError("no such study", key="NAME", value=name, allowed=f"there are: {known}")
         saved = json.loads(file.read_text())
-        return cls(StudyConfig.from_json(json.dumps(saved["config"])), saved["created_ms"])
+        return cls(StudyConfig.from_json(json.dumps(saved["config"])), saved["created_ms"], ray)
 
     @staticmethod
     def list() -> list[dict[str, Any]]:
@@ -180,7 +182,8 @@ class Study:
         from regsearch.core.device import refuse_missing
         from regsearch.core.fit import build_program, task_of
 
-        refuse_missing(self.config.search.device)
+        if self.ray is None:
+            refuse_missing(self.config.search.device)
         task = task_of(manifest)
         tracked = [f"{part}_{name}" for part in ("train", "val", "gap") for name in task.metrics_names]
         check_objective(self.config.search.objectives, ["train_loss", "val_loss", "gap", *tracked])
@@ -195,6 +198,7 @@ class Study:
         from regsearch.data import seal
         from regsearch.tracking.store import check_free, check_store
 
+        self._join_cluster()
         check_store(self.uri)
         begun = time.time()
         with self._aside() as aside:
@@ -216,6 +220,13 @@ class Study:
             os.replace(aside, self.folder)
         with self._lock():
             return self._go_on(timeout, progress, begun)
+
+    def _join_cluster(self) -> None:
+        """Refuse a cluster that cannot be used before anything is written."""
+        if self.ray is not None:
+            from regsearch.executors.ray import connect
+
+            connect(self.ray, self.config.search.device)
 
     @contextlib.contextmanager
     def _aside(self) -> Iterator[Path]:
@@ -257,6 +268,7 @@ class Study:
         answer = self.folder / "answer.json"
         if answer.exists() and self._delivered():
             return Answer.from_json(json.loads(answer.read_text()))
+        self._join_cluster()
         begun = time.time()
         with self._lock():
             if progress is not None:

@@ -102,7 +102,8 @@ def test_the_commands_are_those_that_exist() -> None:
         assert f"│ {name} " in study
     for name in ("compare", "report", "export"):
         assert name not in study
-    assert "--ray" not in regsearch("study", "start", "--help").stdout
+    for command in ("start", "resume", "finalize"):
+        assert "--ray" in regsearch("study", command, "--help").stdout
 
 
 def test_version() -> None:
