@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from regsearch.executors.crew import COHORTS, Crew, Held, Order
-from regsearch.executors.member import Lost
 from regsearch.trial import Report
 
 if TYPE_CHECKING:
@@ -40,44 +39,42 @@ class Executor(Crew):
         for lane, load, epoch in loads:
             self._held[lane] = Held(load, epoch)
             self._stale.add(lane)
-        for index in list(self._crew):
-            mine = [lane for lane in lanes if lane in self._crew[index].lanes.get(cohort, ())]
-            if mine:
-                self._orders.append(Order(cohort, index, mine))
-                self._send(self._orders[-1], waited_for)
+        order = Order(cohort, list(lanes))
+        self._orders.append(order)
+        self._tell([order], waited_for)
 
     def wait(self, cohort: int) -> list[tuple[int, Report]]:
         """The (lane, report) of the cohort's last dispatch. Cohorts are waited for in the order of dispatch."""
-        while order := next((each for each in self._orders if each.cohort == cohort and each.reports is None), None):
-            self._take_in(order.index)
+        while owing := [order.index for order in self._orders if order.cohort == cohort and order.reports is None]:
+            assert owing[0] is not None, "whoever mends gives every round to somebody"
+            self._take_in(owing[0])
+            self._mend()
         found = [report for order in self._orders if order.cohort == cohort for report in order.reports or ()]
         self._orders = [order for order in self._orders if order.cohort != cohort]
         for lane, report in found:
             if lane in self._held:
                 self._held[lane].epoch = report.epoch
-        self._grow(cohort)
+        self._grow()
+        if cohort in self._uneven:
+            self._uneven.discard(cohort)
+            self._share_out(cohort)
+            self._mend()
         return found
 
     def weights(self, lane: int) -> dict[str, Any]:
         """The weights of the trial in `lane`, which did not fail; nothing may be under way."""
         while True:
             index = next(i for i, post in self._crew.items() if lane in post.lanes.get(self.cohort(lane), ()))
-            self._crew[index].member.send(False, "weights", self._loads([lane]), lane)
-            try:
-                found: dict[str, Any] = self._answer(index)
-                self._crew[index].losses = 0
+            found: dict[str, Any] | None = self._ask(index, "weights", self._loads([lane]), lane)
+            if found is not None:
                 return found
-            except Lost as lost:
-                self._go_on_without(index, lost)
+            self._mend()
 
     def settle(self) -> dict[str, float]:
         """`spent` up to this moment, what the workers did and waited since their last answer included."""
-        for index, post in list(self._crew.items()):
-            post.member.send(False, "settle")
-            try:
-                self._answer(index)
-            except Lost as lost:
-                self._go_on_without(index, lost)
+        for index in self._crew:
+            self._ask(index, "settle")
+        self._mend()
         return self.spent()
 
     def spent(self) -> dict[str, float]:

@@ -40,21 +40,22 @@ class Held:
 
 @dataclass(eq=False)
 class Order:
-    """A round that a worker was told to train, and its reports once they are in."""
+    """A round to train: the worker that was told, None before one is, and the reports once they are in."""
 
     cohort: int
-    index: int
     lanes: list[int]
+    index: int | None = None
     reports: list[tuple[int, Report]] | None = None
 
 
 @dataclass(eq=False)
 class Post:
-    """A worker's place in the crew: who holds it, with which lanes by cohort, and packs of which width."""
+    """A place in the crew: who holds it, with which lanes by cohort, packs of which width, and how it was lost."""
 
     member: Member
     width: int = 0
     lanes: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    lost: Lost | None = None
     losses: int = 0
 
 
@@ -113,10 +114,17 @@ class Crew(ABC):
     def cohort(self, lane: int) -> int:
         return lane % COHORTS
 
-    # --- what they owe --------------------------------------------------------------------------------------------
+    # --- what they are told, and what they owe ------------------------------------------------------------------------
 
-    def _send(self, order: Order, waited_for: bool = False) -> None:
-        self._crew[order.index].member.send(waited_for, "round", self._loads(order.lanes), order.lanes)
+    def _tell(self, orders: list[Order], waited_for: bool = False) -> None:
+        """Have rounds trained by whoever has their lanes."""
+        for order in orders:
+            self._orders.remove(order)
+            for index, post in self._crew.items():
+                mine = [lane for lane in order.lanes if lane in post.lanes.get(order.cohort, ())]
+                if mine:
+                    self._orders.append(Order(order.cohort, mine, index))
+                    post.member.send(waited_for, "round", self._loads(mine), mine)
 
     def _loads(self, lanes: list[int]) -> list[tuple[int, Load, int]]:
         """What has to be loaded into these lanes first."""
@@ -124,23 +132,32 @@ class Crew(ABC):
         self._stale.difference_update(fresh)
         return [(lane, self._held[lane].load, self._held[lane].epoch) for lane in fresh]
 
-    def _take_in(self, index: int) -> None:
-        """Take in the oldest round that a worker owes."""
-        order, start = self._owed(index)[0], time.perf_counter()
-        try:
-            order.reports = self._answer(index)
-        except Lost as lost:
-            self._go_on_without(index, lost)
-        else:
-            self._slowest = max(self._slowest or 0.0, time.perf_counter() - start)
-            self._crew[index].losses = 0
-
     def _owed(self, index: int) -> list[Order]:
         return [order for order in self._orders if order.index == index and order.reports is None]
 
+    def _take_in(self, index: int) -> None:
+        """Take in the oldest round that a worker owes, if it is not lost."""
+        order, start = self._owed(index)[0], time.perf_counter()
+        order.reports = self._answer(index)
+        if order.reports is not None:
+            self._crew[index].losses = 0
+            self._slowest = max(self._slowest or 0.0, time.perf_counter() - start)
+
+    def _ask(self, index: int, order: str, *given: Any) -> Any:
+        """A worker's answer to an order other than a round; None if it is lost."""
+        while self._owed(index) and self._crew[index].lost is None:
+            self._take_in(index)
+        self._crew[index].member.send(False, order, *given)
+        return self._answer(index)
+
     def _answer(self, index: int) -> Any:
-        member = self._crew[index].member
-        _, answer, self._spent[member] = member.receive(self._lease())
+        """The next answer of a worker; None if it is lost, which `_mend` then sees to."""
+        post = self._crew[index]
+        try:
+            _, answer, self._spent[post.member] = post.member.receive(self._lease())
+        except Lost as lost:
+            post.lost = lost
+            return None
         return answer
 
     def _lease(self) -> float | None:
@@ -153,23 +170,20 @@ class Crew(ABC):
             post.member.close()
         self._crew = {}
 
-    # --- who has which lanes --------------------------------------------------------------------------------------
+    # --- who has which lanes ------------------------------------------------------------------------------------------
 
     def _settle(self, post: Post) -> None:
         post.width = post.width or self.width
         post.member.settle_on(post.width, self.compiled)
 
-    def _grow(self, cohort: int) -> None:
-        """Let newcomers begin, and give them lanes of a cohort of which nothing is under way."""
+    def _grow(self) -> None:
+        """Let newcomers begin."""
         for member in self.newcomers():
             index = max(self._crew, default=-1) + 1
             self._crew[index] = Post(member)
             self._settle(self._crew[index])
             self._uneven = set(range(COHORTS))
             self.say(f"another pack worker has come: there are {self.workers}")
-        if cohort in self._uneven:
-            self._uneven.discard(cohort)
-            self._share_out(cohort)
 
     def _share_out(self, cohort: int) -> None:
         """Give every lane of a cohort, of which nothing is under way, a worker, all about as many; few lanes move.
@@ -184,73 +198,82 @@ class Crew(ABC):
         moving = [lane for lane in wanted if not any(lane in lanes for lanes in keeps.values())]
         saved: dict[int, Any] = {}
         for index in have:
-            leaving = [lane for lane in moving if lane in have[index] and lane in self._held]
-            saved |= self._save(index, [lane for lane in leaving if lane not in self._stale])
+            leaving = [
+                lane for lane in moving if lane in have[index] and lane in self._held and lane not in self._stale
+            ]
+            if leaving:
+                saved |= self._ask(index, "save", leaving) or {}
         for place, index in enumerate(busiest):
             taken = [moving.pop(0) for _ in range(fewest + (place < more) - len(keeps[index]))]
+            self._stale |= {lane for lane in taken if lane in self._held and lane not in saved}
             lanes = tuple(sorted((*keeps[index], *taken)))
             if lanes != have[index]:
-                mine = {lane: saved[lane] for lane in taken if lane in saved}
-                self._place(index, {**self._crew[index].lanes, cohort: lanes}, mine)
+                self._place(index, cohort, lanes, {lane: saved[lane] for lane in taken if lane in saved})
 
-    def _save(self, index: int, lanes: list[int]) -> dict[int, Any]:
-        """The trials in these lanes as their worker holds them; nothing, and they are trained again, if it is gone."""
-        if lanes:
-            self._finish_rounds(index)
-            self._crew[index].member.send(False, "save", lanes)
-            try:
-                found: dict[int, Any] = self._answer(index)
-                return found
-            except Lost:  # which is mended when a round is asked of it
-                self._stale.update(lanes)
-        return {}
-
-    def _place(self, index: int, lanes: dict[int, tuple[int, ...]], saved: dict[int, Any] | None = None) -> None:
-        """Give a worker these lanes, and the trials that come with them."""
-        self._finish_rounds(index)
+    def _place(self, index: int, cohort: int, lanes: tuple[int, ...], saved: dict[int, Any] | None = None) -> None:
+        """Give a worker these lanes of a cohort, and the trials that come with them."""
         post = self._crew[index]
-        post.lanes = lanes
-        post.member.send(False, "place", lanes, saved or {})
-        try:
-            self._answer(index)
-        except Lost:  # as above
-            self._stale.update(saved or {})
+        post.lanes = {**post.lanes, cohort: lanes}
+        self._ask(index, "place", post.lanes, saved or {})
 
-    def _finish_rounds(self, index: int) -> None:
-        """Take in what a worker owes, so that its next answer is that to its next order."""
-        while self._owed(index):
-            self._take_in(index)
+    # --- workers that are lost ----------------------------------------------------------------------------------------
 
-    # --- workers that are lost ------------------------------------------------------------------------------------
-
-    def _go_on_without(self, index: int, lost: Lost) -> None:
-        """Put another worker in the place of one that is gone, or share its lanes out, and have its rounds trained.
+    def _mend(self) -> None:
+        """See to it that no worker is lost, every lane has one, and every round is somebody's.
 
         Raises:
-            UserError, RuntimeError: every trial fails alike, so it is none of them.
+            UserError, RuntimeError: every trial fails alike, so it is none of them; or no device comes.
         """
+        while True:
+            if lost := [index for index, post in self._crew.items() if post.lost is not None]:
+                self._succeed(lost[0])
+            elif not self._crew:
+                self._await_newcomers()
+            elif homeless := self._homeless():
+                self._adopt(homeless)
+            elif unsent := [order for order in self._orders if order.index is None and order.reports is None]:
+                self._tell(unsent)
+            else:
+                return
+
+    def _homeless(self) -> list[int]:
+        housed = {lane for post in self._crew.values() for part in post.lanes.values() for lane in part}
+        return [lane for lane in range(self.lanes) if lane not in housed]
+
+    def _adopt(self, lanes: list[int]) -> None:
+        """Give lanes without a worker to those that have the fewest."""
+        for lane in lanes:
+            cohort = self.cohort(lane)
+            heir = min(self._crew, key=lambda index: (len(self._crew[index].lanes.get(cohort, ())), index))
+            self._place(heir, cohort, tuple(sorted((*self._crew[heir].lanes.get(cohort, ()), lane))))
+
+    def _succeed(self, index: int) -> None:
+        """Put another worker in the place of one that is lost, or give its place up; its rounds are nobody's then."""
         post = self._crew[index]
+        lost, post.lost = post.lost, None
+        assert lost is not None, "only of a worker that is lost"
         post.losses += 1
-        narrower = lost.memory and post.width > COHORTS
+        owed = self._owed(index)
         try:
-            if narrower:
+            if lost.memory and post.width > COHORTS:
                 post.width = max(2, post.width // 2)
                 self.width = min(self.width, post.width)
                 self.say(f"a pack worker {lost.why}: its packs go on with {post.width} slots")
             elif post.losses >= _PATIENCE or lost.error is not None:
-                return self._try_one_by_one(index, lost)
+                self._try_one_by_one(index, owed, lost)
             else:
                 self.say(f"a pack worker {lost.why}: another one trains its trials again")
             self._replace(index, post.lanes)
         except NoPlace:
-            return self._dissolve(index)
-        for order in self._owed(index):
-            self._send(order)
+            post.member.close()
+            del self._crew[index]
+        self._stale |= {lane for part in post.lanes.values() for lane in part if lane in self._held}
+        for order in owed:
+            order.index = None
 
     def _replace(self, index: int, lanes: dict[int, tuple[int, ...]]) -> None:
-        """Put another worker in the place of one, with these lanes."""
+        """Put another worker in a place, with these lanes."""
         post = self._crew[index]
-        self._stale |= {lane for part in post.lanes.values() for lane in part if lane in self._held}
         spec = replace(self._spec, index=index, width=post.width, compiled=self.compiled)
         for start in range(1, _STARTS + 1):
             post.member.close()
@@ -259,30 +282,11 @@ class Crew(ABC):
                 post.member.ready()
                 self._settle(post)
                 post.member.send(False, "place", lanes, {})
-                return self._answer(index)  # type: ignore[no-any-return]
+                _, _, self._spent[post.member] = post.member.receive(self._lease())
+                return
             except Lost as lost:
                 if start == _STARTS:
                     raise RuntimeError(f"a pack worker {lost.why} before it began") from lost.error
-
-    def _dissolve(self, index: int) -> None:
-        """Share out the lanes of a worker that has no successor, and have its rounds trained by the others."""
-        owed, gone = self._owed(index), self._crew.pop(index)
-        gone.member.close()
-        self._stale |= {lane for part in gone.lanes.values() for lane in part if lane in self._held}
-        self._orders = [order for order in self._orders if order not in owed]
-        if not self._crew:
-            self._await_newcomers()
-        for cohort, lanes in gone.lanes.items():
-            for lane in lanes:
-                heir = min(self._crew, key=lambda i: (len(self._crew[i].lanes.get(cohort, ())), i))
-                part = self._crew[heir].lanes.get(cohort, ())
-                self._place(heir, {**self._crew[heir].lanes, cohort: tuple(sorted((*part, lane)))})
-        for order in owed:
-            for heir, post in list(self._crew.items()):
-                mine = [lane for lane in order.lanes if lane in post.lanes.get(order.cohort, ())]
-                if mine:
-                    self._orders.append(Order(order.cohort, heir, mine))
-                    self._send(self._orders[-1])
 
     def _await_newcomers(self) -> None:
         self.say("there is no device left to train on: waiting for one")
@@ -291,34 +295,38 @@ class Crew(ABC):
             if time.monotonic() > until:
                 raise RuntimeError("no device came to train on; `regsearch study resume` goes on when there is one")
             time.sleep(0.5)
-            self._grow(-1)
+            self._grow()
 
-    def _try_one_by_one(self, index: int, lost: Lost) -> None:
-        """Do what a worker owes with one trial in it at a time; those that end it are reported failed."""
-        tried, failed, there = 0, 0, False
-        lanes = self._crew[index].lanes
-        for order in self._owed(index):
-            reports = []
+    def _try_one_by_one(self, index: int, owed: list[Order], lost: Lost) -> None:
+        """Do what a worker owes with one trial in it at a time; those that end it are reported failed.
+
+        Raises:
+            NoPlace: there is none for a worker; what was not tried stays owed.
+        """
+        failures, there = list[bool](), False
+        for order in owed:
+            reports: list[tuple[int, Report]] = []
             for lane in sorted(order.lanes):
-                held, tried = self._held[lane], tried + 1
-                only: dict[int, tuple[int, ...]] = {order.cohort: (lane,)}
+                held, only = self._held[lane], {order.cohort: (lane,)}
+                if not there:
+                    self._replace(index, dict(only))
+                member = self._crew[index].member
+                member.send(False, "place", only, {})
+                member.send(False, "round", [(lane, held.load, held.epoch)], [lane])
                 try:
-                    if there:
-                        self._crew[index].member.send(False, "place", only, {})
-                        self._answer(index)
-                    else:
-                        self._replace(index, only)
-                    there = True
-                    self._crew[index].member.send(False, "round", [(lane, held.load, held.epoch)], [lane])
-                    reports += self._answer(index)
+                    member.receive(self._lease())
+                    _, answer, self._spent[member] = member.receive(self._lease())
+                    reports += answer
                 except Lost as own:
-                    failed, there = failed + 1, False
                     reason = f"failed in epoch {held.epoch + 1}: {own.why}"
                     reports.append((lane, Report(held.load.number, held.epoch + 1, {}, reason)))
+                there = reports[-1][1].reason is None
+                failures.append(not there)
+            for lane, report in reports:
+                if report.reason is not None:
                     del self._held[lane]
             order.reports = reports
-        if failed == tried and failed != 1:
+        if all(failures) and len(failures) != 1:
             self.close()
             raise lost.error or RuntimeError(f"a pack worker {lost.why}, whatever it trains")
         self._crew[index].losses = 0
-        self._replace(index, lanes)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import sys
 import time
 from collections import Counter, deque
@@ -175,11 +174,10 @@ def leave() -> None:
 def _join(address: str) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
     if address == "local":
-        ray.init(num_cpus=cores(), include_dashboard=False, object_store_memory=1 << 28, **quiet)
+        ray.init("local", num_cpus=cores(), include_dashboard=False, object_store_memory=1 << 28, **quiet)
         return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
     if address != "auto":
-        _refuse_silent(address, host, port)
+        _refuse_silent(address)
     try:
         ray.init(address=address, **({"log_to_driver": False} if address.startswith("ray://") else quiet))
     except (ConnectionError, RuntimeError, RayError, ValueError) as error:
@@ -192,11 +190,21 @@ def _join(address: str) -> None:
 _ADDRESSES = "allowed are auto, local, HOST:PORT and ray://HOST:PORT of a cluster of the same Ray and Python"
 
 
-def _refuse_silent(address: str, host: str, port: str) -> None:
-    try:
-        socket.create_connection((host, int(port)), _ANSWERS_WITHIN).close()
-    except (OSError, ValueError) as error:
-        raise UserError(f"no cluster answers there ({error})", key="--ray", value=address, allowed=_ADDRESSES) from None
+def _refuse_silent(address: str) -> None:
+    """Refuse an address where no cluster answers: Ray itself tries for two minutes."""
+    import grpc
+
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        raise UserError("this is no address of a cluster", key="--ray", value=address, allowed=_ADDRESSES)
+    if os.environ.get("RAY_USE_TLS", "0") != "0":
+        return
+    with grpc.insecure_channel(f"{host}:{port}") as channel:
+        try:
+            grpc.channel_ready_future(channel).result(_ANSWERS_WITHIN)
+        except grpc.FutureTimeoutError:
+            what = f"no cluster answers there within {_ANSWERS_WITHIN:.0f} seconds"
+            raise UserError(what, key="--ray", value=address, allowed=_ADDRESSES) from None
 
 
 class _Remote:

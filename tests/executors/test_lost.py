@@ -5,58 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from regsearch.config import load_config
-from regsearch.core.pack import Load
-from regsearch.data import seal
-from regsearch.driver import train_all
 from regsearch.executors.base import Executor
 from regsearch.executors.local import LocalExecutor
-from regsearch.trial import Report, Trial
-
-STUDY = """
-name: small
-data: {source: "sklearn:digits", split: {train: 96, validation: 96, test: 200}}
-model: MODEL
-train: {epochs: 4, batch_size: 32, learning_rate: 5.0e-3}
-space: {dropout: search, l2: search}
-"""
-# What a model does in the worker, at import or in a step, is up to its author. `act` is called in training on hidden
-# activations; those of a trial with a learning rate of 1000 are huge.
-MODEL = """
-import os, resource, time
-import torch
-from torch import nn
-
-class Net(nn.Module):
-    def __init__(self, inputs, outputs):
-        super().__init__()
-        self.hidden, self.dropout, self.out = nn.Linear(inputs, 16), nn.Dropout(0.0), nn.Linear(16, outputs)
-
-    def forward(self, x):
-        h = self.dropout(self.hidden(x).relu())
-        if self.training:
-            h = act(h)
-        return self.out(h)
-
-def build(inputs, outputs):
-    if "MAY_ADD" in os.environ and resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
-        pages = int(open("/proc/self/statm").read().split()[0])
-        resource.setrlimit(resource.RLIMIT_AS, (pages * 4096 + int(os.environ["MAY_ADD"]), resource.RLIM_INFINITY))
-    return Net(inputs[0], outputs)
-
-def act(h):
-    BODY
-"""
-PARAMS: list[Mapping[str, float]] = [{}, {"dropout.p": 0.4}, {"l2.strength": 0.01}, {"dropout.p": 0.2}] * 2
-POISON = {"train.learning_rate": 1000.0}
-
-Curves = dict[int, list[Report]]
+from tests.executors.lanes import PARAMS, Curves, said, sealed, trained
 
 
 @pytest.fixture
@@ -66,46 +22,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def executor(folder: Path, body: str | None = None, width: int = 4, workers: int = 2) -> Executor:
-    """Workers for the digits, whose model does `body` to its hidden activations; without, it is an MLP."""
-    model = "{name: mlp, hidden: [16]}" if body is None else '{factory: "net:build"}'
-    (folder / "small.yaml").write_text(STUDY.replace("MODEL", model))
-    (folder / "net.py").write_text(MODEL.replace("BODY", (body or "return h").replace("\n", "\n    ")))
-    config = load_config(folder / "small.yaml")
-    if not (folder / "data").exists():
-        seal(config.data, config.folder, folder / "data")
-    names = ("dropout", "l2")
-    return LocalExecutor(config.to_json(), str(folder / "data"), names, len(PARAMS), workers, width, False, said.append)
-
-
-said: list[str] = []
-
-
-def trained(
-    made: Executor, disturb: Callable[[Executor], None] | None = None, poison: int | None = None
-) -> tuple[Curves, dict[int, str | None]]:
-    """The curve of each trial, and why it failed; `disturb` is called once, in the second round."""
-    said.clear()
-    params = [dict(each) for each in PARAMS]
-    if poison is not None:
-        params[poison] = dict(POISON)
-    trials = [Trial(number, each, 31 * number + 5) for number, each in enumerate(params)]
-    rounds, original = 0, made.dispatch
-
-    def dispatch(cohort: int, loads: list[tuple[int, Load, int]], lanes: list[int], waited_for: bool = False) -> None:
-        nonlocal rounds
-        rounds += 1
-        original(cohort, loads, lanes, waited_for)
-        if rounds == 4 and disturb is not None:
-            disturb(made)
-
-    made.dispatch = dispatch  # type: ignore[method-assign]
-    weights: dict[int, str] = {}
-    try:
-        train_all(made, trials, 4, lambda trial, found: weights.update({trial.number: str(found)}))
-    finally:
-        made.close()
-    assert set(weights) == set(range(len(PARAMS))) and (poison is None) == ("{}" not in weights.values())
-    return {trial.number: trial.reports for trial in trials}, {trial.number: trial.reason for trial in trials}
+    return LocalExecutor(*sealed(folder, body), workers, width, False, said.append)
 
 
 def processes(made: Executor) -> list[int]:
@@ -172,18 +89,23 @@ def test_a_worker_that_hangs(here: Path, peace: Curves) -> None:
 
 
 GREEDY = "return h + 0 * (h.unsqueeze(-1) * torch.ones(60_000)).mean(-1)"
-"""A step takes 250 MB and more for each slot."""
+"""A step takes at least 120 MB for each slot."""
 
 
 @pytest.mark.slow
 def test_out_of_memory_halves_the_packs(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    peace, _ = trained(executor(here, GREEDY, width=2, workers=1))
-    monkeypatch.setenv("MAY_ADD", str(1_700_000_000))
-    made = executor(here, GREEDY, width=4, workers=1)
-    disturbed, reasons = trained(made)
+    """Sixteen slots cannot fit into what the worker may have, and two or four do."""
+
+    def greedy(width: int) -> Executor:
+        return LocalExecutor(*sealed(here, GREEDY, lanes=32), 1, width, False, said.append)
+
+    peace, _ = trained(greedy(2), epochs=1)
+    monkeypatch.setenv("MAY_ADD", str(1_200_000_000))
+    made = greedy(16)
+    disturbed, reasons = trained(made, epochs=1)
     assert disturbed == peace and not any(reasons.values())
-    assert said == ["a pack worker ran out of memory: its packs go on with 2 slots"]
-    assert made.width == 2
+    halvings = [f"a pack worker ran out of memory: its packs go on with {slots} slots" for slots in (8, 4, 2)]
+    assert said and said == halvings[: len(said)] and made.width == 16 >> len(said)
 
 
 ALONE = "if float(h.detach().mean()) > -1e9: pass\n"
