@@ -25,7 +25,7 @@ endif
 
 help:
 	@echo "make demo    search 200 settings on handwritten digits and print the answer"
-	@echo "make test    the tests (make slow: the long ones; make sweep: half an hour more; make lint: style and types)"
+	@echo "make test    the tests (make slow: the long ones; make sweep: ten minutes more; make lint: style and types)"
 	@echo "make bench   trials per second against a plain Optuna + torch + MLflow loop (make throughput: training steps)"
 	@echo "make studies one study per area, on real data (ten minutes); studies/README.md gets their answers"
 	@echo "make docs    the demo's answer and picture in the README, and the page of the regularizers, anew"

@@ -260,6 +260,7 @@ class Crew(ABC):
                 self.width = min(self.width, post.width)
                 self.say(f"a pack worker {lost.why}: its packs go on with {post.width} slots")
             elif post.losses >= _PATIENCE or lost.error is not None:
+                self._replace(index, {})
                 self._try_one_by_one(index, owed, lost)
             else:
                 self.say(f"a pack worker {lost.why}: another one trains its trials again")
@@ -298,35 +299,47 @@ class Crew(ABC):
             self._grow()
 
     def _try_one_by_one(self, index: int, owed: list[Order], lost: Lost) -> None:
-        """Do what a worker owes with one trial in it at a time; those that end it are reported failed.
+        """Do what a worker owes with one trial in it at a time; those that end it twice are reported failed.
 
         Raises:
             NoPlace: there is none for a worker; what was not tried stays owed.
         """
-        failures, there = list[bool](), False
+        failed: list[bool] = []
         for order in owed:
             reports: list[tuple[int, Report]] = []
             for lane in sorted(order.lanes):
-                held, only = self._held[lane], {order.cohort: (lane,)}
-                if not there:
-                    self._replace(index, dict(only))
-                member = self._crew[index].member
-                member.send(False, "place", only, {})
-                member.send(False, "round", [(lane, held.load, held.epoch)], [lane])
+                held = self._held[lane]
                 try:
-                    member.receive(self._lease())
-                    _, answer, self._spent[member] = member.receive(self._lease())
-                    reports += answer
+                    reports += self._alone(index, order.cohort, lane)
+                    failed.append(False)
                 except Lost as own:
                     reason = f"failed in epoch {held.epoch + 1}: {own.why}"
                     reports.append((lane, Report(held.load.number, held.epoch + 1, {}, reason)))
-                there = reports[-1][1].reason is None
-                failures.append(not there)
-            for lane, report in reports:
-                if report.reason is not None:
+                    failed.append(True)
                     del self._held[lane]
             order.reports = reports
-        if all(failures) and len(failures) != 1:
+        if all(failed) and len(failed) != 1:
             self.close()
             raise lost.error or RuntimeError(f"a pack worker {lost.why}, whatever it trains")
         self._crew[index].losses = 0
+
+    def _alone(self, index: int, cohort: int, lane: int) -> list[tuple[int, Report]]:
+        """What the trial in a lane reports when it is the only one in its worker.
+
+        Raises:
+            Lost: it ended the worker, and another one again.
+        """
+        held, only = self._held[lane], {cohort: (lane,)}
+        for attempt in (1, 2):
+            post = self._crew[index]
+            try:
+                post.member.send(False, "place", only, {})
+                post.member.send(False, "round", [(lane, held.load, held.epoch)], [lane])
+                post.member.receive(self._lease())
+                _, reports, self._spent[post.member] = post.member.receive(self._lease())
+                return reports  # type: ignore[no-any-return]
+            except Lost:
+                self._replace(index, {})
+                if attempt == 2:
+                    raise
+        raise AssertionError("the second attempt returns or raises")

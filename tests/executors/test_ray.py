@@ -20,7 +20,7 @@ from regsearch.executors.local import LocalExecutor
 from regsearch.executors.ray import RayExecutor, capacities, connect
 from tests.executors.lanes import Curves, said, sealed, trained
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
+pytestmark = pytest.mark.timeout(200)
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,7 @@ def process(made: Executor, index: int) -> psutil.Process:
     return psutil.Process(pid)
 
 
+@pytest.mark.sweep
 def test_a_worker_is_killed_and_one_stops_past_its_lease(tmp_path: Path, cluster: Any, peace: Curves) -> None:
     """What the stopped one says when it goes on is heard by nobody."""
     made = executor(tmp_path, cluster)
@@ -69,11 +70,13 @@ def test_a_worker_is_killed_and_one_stops_past_its_lease(tmp_path: Path, cluster
         stopped[0].resume()
 
 
+@pytest.mark.sweep
 def test_a_node_is_killed_and_the_other_trains_its_lanes_too(tmp_path: Path, cluster: Any, peace: Curves) -> None:
     disturbed, _ = trained(executor(tmp_path, cluster), lambda made: lose(made, cluster, 1))
     assert disturbed == peace and said[0].startswith("a pack worker is lost: ")
 
 
+@pytest.mark.sweep
 def test_without_a_node_it_waits_for_one(tmp_path: Path, cluster: Any, peace: Curves) -> None:
     def say(line: str) -> None:
         heard.append(line)
@@ -98,6 +101,7 @@ def lose(made: Executor, cluster: Any, *indices: int) -> None:
     until(lambda: not any(each.is_running() for each in processes))
 
 
+@pytest.mark.slow
 def test_a_node_that_joins_gets_lanes_and_their_trials_go_on(tmp_path: Path, cluster: Any, peace: Curves) -> None:
     cluster.remove_node(cluster.nodes[0])
     until(lambda: len(capacities(False)) == 2)
@@ -123,6 +127,7 @@ def until(true: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_this_machine_as_a_cluster(tmp_path: Path, peace: Curves) -> None:
     made = RayExecutor("local", *sealed(tmp_path), 2, 4, False, said.append)
     idle = [process(made, index).memory_info().rss for index in range(2)]
@@ -131,6 +136,7 @@ def test_this_machine_as_a_cluster(tmp_path: Path, peace: Curves) -> None:
     assert not ray.is_initialized()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("address", "said"),
     [
@@ -151,6 +157,7 @@ def test_an_address_of_no_use(address: str, said: str) -> None:
     assert time.monotonic() - start < 10 and "--ray" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_gpu_that_no_node_has() -> None:
     with pytest.raises(UserError, match="the cluster has no GPU"):
         connect("local", "cuda")
