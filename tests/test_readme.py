@@ -18,6 +18,7 @@ DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "regsearch/regulari
 
 
 STRENGTHS = "Strengths over time and by layer, and how training goes"
+DEVICES = "Devices, memory, and workers that are lost"
 
 
 def patients(path: Path) -> None:
@@ -83,6 +84,14 @@ def test_strengths_over_time_and_by_layer(tmp_path: Path) -> None:
     assert {"l2.strength.schedule", "l2.strength.warmup", "train.momentum"} <= set(plan["searched"])
 
 
+@pytest.mark.slow
+def test_a_study_on_a_ray_cluster(tmp_path: Path) -> None:
+    write_files("README.md", tmp_path)
+    somewhere, here = commands("README.md", DEVICES)
+    assert somewhere[:-1] == here[:-1] and here[-2:] == ["--ray", "local"]
+    assert "mine: 12 trials" in run(here, tmp_path)
+
+
 def test_the_printed_answer_is_what_the_command_prints(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     spec = importlib.util.spec_from_file_location("refresh", ROOT / "docs" / "refresh.py")
@@ -95,7 +104,7 @@ def test_the_printed_answer_is_what_the_command_prints(monkeypatch: pytest.Monke
 
 
 def test_every_block_is_run_or_shown_for_a_reason() -> None:
-    run_here = {"Your own table", "Your own model", "From Python", STRENGTHS}
+    run_here = {"Your own table", "Your own model", "From Python", STRENGTHS, DEVICES}
     assert {block.section for block in blocks("README.md")} - run_here == {"Two commands", "How to read the answer"}
     for block in blocks("README.md"):
         assert block.language in ("sh", "text") or block.file is not None, block.text
