@@ -84,7 +84,7 @@ def test_strengths_over_time_and_by_layer(tmp_path: Path) -> None:
     assert {"l2.strength.schedule", "l2.strength.warmup", "train.momentum"} <= set(plan["searched"])
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 def test_a_study_on_a_ray_cluster(tmp_path: Path) -> None:
     write_files("README.md", tmp_path)
     somewhere, here = commands("README.md", DEVICES)

@@ -6,6 +6,8 @@ worth more for large ones. Both take the same steps, to rounding: which of them 
 
 from __future__ import annotations
 
+import math
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,11 +24,13 @@ CANDIDATE_WIDTHS = (4, 8, 16, 32, 64)
 ALONE = 1
 """The width that stands for one trial at a time."""
 _NARROWEST = 2
-# One at a time must be this much faster than packs: its results have other bits, and the clock is noisy.
-_CLEARLY = 1.1
+# One at a time must be this much faster than packs: its results have other bits.
+_CLEARLY = 1.05
+# How often, and for how many seconds, they are measured in turn.
+_TURNS, _TURN = 9, 0.05
 # And is not even compiled where operation by operation it is this much slower: that costs seconds, and was seen to help
 # it by at most a third more than it helps packs.
-_SLOWER = 1.2
+_SLOWER = 1.5
 _SETTLED = "the study is too short", "the study file says so"
 
 
@@ -110,14 +114,34 @@ def _slower(alone: Program, packed: Program, data: Data, most: int) -> bool:
 def _fastest(candidates: list[Program], data: Data, most: int, narrowest: int, memory: int | None) -> int:
     """The width with the most trial-steps per second, at most `most` slots; packs have at least two."""
     widths = [width for width in CANDIDATE_WIDTHS if width < most] + [max(_NARROWEST, most)]
-    alone = [_rate(program, data, ALONE) for program in candidates if program.one_at_a_time]
-    rates: dict[int, float] = {}
-    for program in (each for each in candidates if not each.one_at_a_time):
-        rates |= _rates(program, data, widths, narrowest, memory)
-    if not rates:
+    alone = [program for program in candidates if program.one_at_a_time]
+    packed = [program for program in candidates if not program.one_at_a_time]
+    if not packed:
         return ALONE
+    rates = _rates(packed[0], data, widths, narrowest, memory)
     best = max(rates, key=lambda width: rates[width])
-    return ALONE if alone and alone[0] > _CLEARLY * rates[best] else best
+    return ALONE if alone and _advantage(alone[0], packed[0], data, best) > _CLEARLY else best
+
+
+def _advantage(alone: Program, packed: Program, data: Data, width: int) -> float:
+    """How many times as many trial-steps per second one trial at a time makes as packs of this width.
+
+    The median of measurements in turn, of as many trial-steps each: what disturbs the clock disturbs both.
+    """
+    one, many = _stepping(alone, data, ALONE), _stepping(packed, data, width)
+    start = time.perf_counter()
+    many()
+    packs = max(1, math.ceil(_TURN / (time.perf_counter() - start)))
+    ratios = []
+    for _ in range(_TURNS):
+        seconds = []
+        for step, times in ((one, packs * width), (many, packs)):
+            start = time.perf_counter()
+            for _ in range(times):
+                step()
+            seconds.append(time.perf_counter() - start)
+        ratios.append(seconds[1] / seconds[0])
+    return statistics.median(ratios)
 
 
 def _rates(program: Program, data: Data, widths: list[int], narrowest: int, memory: int | None) -> dict[int, float]:
@@ -152,15 +176,21 @@ def _outputs(program: Program, data: Data, width: int) -> int:
 
 def _rate(program: Program, data: Data, width: int) -> float:
     """Trial-steps per second at this width, the best of five measurements."""
+    step = _stepping(program, data, width)
+    best = 0.0
+    for _ in range(5):
+        start = time.perf_counter()
+        for _ in range(3):
+            step()
+        best = max(best, 3 * width / (time.perf_counter() - start))
+    return best
+
+
+def _stepping(program: Program, data: Data, width: int) -> Callable[[], None]:
+    """One training step of a pack of this width."""
     pack = Pack(program, data, width)
     for slot in range(pack.width):
         pack.load(slot, Load(slot, {}, slot))
     plan = tuple(each[0] for each in pack.plan(1))
     chosen = torch.arange(min(program.training.batch_size, len(data.train_y))).expand(pack.width, -1)
-    best = 0.0
-    for _ in range(5):
-        start = time.perf_counter()
-        for _ in range(3):
-            pack._step(chosen, *plan)
-        best = max(best, 3 * pack.width / (time.perf_counter() - start))
-    return best
+    return lambda: pack._step(chosen, *plan)

@@ -99,7 +99,7 @@ def shaped_file(folder: Path, width: int, workers: int) -> Path:
     return path
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.timeout(900)
 def test_schedules_layers_and_training_survive_a_kill_and_another_width(tmp_path: Path) -> None:
     peace = answer(start(tmp_path / "a", "start", str(shaped_file(tmp_path / "a", width=2, workers=1))))
