@@ -26,11 +26,11 @@ ALONE = 1
 _NARROWEST = 2
 # One at a time must be this much faster than packs: its results have other bits.
 _CLEARLY = 1.05
-# How often, and for how many seconds, they are measured in turn.
-_TURNS, _TURN = 9, 0.05
 # And is not even compiled where operation by operation it is this much slower: that costs seconds, and was seen to help
 # it by at most a third more than it helps packs.
 _SLOWER = 1.5
+# How often, and for how many seconds, they are measured in turn.
+_TURNS, _TURN = 9, 0.05
 _SETTLED = "the study is too short", "the study file says so"
 
 
@@ -157,7 +157,7 @@ def _rates(program: Program, data: Data, widths: list[int], narrowest: int, memo
             break
         try:
             rates[width] = _rate(program, data, width)
-        except (MemoryError, RuntimeError) as error:
+        except Exception as error:  # a program names the model as the user's to mend, with the cause behind it
             if not out_of_memory(error):
                 raise
             break

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from regsearch.core.pack import Load
 
 COHORTS = 2
+_NARROWEST = 2
+"""Slots of the narrowest pack."""
 _PATIENCE = 3
 """How often in a row a worker may be lost over the same round before its trials are tried one by one."""
 _STARTS = 5
@@ -255,8 +257,8 @@ class Crew(ABC):
         post.losses += 1
         owed = self._owed(index)
         try:
-            if lost.memory and post.width > COHORTS:
-                post.width = max(2, post.width // 2)
+            if lost.memory and post.width > _NARROWEST:
+                post.width = max(_NARROWEST, post.width // 2)
                 self.width = min(self.width, post.width)
                 self.say(f"a pack worker {lost.why}: its packs go on with {post.width} slots")
             elif post.losses >= _PATIENCE or lost.error is not None:

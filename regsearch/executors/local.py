@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from regsearch.executors.base import COHORTS, Executor
-from regsearch.executors.member import Lost, Member
+from regsearch.executors.member import Lost, Member, told
 from regsearch.executors.worker import Found, Worker, WorkerSpec, failure
 
 # Read by the math library when torch loads: one thread, and products that are bitwise the same in every slot.
@@ -140,13 +140,7 @@ class _Process:
             kind, said = self._pipe.recv()
         except (EOFError, OSError):
             raise self._gone() from None
-        if kind == "refused":
-            raise said
-        if kind == "memory":
-            raise Lost("ran out of memory", memory=True)
-        if kind == "failed":
-            raise Lost(f"failed: {type(said).__name__}: {said}", error=said)
-        return said
+        return told(kind, said)
 
     def _gone(self) -> Lost:
         self.process.join(5)

@@ -25,6 +25,22 @@ class NoPlace(Exception):
     """There is no device for another worker."""
 
 
+def told(kind: str, said: Any) -> Any:
+    """What a worker said, unless it is one of the kinds of `regsearch.executors.worker.failure`.
+
+    Raises:
+        UserError: it refuses the study.
+        Lost: it cannot go on.
+    """
+    if kind == "refused":
+        raise said
+    if kind == "memory":
+        raise Lost("ran out of memory", memory=True)
+    if kind == "failed":
+        raise Lost(f"failed: {type(said).__name__}: {said}", error=said)
+    return said
+
+
 class Member(Protocol):
     """A worker as the executor sees it. Answers come in the order of the orders."""
 

@@ -34,7 +34,7 @@ def pack(config: str, data: Path) -> Parcel:
     module = (described["model"].get("factory") or "").partition(":")[0].partition(".")[0]
     for folder in (Path.cwd(), Path(described["folder"])):
         if module and ((folder / f"{module}.py").exists() or (folder / module).is_dir()):
-            beside = [*folder.glob("*.py"), *(each for each in (folder / module).rglob("*.py"))]
+            beside = [*folder.glob("*.py"), *(folder / module).rglob("*.py")]
             files |= {f"code/{each.relative_to(folder)}": each for each in beside}
     arrays = {name: np.frombuffer(path.read_bytes(), np.uint8) for name, path in sorted(files.items())}
     digest = hashlib.sha256()

@@ -10,19 +10,19 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 # Read by ray when it is imported: no word about this use leaves the cluster.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayError, RaySystemError
+from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from regsearch.errors import UserError
 from regsearch.executors.base import COHORTS, Executor
 from regsearch.executors.local import MEMORY, THREADS, cores
-from regsearch.executors.member import Lost, Member, NoPlace
+from regsearch.executors.member import Lost, Member, NoPlace, told
 from regsearch.executors.parcel import Parcel, pack, unpack
 from regsearch.executors.worker import Found, Worker, WorkerSpec, failure
 
@@ -64,7 +64,6 @@ class RayExecutor(Executor):
     ) -> None:
         self._on_gpu = device != "cpu"
         connect(address, device)
-        self._actors: dict[int, _Actor] = {}
         self._coming: list[_Actor] = []
         self._suspects: dict[str, float] = {}
         self._looked = time.monotonic()
@@ -276,19 +275,16 @@ class _Actor:
             kind, said = ray.get(reference, timeout=seconds)
         except GetTimeoutError:
             self._gone(Lost(f"gave no answer in {seconds:.0f} seconds"))
-        except (RayActorError, RaySystemError, RayError) as error:
+        except RayError as error:
             self._suspects[self.node] = time.monotonic() + _SUSPECT
             first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             self._gone(Lost(f"is lost: {first.strip()}", memory="OutOfMemory" in type(error).__name__))
-        if kind == "refused":
-            raise said
-        if kind == "memory":
-            self._gone(Lost("ran out of memory", memory=True))
-        if kind == "failed":
-            self._gone(Lost(f"failed: {type(said).__name__}: {said}", error=said))
-        return said
+        try:
+            return told(kind, said)
+        except Lost as lost:
+            self._gone(lost)
 
-    def _gone(self, lost: Lost) -> Any:
+    def _gone(self, lost: Lost) -> NoReturn:
         self._why = lost
         self.close()
         raise lost
