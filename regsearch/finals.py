@@ -18,9 +18,10 @@ import numpy as np
 
 from regsearch.analysis.comparison import Candidate, FinalsSummary, summarize
 from regsearch.analysis.report import baseline_label, describe
+from regsearch.books import TURN_MS
 from regsearch.config import StudyConfig
 from regsearch.data import Manifest, open_test
-from regsearch.driver import TURN_MS, train_all
+from regsearch.driver import train_all
 from regsearch.executors.base import Executor
 from regsearch.tracking.protocol import Metrics, RunEnd, RunStart, Tracker
 from regsearch.trial import Trial, derive_seed
@@ -55,6 +56,9 @@ def train_finals(
         [Trial(i * len(seeds) + k, dict(candidate.params), seed, "final") for k, seed in enumerate(seeds)]
         for i, candidate in enumerate(candidates)
     ]
+    for group, candidate in zip(finals, candidates, strict=True):
+        for final in group:
+            final.changes = candidate.changes
     origin = {final.number: candidates[i] for i, group in enumerate(finals) for final in group}
     weights: dict[int, Weights] = {}
 

@@ -11,9 +11,10 @@ from regsearch.analysis.comparison import FinalsSummary
 from regsearch.analysis.report import answer as finals_answer
 from regsearch.analysis.report import describe, skipped
 from regsearch.answer import Answer
+from regsearch.books import TURN_MS
 from regsearch.data import Manifest, decisions
 from regsearch.display import Progress, Snapshot
-from regsearch.driver import TURN_MS, Driver
+from regsearch.driver import Driver
 from regsearch.errors import UserError
 from regsearch.executors.base import Executor
 from regsearch.finals import Finals, kept, package_champion, test_finals, train_finals, write_json

@@ -51,7 +51,9 @@ class Report:
 class Trial:
     """One setting of the knobs, its seed and its curve; it keeps its number for life.
 
-    `params` holds the active knobs by flat name. `reports` is the curve, one report per epoch.
+    `params` holds the active knobs by flat name. `reports` is the curve, one report per epoch. `changes` holds, where a
+    population-based search changed the knobs in mid-training, (epochs trained by then, the knobs from there on); the
+    first has epoch 0, and `params` are those of the last.
     """
 
     number: int
@@ -62,6 +64,7 @@ class Trial:
     value: float | None = None
     reason: str | None = None
     reports: list[Report] = field(default_factory=list)
+    changes: tuple[tuple[int, dict[str, float | str]], ...] = ()
 
 
 def derive_seed(*parts: int | str) -> int:

@@ -50,6 +50,14 @@ class Saved:
     epoch: int
     rows: tuple[torch.Tensor, ...]
 
+    @property
+    def number(self) -> int:
+        return self.load.number
+
+
+Start = Load | Saved
+"""What a trial begins with: its seed, or a state of its own or of another trial; `Saved.load` has its own knobs."""
+
 
 class Pack:
     """T slots of a program.

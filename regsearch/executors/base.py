@@ -8,7 +8,7 @@ from regsearch.executors.crew import COHORTS, Crew, Held, Order
 from regsearch.trial import Report
 
 if TYPE_CHECKING:
-    from regsearch.core.pack import Load
+    from regsearch.core.pack import Saved, Start
 
 __all__ = ["COHORTS", "Executor"]
 
@@ -29,15 +29,15 @@ class Executor(Crew):
     """
 
     def dispatch(
-        self, cohort: int, loads: list[tuple[int, Load, int]], lanes: list[int], waited_for: bool = False
+        self, cohort: int, loads: list[tuple[int, Start, int]], lanes: list[int], waited_for: bool = False
     ) -> None:
-        """Have `lanes` of a cohort train one epoch, after loading (lane, trial, epoch that it is at).
+        """Have `lanes` of a cohort train one epoch, after loading (lane, what it begins with, epoch that it is at).
 
         Args:
             waited_for: a worker that stood idle until now waited for this order; else there was too little to train.
         """
-        for lane, load, epoch in loads:
-            self._held[lane] = Held(load, epoch)
+        for lane, start, epoch in loads:
+            self._held[lane] = Held(start, epoch)
             self._stale.add(lane)
         order = Order(cohort, list(lanes))
         self._orders.append(order)
@@ -62,10 +62,19 @@ class Executor(Crew):
         return found
 
     def weights(self, lane: int) -> dict[str, Any]:
-        """The weights of the trial in `lane`, which did not fail; nothing may be under way."""
+        """The weights of the trial in `lane`, which did not fail and of which nothing is under way."""
+        found: dict[str, Any] = self._of(lane, "weights")
+        return found
+
+    def state(self, lane: int) -> Saved:
+        """The trial in `lane` as it stands, which did not fail and of which nothing is under way."""
+        found: Saved = self._of(lane, "state")
+        return found
+
+    def _of(self, lane: int, order: str) -> Any:
         while True:
             index = next(i for i, post in self._crew.items() if lane in post.lanes.get(self.cohort(lane), ()))
-            found: dict[str, Any] | None = self._ask(index, "weights", self._loads([lane]), lane)
+            found = self._ask(index, order, self._loads([lane]), lane)
             if found is not None:
                 return found
             self._mend()

@@ -19,7 +19,7 @@ from regsearch.executors.worker import WorkerSpec
 from regsearch.trial import Report
 
 if TYPE_CHECKING:
-    from regsearch.core.pack import Load
+    from regsearch.core.pack import Start
 
 COHORTS = 2
 _NARROWEST = 2
@@ -34,9 +34,9 @@ _WITHOUT_PLACE = 600.0
 
 @dataclass
 class Held:
-    """What a lane holds: a trial, and the epochs of it that were reported."""
+    """What a lane holds: what its trial began with, and the epochs of it that were reported."""
 
-    load: Load
+    start: Start
     epoch: int
 
 
@@ -128,11 +128,11 @@ class Crew(ABC):
                     self._orders.append(Order(order.cohort, mine, index))
                     post.member.send(waited_for, "round", self._loads(mine), mine)
 
-    def _loads(self, lanes: list[int]) -> list[tuple[int, Load, int]]:
+    def _loads(self, lanes: list[int]) -> list[tuple[int, Start, int]]:
         """What has to be loaded into these lanes first."""
         fresh = [lane for lane in lanes if lane in self._stale]
         self._stale.difference_update(fresh)
-        return [(lane, self._held[lane].load, self._held[lane].epoch) for lane in fresh]
+        return [(lane, self._held[lane].start, self._held[lane].epoch) for lane in fresh]
 
     def _owed(self, index: int) -> list[Order]:
         return [order for order in self._orders if order.index == index and order.reports is None]
@@ -316,7 +316,7 @@ class Crew(ABC):
                     failed.append(False)
                 except Lost as own:
                     reason = f"failed in epoch {held.epoch + 1}: {own.why}"
-                    reports.append((lane, Report(held.load.number, held.epoch + 1, {}, reason)))
+                    reports.append((lane, Report(held.start.number, held.epoch + 1, {}, reason)))
                     failed.append(True)
                     del self._held[lane]
             order.reports = reports
@@ -336,7 +336,7 @@ class Crew(ABC):
             post = self._crew[index]
             try:
                 post.member.send(False, "place", only, {})
-                post.member.send(False, "round", [(lane, held.load, held.epoch)], [lane])
+                post.member.send(False, "round", [(lane, held.start, held.epoch)], [lane])
                 post.member.receive(self._lease())
                 _, reports, self._spent[post.member] = post.member.receive(self._lease())
                 return reports  # type: ignore[no-any-return]

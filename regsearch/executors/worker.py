@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from regsearch.errors import UserError
 
 if TYPE_CHECKING:
-    from regsearch.core.pack import Load, Pack, Saved
+    from regsearch.core.pack import Pack, Saved, Start
 
 Lanes = Mapping[int, tuple[int, ...]]
 """Lanes by cohort."""
@@ -144,7 +144,7 @@ class Worker:
                     if lane in kept:
                         pack.put(slot, kept[lane])
 
-    def round(self, loads: list[tuple[int, Load, int]], lanes: list[int]) -> list[tuple[int, Any]]:
+    def round(self, loads: list[tuple[int, Start, int]], lanes: list[int]) -> list[tuple[int, Any]]:
         """Load trials (bringing each to its epoch), then train `lanes` for one epoch: (lane, report) in lane order."""
         start = time.process_time()
         self._load(loads)
@@ -155,10 +155,12 @@ class Worker:
         self._pack_cpu += time.process_time() - start
         return sorted(reports, key=lambda item: item[0])
 
-    def _load(self, loads: list[tuple[int, Load, int]]) -> None:
-        for lane, load, _ in loads:
+    def _load(self, loads: list[tuple[int, Start, int]]) -> None:
+        from regsearch.core.pack import Load
+
+        for lane, start, _ in loads:
             pack, slot = self._place[lane]
-            pack.load(slot, load)
+            pack.load(slot, start) if isinstance(start, Load) else pack.put(slot, start)
         wanted = {lane: epoch for lane, _, epoch in loads}
         for pack, mine in self._by_pack(list(wanted)):
             while behind := [slot for slot, lane in mine.items() if pack.epochs[slot] < wanted[lane]]:
@@ -175,7 +177,12 @@ class Worker:
     def settle(self) -> None:
         """Nothing: the answer says what was spent so far."""
 
-    def weights(self, loads: list[tuple[int, Load, int]], lane: int) -> dict[str, Any]:
+    def state(self, loads: list[tuple[int, Start, int]], lane: int) -> Saved:
+        """The trial in `lane` as it stands; `loads` as in `round`."""
+        self._load(loads)
+        return self.save([lane])[lane]
+
+    def weights(self, loads: list[tuple[int, Start, int]], lane: int) -> dict[str, Any]:
         """The parameters and buffers of the trial in `lane` as NumPy arrays, by name; `loads` as in `round`."""
         self._load(loads)
         pack, slot = self._place[lane]

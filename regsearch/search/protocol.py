@@ -29,18 +29,11 @@ class Known:
     state: TrialState
     value: float | None
     reason: str | None
+    changes: tuple[tuple[int, Params], ...] = ()
 
 
-class Search(Protocol):
-    """Ask, report, tell as in Optuna; `commit` makes all since the last commit durable together with the clock."""
-
-    def ask(self) -> Proposal:
-        """The next setting; trial 0 is the baseline."""
-        ...
-
-    def report(self, number: int, epoch: int, value: float) -> bool:
-        """Take one value; False where the trial should be pruned. The baseline never is."""
-        ...
+class Memory(Protocol):
+    """What a study's trials came to; `commit` makes all since the last commit durable together with the clock."""
 
     def tell(
         self, number: int, state: TrialState, value: float | Sequence[float] | None, reason: str | None = None
@@ -58,4 +51,16 @@ class Search(Protocol):
 
     def trials(self) -> list[Known]:
         """All trials by number."""
+        ...
+
+
+class Search(Memory, Protocol):
+    """Ask, report, tell as in Optuna: whoever asks decides when."""
+
+    def ask(self) -> Proposal:
+        """The next setting; trial 0 is the baseline."""
+        ...
+
+    def report(self, number: int, epoch: int, value: float) -> bool:
+        """Take one value; False where the trial should be pruned. The baseline never is."""
         ...

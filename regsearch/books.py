@@ -1,0 +1,142 @@
+"""What every driver of a study keeps: its trials, its clock, and what it tells the tracker of them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from regsearch.executors.base import Executor
+from regsearch.search.protocol import Clock, Memory
+from regsearch.tracking.protocol import Metrics, RunEnd, RunStart, Tracker
+from regsearch.trial import Report, Trial, TrialState, derive_seed
+
+TURN_MS = 100
+"""Milliseconds that one turn of the logical clock takes in the tracker: timestamps must not depend on speed."""
+
+S = TypeVar("S", bound=Memory)
+
+
+class Watcher(Protocol):
+    """Is told after each turn; may end the search by returning False."""
+
+    def __call__(self, driver: Any) -> bool: ...
+
+
+@dataclass
+class Timing:
+    """Wall seconds spent by the driver, by part."""
+
+    ask: float = 0.0
+    decide: float = 0.0
+    track: float = 0.0
+    store: float = 0.0
+    wait: float = 0.0
+    parts: tuple[str, ...] = field(default=("ask", "decide", "track", "store", "wait"), repr=False)
+
+
+class Books(Generic[S]):
+    """The trials of one study, and who proposes, records and trains them.
+
+    Args:
+        search, tracker, executor: who proposes, who records, who trains.
+        trials: how many trials the study has, the baseline included.
+        epochs: how long a trial trains at most.
+        seed: of the study.
+        objective: the metrics that a trial's value is made of.
+        start_ms: when the study began, milliseconds since 1970.
+        curves: reports already recorded, by trial number; a resumed study has some.
+        describe: MLflow tags for a trial's parameters.
+        maximize: larger values of the (first) objective are better.
+    """
+
+    def __init__(
+        self,
+        search: S,
+        tracker: Tracker,
+        executor: Executor,
+        *,
+        trials: int,
+        epochs: int,
+        seed: int,
+        objective: tuple[str, ...],
+        start_ms: int,
+        curves: dict[int, list[Report]] | None = None,
+        describe: Callable[[Trial], dict[str, str]] = lambda trial: {},
+        maximize: bool = False,
+    ) -> None:
+        self.search, self.tracker, self.executor = search, tracker, executor
+        self.total, self.epochs, self.seed, self.objective = trials, epochs, seed, objective
+        self.start_ms, self.describe, self.maximize = start_ms, describe, maximize
+        self.trials: dict[int, Trial] = {}
+        self.turn = 0
+        self.timing = Timing()
+        for known in search.trials():
+            trial = Trial(known.number, dict(known.params), self._seed(known.number), "trial", known.state, known.value)
+            trial.reason = known.reason
+            trial.changes = known.changes
+            trial.reports = sorted((curves or {}).get(known.number, []), key=lambda report: report.epoch)
+            self.trials[known.number] = trial
+
+    def run(self, watch: Watcher | None = None) -> None:
+        """Go on until every trial has ended, or `watch` says stop."""
+        raise NotImplementedError
+
+    def ranked(self) -> list[Trial]:
+        """The complete trials, best first, the earlier one first among equals."""
+        sign = -1.0 if self.maximize else 1.0
+        complete = [t for t in self.trials.values() if t.state is TrialState.COMPLETE and t.value is not None]
+        return sorted(complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
+
+    def best(self) -> Trial | None:
+        return next(iter(self.ranked()), None)
+
+    def values(self, report: Report) -> list[float]:
+        return [report.metrics[name] for name in self.objective]
+
+    def now_ms(self) -> int:
+        return self.start_ms + self.turn * TURN_MS
+
+    def _add(self, number: int, params: dict[str, float | str]) -> Trial:
+        self.trials[number] = Trial(number, params, self._seed(number))
+        return self.trials[number]
+
+    def _seed(self, number: int) -> int:
+        return derive_seed(self.seed, "trial", number)
+
+    def _record_start(self, trial: Trial) -> None:
+        trial.state = TrialState.RUNNING
+        name = f"{trial.kind}-{trial.number:03d}"
+        params: dict[str, Any] = {**trial.params, "seed": trial.seed}
+        self.tracker.append(RunStart(trial.kind, trial.number, name, params, self.describe(trial), self.now_ms()))
+
+    def _record(self, trial: Trial, report: Report, more: dict[str, float] | None = None) -> None:
+        trial.reports = [r for r in trial.reports if r.epoch < report.epoch] + [report]
+        finite = {name: value for name, value in report.metrics.items() if math.isfinite(value)}
+        self.tracker.append(Metrics("trial", trial.number, report.epoch, {**finite, **(more or {})}, self.now_ms()))
+
+    def _end(self, trial: Trial, state: TrialState, reason: str | None = None) -> None:
+        """Let a trial end as it stands, in the search and in the tracker."""
+        last = trial.reports[-1] if trial.reports else None
+        restored = last.restored if last else None
+        trial.state, trial.reason, trial.value = state, reason, None
+        told: float | list[float] | None = None
+        if state is not TrialState.FAIL and last is not None:
+            kept = restored if state is TrialState.COMPLETE and restored else last.epoch
+            values = self.values(next(r for r in trial.reports if r.epoch == kept))
+            trial.value = values[0]
+            told = values[0] if len(values) == 1 else values
+        self.search.tell(trial.number, state, told if state is TrialState.COMPLETE else None, reason)
+        name: Any = state.value
+        self.tracker.append(RunEnd("trial", trial.number, name, reason, self.now_ms(), restored))
+
+    def _commit(self, clock: Clock) -> None:
+        """Make durable what was decided: first with the tracker, then, together with the clock, with the search."""
+        start = time.perf_counter()
+        self.tracker.commit()
+        middle = time.perf_counter()
+        self.search.commit(clock)
+        self.timing.track += middle - start
+        self.timing.store += time.perf_counter() - middle
