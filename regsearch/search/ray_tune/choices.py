@@ -1,0 +1,117 @@
+"""Tune's searchers and schedulers by their names in a study file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ray.tune import TuneError, schedulers
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import SEARCH_ALG_IMPORT, Searcher
+
+from regsearch.config import SearchConfig
+from regsearch.errors import UserError
+from regsearch.search.ray_tune.encoding import domains, numbers, within
+from regsearch.search.ray_tune.proxy import EPOCH
+from regsearch.space import SearchSpace
+
+OWN = ("random", "optuna")
+"""Algorithms that are this package's own Optuna search, which tells trials that were ended early as pruned."""
+POPULATION = ("pbt", "pb2")
+"""Schedulers that copy trials and change their knobs in mid-training; they draw the first settings at random."""
+_STARTUP = 10
+
+
+def make_searcher(config: SearchConfig, space: SearchSpace, metric: str, mode: str) -> Searcher | None:
+    """Tune's searcher of the study's algorithm over the flat encoding of its space; None for one of `OWN`.
+
+    Raises:
+        UserError: its package is missing, or does not take an option or this space.
+    """
+    name, options = config.algorithm_name, config.algorithm_options
+    if name in OWN:
+        return None
+    try:
+        maker: Any = SEARCH_ALG_IMPORT[name]()
+        seeds = {"hyperopt": "random_state_seed", "bayesopt": "random_state"}
+        seeded = {seeds[name]: config.seed % 2**32} if name in seeds else {}
+        searcher: Searcher = maker(**{**seeded, **options})
+        searcher.set_search_properties(metric, mode, domains(space))
+    except (ImportError, AssertionError, RuntimeError) as error:  # so Tune's searchers say that their package is missing
+        said = " ".join(str(error).split())
+        raise UserError(
+            "the algorithm cannot be used",
+            key="search.algorithm",
+            value=name,
+            allowed=f"its package may be missing: {said[:200]}",
+        ) from None
+    except (TypeError, ValueError) as error:
+        raise UserError(str(error), key="search.algorithm", value=name, allowed="options of Tune's class") from None
+    return searcher
+
+
+def make_scheduler(config: SearchConfig, space: SearchSpace, epochs: int) -> TrialScheduler:
+    """Tune's scheduler by its name in the study file; options go to Tune's class.
+
+    Raises:
+        UserError: an option that the scheduler does not take, or a population without a number to change.
+    """
+    name = config.scheduler_name
+    first = max(1, round(epochs / 10))
+    counted = {"time_attr": EPOCH}
+    if name in POPULATION and not numbers(space):
+        raise UserError("a population needs a number to change", key="search.scheduler", value=name)
+    makers: dict[str, tuple[Callable[..., TrialScheduler], dict[str, Any]]] = {
+        "asha": (
+            schedulers.ASHAScheduler,
+            {**counted, "max_t": epochs, "grace_period": first, "reduction_factor": 3},
+        ),
+        "hyperband": (schedulers.HyperBandScheduler, {**counted, "max_t": epochs, "reduction_factor": 3}),
+        "median": (
+            schedulers.MedianStoppingRule,
+            {**counted, "grace_period": first, "min_samples_required": _STARTUP},
+        ),
+        "pbt": (
+            schedulers.PopulationBasedTraining,
+            {
+                **counted,
+                "perturbation_interval": first,
+                "hyperparam_mutations": {key: domains(space)[key] for key in numbers(space)},
+                "custom_explore_fn": _Bounded(space),
+            },
+        ),
+        "pb2": (
+            _pb2,
+            {
+                **counted,
+                "perturbation_interval": first,
+                "hyperparam_bounds": {key: [of.low, of.high] for key, of in numbers(space).items()},
+                "custom_explore_fn": _Bounded(space),
+            },
+        ),
+        "none": (schedulers.FIFOScheduler, {}),
+    }
+    maker, given = makers[name]
+    try:
+        return maker(**{**given, **config.scheduler_options})
+    except (TypeError, ValueError, AssertionError, TuneError) as error:
+        allowed = ", ".join(set(given) - {EPOCH}) or "none"
+        raise UserError(
+            str(error), key="search.scheduler", value=name, allowed=f"options are those of Tune's class, like {allowed}"
+        ) from None
+
+
+def _pb2(**given: Any) -> TrialScheduler:
+    from ray.schedulers.pb2 import PB2
+
+    return PB2(**given)
+
+
+class _Bounded:
+    """Keeps numbers that a population explores within the study's space."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._numbers = numbers(space)
+
+    def __call__(self, config: dict[str, Any]) -> dict[str, Any]:
+        return {key: within(self._numbers[key], value) if key in self._numbers else value for key, value in config.items()}

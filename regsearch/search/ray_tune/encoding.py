@@ -1,0 +1,62 @@
+"""A setting as Tune's searchers and schedulers know it: flat, with a value for every knob, on or off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from regsearch.space import NONE, REGULARIZER, Choice, Params, Range, SearchSpace, Value
+
+
+def domains(space: SearchSpace) -> dict[str, Any]:
+    """Tune's domain of every choice and number of a space, by flat name."""
+    from ray import tune
+
+    found: dict[str, Any] = {}
+    if space.choose == "one":
+        found[REGULARIZER] = tune.choice([NONE, *space.members])
+    elif space.choose == "any":
+        found |= {f"{name}.on": tune.choice([False, True]) for name in space.members}
+    for of in space.ranges():
+        if isinstance(of, Choice):
+            found[of.name] = tune.choice(list(of.choices))
+        elif of.integer:
+            low, above = int(of.low), int(of.high) + 1
+            found[of.name] = tune.lograndint(low, above) if of.log else tune.randint(low, above)
+        else:
+            found[of.name] = tune.loguniform(of.low, of.high) if of.log else tune.uniform(of.low, of.high)
+    return found
+
+
+def numbers(space: SearchSpace) -> dict[str, Range]:
+    """The numbers of a space by flat name: what a population may change in mid-training."""
+    return {of.name: of for of in space.ranges() if isinstance(of, Range)}
+
+
+def within(of: Range, value: float) -> float:
+    """The value, or the bound that it lies beyond."""
+    found = min(max(float(value), of.low), of.high)
+    return float(round(found)) if of.integer else found
+
+
+class _Given:
+    """Draws what a flat setting holds."""
+
+    def __init__(self, flat: Mapping[str, Any]) -> None:
+        self._flat = flat
+
+    def categorical(self, name: str, choices: tuple[Value, ...]) -> Value:
+        given = self._flat[name]
+        return next(choice for choice in choices if choice == given)
+
+    def number(self, of: Range) -> float:
+        return within(of, self._flat[of.name])
+
+
+def decode(space: SearchSpace, flat: Mapping[str, Any]) -> Params:
+    """The active knobs of a flat setting.
+
+    Raises:
+        KeyError: it lacks a choice or a number that is active.
+    """
+    return space.sample(_Given(flat))

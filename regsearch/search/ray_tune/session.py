@@ -1,0 +1,276 @@
+"""Ray Tune as the search: its searchers, schedulers and Tuner, over trials that train in packs.
+
+`tune.Tuner` runs in a thread of the study's process. Each of its trials is a light proxy that asks over a desk for one
+epoch after another; the driver trains them in packs and answers. What counts is the study's own memory, an Optuna
+journal: a trial's number and setting are in it before it trains, and its end is what the memory says. Tune's saved
+state, from which `Tuner.restore` goes on, may be older or newer, and is brought in line with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune import PlacementGroupFactory
+
+from regsearch.errors import UserError
+from regsearch.search.optuna import OptunaSearch
+from regsearch.search.protocol import Clock, Known
+from regsearch.search.ray_tune.choices import POPULATION, make_scheduler, make_searcher
+from regsearch.search.ray_tune.encoding import decode, domains
+from regsearch.search.ray_tune.listing import Abandoned, Listener, Numbered
+from regsearch.search.ray_tune.proxy import DESK, Asked, Desk, Proxy
+from regsearch.space import Params, SearchSpace, Value
+from regsearch.trial import TrialState, derive_seed
+
+_PROXY_BYTES = 200 << 20
+"""What a proxy takes at least; a node has as many as find room, and no more than trials in flight."""
+_RETRIES = 3
+"""How often a proxy that is lost is started again."""
+_SETTINGS = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_THRESHOLD_S": "60",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+
+
+class TuneSearch:
+    """A study that Ray Tune searches; this process must be in a Ray cluster by then.
+
+    Args:
+        memory: the trials' settings and how they ended; also asks, where the algorithm is one of its own.
+        space: what it draws from, a number for each layer where asked for.
+        folder: of the study: Tune's state goes to `tune` in it.
+        metric: the objective.
+        maximize: whether more of it is better.
+        epochs: how long a trial trains at most.
+        total: trials, the baseline included, which Tune has no part in.
+        parallel: at most so many proxies at once.
+    """
+
+    def __init__(
+        self,
+        memory: OptunaSearch,
+        space: SearchSpace,
+        folder: Path,
+        *,
+        metric: str,
+        maximize: bool,
+        epochs: int,
+        total: int,
+        parallel: int,
+    ) -> None:
+        self.config = memory.config
+        self.population = self.config.scheduler_name in POPULATION
+        self._memory, self._space, self._folder, self._parallel = memory, space, folder, parallel
+        self._metric, self._mode = metric, "max" if maximize else "min"
+        self._lock = threading.RLock()
+        self._searcher = make_searcher(self.config, space, metric, self._mode)
+        self._scheduler = make_scheduler(self.config, space, epochs)
+        self._numbered = Numbered(self._issue, total - 1, self._searcher)
+        self._listener = Listener()
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+        self._desk: Any = None
+
+    # --- the study's memory, from both threads ------------------------------------------------------------------------
+
+    def trials(self) -> list[Known]:
+        with self._lock:
+            return self._memory.trials()
+
+    def clock(self) -> Clock | None:
+        return self._memory.clock()
+
+    def commit(self, clock: Clock) -> None:
+        with self._lock:
+            self._memory.commit(clock)
+
+    def tell(
+        self, number: int, state: TrialState, value: float | Sequence[float] | None, reason: str | None = None
+    ) -> None:
+        with self._lock:
+            self._memory.tell(number, state, value, reason)
+        if state is TrialState.FAIL and number in self._listener.trials:
+            self._listener.trials[number].max_failures = 0  # it is no proxy that was lost
+
+    def note(self, number: int, epoch: int, value: float) -> None:
+        """Remember a value of a trial under way."""
+        with self._lock:
+            self._memory.report(number, epoch, value)
+
+    def changed(self, number: int, changes: Sequence[tuple[int, Params]]) -> None:
+        """Remember that a population changed a trial's knobs."""
+        with self._lock:
+            self._memory.change(number, changes)
+
+    def setting(self, number: int) -> Params:
+        """The active knobs of a trial as it was issued."""
+        with self._lock:
+            return self._memory.params(number)
+
+    def decode(self, flat: Mapping[str, Value]) -> Params:
+        """The active knobs of a flat setting, as a population changes it."""
+        return decode(self._space, flat)
+
+    def baseline(self) -> Params:
+        """The setting of trial 0, in which Tune has no part; it is remembered as asked for."""
+        with self._lock:
+            return self._memory.params(0) if self._memory.count else dict(self._memory.ask().params)
+
+    def _issue(self) -> tuple[int, Mapping[str, Value]] | None:
+        """The next setting that Tune has none of: one that is remembered, else a new one."""
+        with self._lock:
+            number = 1 + max(self._numbered.issued, default=0)
+            if number < self._memory.count:
+                return number, self._memory.flat(number)
+            if self.population:
+                rng = derive_seed(self.config.seed, "population", number) % 2**32
+                flat = _sampled(domains(self._space), rng)
+                self._memory.enlist(decode(self._space, flat), flat)
+            elif self._searcher is None:
+                self._memory.ask()
+            else:
+                flat = self._searcher.suggest(f"{number:05d}")
+                if not isinstance(flat, dict):
+                    return None
+                self._memory.enlist(decode(self._space, flat), flat)
+            return number, self._memory.flat(number)
+
+    # --- what Tune does meanwhile -------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Let Tune begin, or go on from where it was last saved."""
+        os.environ.update(_SETTINGS)
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self._parallel)
+        for name in ("ray.tune", "ray.train", "ray.air"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        self._desk = ray.remote(Desk).options(name=DESK, num_cpus=0, max_concurrency=1000).remote()
+        ray.get(self._desk.asked.remote(0.0))
+        tuner = self._tuner()
+        for number in sorted(self._numbered.issued):
+            if number >= self._memory.count:  # Tune was saved after the memory
+                flat = self._numbered.issued[number]
+                self._memory.enlist(decode(self._space, flat), flat)
+        self._thread = threading.Thread(target=self._fit, args=(tuner,), name="tune", daemon=True)
+        self._thread.start()
+
+    def _tuner(self) -> tune.Tuner:
+        where = str(self._folder / "tune")
+        proxy = tune.with_resources(Proxy, self._place())
+        if tune.Tuner.can_restore(where):
+            with contextlib.suppress(Exception):  # whatever a kill left of it: the memory has all that counts
+                return tune.Tuner.restore(where, proxy, resume_unfinished=True)
+        return tune.Tuner(
+            proxy,
+            tune_config=tune.TuneConfig(
+                metric=self._metric,
+                mode=self._mode,
+                search_alg=self._numbered,
+                scheduler=self._scheduler,
+                num_samples=self._numbered.total_samples,
+                reuse_actors=True,
+                trial_dirname_creator=_folder_of,
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=str(self._folder),
+                callbacks=[self._listener],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                failure_config=tune.FailureConfig(max_failures=_RETRIES),
+                verbose=0,
+            ),
+        )
+
+    def _place(self) -> PlacementGroupFactory:
+        """A proxy's place: this node, which has Tune's state on its disk, and room in its memory."""
+        here = ray.get_runtime_context().get_node_id()
+        node = next(each for each in ray.nodes() if each["NodeID"] == here)  # type: ignore[no-untyped-call]
+        room = max(_PROXY_BYTES, int(node["Resources"].get("memory", 0)) // (self._parallel + 1))
+        address = next(name for name in node["Resources"] if name.startswith("node:") and "__" not in name)
+        return PlacementGroupFactory([{"CPU": 0, "memory": room, address: 0.0001}])
+
+    def _fit(self, tuner: tune.Tuner) -> None:
+        try:
+            tuner.fit()
+        except Abandoned:
+            pass
+        except BaseException as error:  # it is raised again where the driver asks
+            self._error = error
+
+    def asked(self, seconds: float) -> list[Asked]:
+        """What proxies ask, after waiting at most this long for something.
+
+        Raises:
+            RuntimeError: Tune came to grief.
+        """
+        if self._error is not None:
+            raise RuntimeError(f"Ray Tune failed: {self._error}") from self._error
+        found: list[Asked] = ray.get(self._desk.asked.remote(seconds))
+        return found
+
+    def answer(self, answers: Mapping[int, Any]) -> None:
+        """Give proxies their answers, by number of their trials."""
+        if answers:
+            self._desk.answer.remote(dict(answers))
+
+    def ended(self) -> list[tuple[int, str | None]]:
+        """The trials that Tune ended since: number, and why if it failed."""
+        found = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                found.append(self._listener.ended.get_nowait())
+        return found
+
+    @property
+    def over(self) -> bool:
+        """Whether Tune has come to its end."""
+        return self._thread is not None and not self._thread.is_alive()
+
+    def stop(self) -> None:
+        """End Tune where it stands."""
+        self._listener.stop = True
+        if self._thread is not None:
+            self._thread.join(timeout=30)
+        if self._desk is not None:
+            with contextlib.suppress(Exception):
+                ray.kill(self._desk)
+
+
+def check(config: Any, space: SearchSpace, metric: str, epochs: int) -> None:
+    """Refuse an algorithm or a scheduler that cannot be used.
+
+    Raises:
+        UserError: says which and why.
+    """
+    if len(config.objectives) > 1:
+        raise UserError(
+            "Ray Tune searches one objective",
+            key="search.objective",
+            value=list(config.objectives),
+            allowed="one, or engine optuna",
+        )
+    make_searcher(config, space, metric, "min")
+    make_scheduler(config, space, epochs)
+
+
+def _folder_of(trial: Any) -> str:
+    return str(trial.trial_id)
+
+
+def _sampled(found: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    plain = {name: domain.sample(random_state=rng) for name, domain in found.items()}
+    return {name: value.item() if hasattr(value, "item") else value for name, value in plain.items()}
