@@ -146,6 +146,19 @@ class SearchSpace:
                 if suggest.categorical(f"{name}.on", (False, True)):
                     yield name
 
+    def answers(self, params: Mapping[str, float | str]) -> dict[str, Value]:
+        """What `suggest` has to answer for `sample` to give this setting; nothing is checked."""
+        found: dict[str, Value] = {of.name: params[of.name] for of in self.ranges() if of.name in params}
+        own = {
+            name: {of.name for of in self.members[name]} | set(self.member_fixed.get(name, {})) for name in self.members
+        }
+        on = [name for name in self.members if not own[name].isdisjoint(params)]
+        if self.choose == "one":
+            found[REGULARIZER] = on[0] if on else NONE
+        elif self.choose == "any":
+            found.update({f"{name}.on": name in on for name in self.members})
+        return found
+
     def baseline(self) -> Params:
         """The setting of trial 0: every searched regularizer off, what is fixed in every trial kept, and training
         as the study says.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from regsearch.config import SearchConfig
 from regsearch.errors import UserError
 from regsearch.search.journal import CLOCK, BatchJournal
 from regsearch.search.protocol import Clock, Known, Proposal
-from regsearch.space import NONE, REGULARIZER, Choice, Range, Searched, SearchSpace, Value
+from regsearch.space import NONE, REGULARIZER, Choice, Params, Range, Searched, SearchSpace, Value
 from regsearch.trial import TrialState, derive_seed
 
 _PARAMS = "regsearch:params"
@@ -57,6 +57,28 @@ class _Suggest:
         if of.integer:
             return float(self._trial.suggest_int(of.name, int(of.low), int(of.high), log=of.log))
         return float(self._trial.suggest_float(of.name, of.low, of.high, log=of.log))
+
+
+class _Recall:
+    """Gives the answers that are there, as a sampler would.
+
+    Raises:
+        ValueError: an answer is missing, or is none that a sampler may give.
+    """
+
+    def __init__(self, answers: Mapping[str, Value]) -> None:
+        self._answers = answers
+
+    def categorical(self, name: str, choices: tuple[Value, ...]) -> Value:
+        if self._answers.get(name) not in choices:
+            raise ValueError(f"{name} is {self._answers.get(name)!r}; allowed are {choices}")
+        return self._answers[name]
+
+    def number(self, of: Range) -> float:
+        value = self._answers.get(of.name)
+        if not isinstance(value, float | int) or not of.low <= value <= of.high:
+            raise ValueError(f"{of.name} is {value!r}; allowed are numbers from {of.low} to {of.high}")
+        return float(value)
 
 
 def always_drawn(space: SearchSpace) -> dict[str, BaseDistribution]:
@@ -182,12 +204,36 @@ class OptunaSearch:
 
     def ask(self) -> Proposal:
         number = len(self._ids)
-        self.study.sampler = make_sampler(
-            self.config.sampler, derive_seed(self.config.seed, "sampler", number) % 2**32, self.space
-        )
+        seed = derive_seed(self.config.seed, "sampler", number) % 2**32
+        return self._begin(number, make_sampler(self.config.sampler, seed, self.space))
+
+    def enlist(self, params: Params, number: int | None = None) -> Proposal:
+        """Take a setting that was chosen elsewhere, recorded as if the sampler had drawn it. Trial 0 is the baseline.
+
+        Args:
+            params: the active knobs by flat name.
+            number: the trial's, checked; the next one by default.
+
+        Raises:
+            ValueError: another number is due, or the space has no such setting.
+        """
+        due = len(self._ids)
+        if number not in (None, due):
+            raise ValueError(f"trial {due} is due, not {number}")
+        if due:
+            answers = self.space.answers(params)
+            if self.space.sample(_Recall(answers)) != params:
+                raise ValueError(f"the space has no setting {params}")
+            self.study.enqueue_trial(answers)
+        elif params != self.space.baseline():
+            raise ValueError(f"trial 0 is the baseline, not {params}")
+        return self._begin(due, optuna.samplers.RandomSampler(seed=0))
+
+    def _begin(self, number: int, sampler: BaseSampler) -> Proposal:
+        self.study.sampler = sampler
         trial = self.study.ask()
         if trial.number != number:
-            raise RuntimeError(f"the journal holds trial {trial.number} where {number} was due")
+            raise RuntimeError(f"the storage holds trial {trial.number} where {number} was due")
         self._ids[number] = trial._trial_id
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
