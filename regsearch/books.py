@@ -109,7 +109,8 @@ class Books(Generic[S]):
     def _record_start(self, trial: Trial) -> None:
         trial.state = TrialState.RUNNING
         name = f"{trial.kind}-{trial.number:03d}"
-        params: dict[str, Any] = {**trial.params, "seed": trial.seed}
+        first = trial.changes[0][1] if trial.changes else trial.params
+        params: dict[str, Any] = {**first, "seed": trial.seed}
         self.tracker.append(RunStart(trial.kind, trial.number, name, params, self.describe(trial), self.now_ms()))
 
     def _record(self, trial: Trial, report: Report, more: dict[str, float] | None = None) -> None:

@@ -159,7 +159,7 @@ def stacked(program: Program, weights: list[Weights]) -> tuple[Any, dict[str, An
     """Weights of several trials as rows [S, P] and buffers [S, ...]."""
     import torch
 
-    tensors = [{name: torch.from_numpy(value) for name, value in each.items()} for each in weights]
+    tensors = [{name: torch.from_numpy(np.array(value)) for name, value in each.items()} for each in weights]
     rows = torch.stack([program.layout.row(each) for each in tensors])
     return rows, {name: torch.stack([each[name] for each in tensors]) for name in program.buffers}
 

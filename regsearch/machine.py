@@ -42,7 +42,7 @@ def start_executor(study: Study, say: Callable[[str], None] = lambda line: None,
         study.config.to_json(),
         str(study.folder / "data"),
         study.space.regularizers(),
-        search.parallel,
+        search.parallel + (search.engine == "ray_tune"),  # Ray Tune's trials, and the baseline beside them
         known["workers"] if again else search.workers,
         known.get("width") if again else search.width or known.get("width"),
         known.get("compiled", study.config.train.compile),

@@ -11,20 +11,18 @@ from regsearch.analysis.comparison import FinalsSummary
 from regsearch.analysis.report import answer as finals_answer
 from regsearch.analysis.report import describe, skipped
 from regsearch.answer import Answer
-from regsearch.books import TURN_MS
+from regsearch.books import TURN_MS, Books
 from regsearch.data import Manifest, decisions
 from regsearch.display import Progress, Snapshot
-from regsearch.driver import Driver
 from regsearch.errors import UserError
 from regsearch.executors.base import Executor
 from regsearch.finals import Finals, kept, package_champion, test_finals, train_finals, write_json
 from regsearch.machine import record_machine, start_executor
 from regsearch.regularizers import all_regularizers
-from regsearch.search.optuna import OptunaSearch
+from regsearch.searching import make_driver
 from regsearch.space import active_regularizers
 from regsearch.study import Study
 from regsearch.tracking.client import start_writer
-from regsearch.tracking.curves import recorded_curves
 from regsearch.tracking.outbox import Outbox
 from regsearch.tracking.protocol import Artifact, Dataset, Model, Note, StudyEnd, StudyStart
 from regsearch.trial import Trial, TrialState
@@ -108,8 +106,8 @@ class Run:
             "task": manifest.task,
             "model": config.model.name or config.model.factory,
             **{f"train.{name}": value for name, value in config.train.model_dump().items()},
-            **{f"search.{name}": getattr(config.search, name) for name in ("sampler", "trials", "parallel", "seed")},
-            "search.pruner": config.search.pruner_name,
+            **{f"search.{name}": getattr(config.search, name) for name in ("engine", "trials", "parallel", "seed")},
+            **self._engine(),
         }
         features = 1
         for size in manifest.inputs:
@@ -117,43 +115,30 @@ class Run:
         data = Dataset(config.name, manifest.source, manifest.digest, manifest.sizes["train"], features)
         return StudyStart(config.name, params, {"regsearch.digest": manifest.digest}, self.start_ms, data)
 
+    def _engine(self) -> dict[str, str]:
+        search = self.config.search
+        if search.engine == "ray_tune":
+            return {"search.algorithm": search.algorithm_name, "search.scheduler": search.scheduler_name}
+        return {"search.sampler": search.sampler, "search.pruner": search.pruner_name}
+
     def _tell(self, line: str) -> None:
         if self.progress is not None:
             self.progress.say(line)
 
-    def _search(self, executor: Executor, outbox: Outbox, writer: Any) -> Driver:
+    def _search(self, executor: Executor, outbox: Outbox, writer: Any) -> Books[Any]:
         objectives = self.config.search.objectives
         from regsearch.tasks import TASKS
 
         higher = {f"{part}_{name}" for part in ("train", "val") for name in TASKS[self.manifest.task].higher}
         directions = ["maximize" if name in higher else "minimize" for name in objectives]
-        epochs = self.config.train.epochs
-        search = OptunaSearch(
-            self.config.name,
-            self.study.drawn(self.manifest),
-            self.config.search,
-            self.folder / "search.journal",
-            directions,
-            epochs,
-        )
-        driver = Driver(
-            search,
-            outbox,
-            executor,
-            trials=self.config.search.trials,
-            epochs=epochs,
-            seed=self.config.search.seed,
-            objective=objectives,
-            start_ms=self.start_ms,
-            curves=recorded_curves(outbox.path),
-            describe=self._tags,
-            maximize=directions[0] == "maximize",
+        driver = make_driver(
+            self.study, self.manifest, executor, outbox, directions, start_ms=self.start_ms, describe=self._tags
         )
         before, cpu, writer_cpu = executor.settle(), time.process_time(), writer.status().cpu.get("delivery", 0.0)
         start = time.time()
         deadline = None if self.timeout is None else self.begun + self.timeout
 
-        def watch(driver: Driver) -> bool:
+        def watch(driver: Books[Any]) -> bool:
             self._say_search(driver, executor, start)
             return not self.study.stop and (deadline is None or time.time() < deadline)
 
@@ -176,7 +161,7 @@ class Run:
         }
         return driver
 
-    def _answer(self, driver: Driver, executor: Executor, outbox: Outbox) -> Answer:
+    def _answer(self, driver: Books[Any], executor: Executor, outbox: Outbox) -> Answer:
         trials = list(driver.trials.values())
         complete = [trial for trial in trials if trial.state is TrialState.COMPLETE and trial.value is not None]
         best = driver.best()
@@ -288,13 +273,13 @@ class Run:
                 Snapshot(study=self.config.name, phase=phase, message=_PHASES.get(phase, ""), total=total)
             )
 
-    def _say_failed(self, driver: Driver) -> None:
+    def _say_failed(self, driver: Books[Any]) -> None:
         failed = [trial for trial in driver.trials.values() if trial.state is TrialState.FAIL]
         if failed:
             first = f"trial {failed[0].number} {failed[0].reason or 'gave no reason'}"
             self._tell(f"{len(failed)} of {driver.total} trials failed; {first}")
 
-    def _say_search(self, driver: Driver, executor: Executor, start: float) -> None:
+    def _say_search(self, driver: Books[Any], executor: Executor, start: float) -> None:
         if self.progress is None or not self.progress.due():
             return
         trials = driver.trials.values()

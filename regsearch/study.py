@@ -42,7 +42,8 @@ class Study:
     """
 
     def __init__(self, config: StudyConfig, created_ms: int | None = None, ray: str | None = None) -> None:
-        self.config, self.created_ms, self.ray = config, created_ms, ray
+        self.config, self.created_ms = config, created_ms
+        self.ray = ray or ("local" if config.search.engine == "ray_tune" else None)
         self.root = home()
         self.folder = self.root / "studies" / config.name
         self.stop = False
@@ -222,7 +223,11 @@ class Study:
             return self._go_on(timeout, progress, begun)
 
     def _join_cluster(self) -> None:
-        """Refuse a cluster that cannot be used before anything is written."""
+        """Refuse a cluster, or what Ray Tune is asked for, that cannot be used before anything is written."""
+        if self.config.search.engine == "ray_tune":
+            from regsearch.search.ray_tune import check
+
+            check(self.config.search, self.space, self.config.search.objectives[0], self.config.train.epochs)
         if self.ray is not None:
             from regsearch.executors.ray import connect
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from regsearch.config.data import DataConfig
 from regsearch.config.fields import Count, Flag, Natural, Rate, Section, Seed, Share, Text, as_tuple
@@ -20,6 +20,10 @@ from regsearch.errors import UserError
 
 Sampler = Literal["tpe", "gp", "cmaes", "nsga2", "nsga3", "qmc", "random", "grid"]
 PRUNERS = ("asha", "hyperband", "median", "patient", "none")
+ALGORITHMS = ("random", "optuna", "hyperopt", "ax", "bayesopt", "bohb", "hebo", "nevergrad", "zoopt")
+SCHEDULERS = ("asha", "hyperband", "median", "pbt", "pb2", "none")
+POPULATIONS = ("pbt", "pb2")
+"""Schedulers that copy trials and change their numbers in mid-training; they draw the first settings at random."""
 
 
 class ModelConfig(Section):
@@ -127,7 +131,18 @@ class TrainConfig(Section):
 class SearchConfig(Section):
     """How settings are drawn and trials ended early."""
 
-    engine: Literal["optuna"] = "optuna"
+    engine: Literal["optuna", "ray_tune"] = "optuna"
+    """Who draws settings and ends trials early: Optuna by `sampler` and `pruner`, or Ray Tune by `algorithm` and
+    `scheduler`."""
+    algorithm: Annotated[
+        str | dict[str, Any] | None, Allowed(f"allowed are {', '.join(ALGORITHMS)}, or {{name: ..., option: ...}}")
+    ] = None
+    """Of Ray Tune: a name, or a mapping of `name` and the options of Tune's class; `optuna` when left out, and for a
+    population `random`, which is all that it takes."""
+    scheduler: Annotated[
+        str | dict[str, Any], Allowed(f"allowed are {', '.join(SCHEDULERS)}, or {{name: ..., option: ...}}")
+    ] = "asha"
+    """Of Ray Tune, like `algorithm`; the populations `pbt` and `pb2` change numbers in mid-training."""
     sampler: Sampler = "tpe"
     pruner: Annotated[
         str | dict[str, Any], Allowed(f"allowed are {', '.join(PRUNERS)}, or {{name: ..., option: ...}}")
@@ -154,26 +169,67 @@ class SearchConfig(Section):
 
     @property
     def pruner_name(self) -> str:
-        return self.pruner if isinstance(self.pruner, str) else str(self.pruner["name"])
+        return _named(self.pruner)[0]
 
     @property
     def pruner_options(self) -> dict[str, Any]:
-        return (
-            {} if isinstance(self.pruner, str) else {key: value for key, value in self.pruner.items() if key != "name"}
-        )
+        return _named(self.pruner)[1]
+
+    @property
+    def algorithm_name(self) -> str:
+        return _named(self.algorithm or ("random" if self.is_population else "optuna"))[0]
+
+    @property
+    def algorithm_options(self) -> dict[str, Any]:
+        return _named(self.algorithm or "optuna")[1]
+
+    @property
+    def scheduler_name(self) -> str:
+        return _named(self.scheduler)[0]
+
+    @property
+    def scheduler_options(self) -> dict[str, Any]:
+        return _named(self.scheduler)[1]
+
+    @property
+    def is_population(self) -> bool:
+        """Whether numbers change in mid-training."""
+        return self.engine == "ray_tune" and self.scheduler_name in POPULATIONS
 
     @property
     def objectives(self) -> tuple[str, ...]:
         """The objectives as a tuple, also where there is one."""
         return (self.objective,) if isinstance(self.objective, str) else self.objective
 
-    @field_validator("pruner")
+    @field_validator("pruner", "algorithm", "scheduler")
     @classmethod
-    def _pruner(cls, value: str | dict[str, Any]) -> str | dict[str, Any]:
-        name = value if isinstance(value, str) else value.get("name")
-        if name not in PRUNERS:
-            raise UserError("unknown pruner", value=name, allowed=one_of(PRUNERS, name))
+    def _known(cls, value: str | dict[str, Any] | None, info: ValidationInfo) -> str | dict[str, Any] | None:
+        known = {"pruner": PRUNERS, "algorithm": ALGORITHMS, "scheduler": SCHEDULERS}[str(info.field_name)]
+        name = value.get("name") if isinstance(value, dict) else value
+        if name is not None and name not in known:
+            raise UserError(f"unknown {info.field_name}", value=name, allowed=one_of(known, name))
         return value
+
+    @model_validator(mode="after")
+    def _of_the_engine(self) -> SearchConfig:
+        theirs = ("sampler", "pruner") if self.engine == "ray_tune" else ("algorithm", "scheduler")
+        for name in theirs:
+            if name in self.model_fields_set and getattr(self, name) != type(self).model_fields[name].default:
+                ours = "algorithm and scheduler" if self.engine == "ray_tune" else "sampler and pruner"
+                raise UserError(
+                    "belongs to another engine",
+                    key=name,
+                    value=getattr(self, name),
+                    allowed=f"engine {self.engine} has {ours}",
+                )
+        if self.is_population and self.algorithm_name != "random":
+            raise UserError(
+                f"{self.scheduler_name} draws settings itself",
+                key="algorithm",
+                value=self.algorithm_name,
+                allowed="random, or none named",
+            )
+        return self
 
     @field_validator("objective")
     @classmethod
@@ -181,6 +237,13 @@ class SearchConfig(Section):
         if not isinstance(value, str) and (not value or len(set(value)) < len(value)):
             raise UserError("not a list of objectives", allowed="allowed are one or more tracked metrics, each once")
         return value
+
+
+def _named(given: str | dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Name and options of a part that a study file gives by its name or as a mapping."""
+    if isinstance(given, str):
+        return given, {}
+    return str(given["name"]), {key: value for key, value in given.items() if key != "name"}
 
 
 class FinalizeConfig(Section):

@@ -37,11 +37,15 @@ class Executor(Crew):
             waited_for: a worker that stood idle until now waited for this order; else there was too little to train.
         """
         for lane, start, epoch in loads:
-            self._held[lane] = Held(start, epoch)
-            self._stale.add(lane)
+            self.hold(lane, start, epoch)
         order = Order(cohort, list(lanes))
         self._orders.append(order)
         self._tell([order], waited_for)
+
+    def hold(self, lane: int, start: Start, epoch: int) -> None:
+        """Have a lane, of which nothing is under way, hold a trial as it is after `epoch` epochs."""
+        self._held[lane] = Held(start, epoch)
+        self._stale.add(lane)
 
     def wait(self, cohort: int) -> list[tuple[int, Report]]:
         """The (lane, report) of the cohort's last dispatch. Cohorts are waited for in the order of dispatch."""

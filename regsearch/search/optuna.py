@@ -29,6 +29,7 @@ from regsearch.trial import TrialState, derive_seed
 
 _PARAMS = "regsearch:params"
 _REASON = "regsearch:reason"
+_CHANGES = "regsearch:changes"
 STARTUP = 10
 _TPE: dict[str, Any] = {"n_startup_trials": STARTUP, "multivariate": True, "constant_liar": True}
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -267,6 +268,17 @@ class OptunaSearch:
             values = [last[max(last)]] if last else None
         self._storage.set_trial_state_values(identifier, OptunaState[state.value], values)
 
+    def change(self, number: int, changes: Sequence[tuple[int, Params]]) -> None:
+        """Remember the knobs that a trial was given in mid-training, see `regsearch.trial.Trial.changes`."""
+        self._storage.set_trial_user_attr(self._ids[number], _CHANGES, [list(each) for each in changes])
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def setting(self, number: int) -> Params:
+        """The active knobs of a trial as it was asked for."""
+        return _plain(self._storage.get_trial(self._ids[number]).user_attrs[_PARAMS])
+
     def commit(self, clock: Clock) -> None:
         self.study.set_user_attr(CLOCK, dict(clock))
         self._journal.flush()
@@ -281,8 +293,12 @@ class OptunaSearch:
             value = None
             with contextlib.suppress(RuntimeError):
                 value = trial.values[0] if trial.values else None
-            kept = trial.user_attrs.get(_PARAMS, {})
-            params = {key: each if isinstance(each, str) else float(each) for key, each in kept.items()}
-            state = TrialState[trial.state.name]
-            found.append(Known(trial.number, params, state, value, trial.user_attrs.get(_REASON)))
+            params = _plain(trial.user_attrs.get(_PARAMS, {}))
+            changes = tuple((int(epoch), _plain(knobs)) for epoch, knobs in trial.user_attrs.get(_CHANGES, ()))
+            state, reason = TrialState[trial.state.name], trial.user_attrs.get(_REASON)
+            found.append(Known(trial.number, changes[-1][1] if changes else params, state, value, reason, changes))
         return found
+
+
+def _plain(knobs: Mapping[str, Any]) -> Params:
+    return {key: each if isinstance(each, str) else float(each) for key, each in knobs.items()}

@@ -17,8 +17,6 @@ from regsearch.space import SearchSpace
 
 OWN = ("random", "optuna")
 """Algorithms that are this package's own Optuna search, which tells trials that were ended early as pruned."""
-POPULATION = ("pbt", "pb2")
-"""Schedulers that copy trials and change their knobs in mid-training; they draw the first settings at random."""
 _STARTUP = 10
 
 
@@ -29,15 +27,20 @@ def make_searcher(config: SearchConfig, space: SearchSpace, metric: str, mode: s
         UserError: its package is missing, or does not take an option or this space.
     """
     name, options = config.algorithm_name, config.algorithm_options
-    if name in OWN:
+    if name in OWN or config.is_population:
         return None
     try:
-        maker: Any = SEARCH_ALG_IMPORT[name]()
+        find: Any = SEARCH_ALG_IMPORT[name]
+        maker = find()
         seeds = {"hyperopt": "random_state_seed", "bayesopt": "random_state"}
         seeded = {seeds[name]: config.seed % 2**32} if name in seeds else {}
         searcher: Searcher = maker(**{**seeded, **options})
         searcher.set_search_properties(metric, mode, domains(space))
-    except (ImportError, AssertionError, RuntimeError) as error:  # so Tune's searchers say that their package is missing
+    except (
+        ImportError,
+        AssertionError,
+        RuntimeError,
+    ) as error:  # so Tune's searchers say that their package is missing
         said = " ".join(str(error).split())
         raise UserError(
             "the algorithm cannot be used",
@@ -59,7 +62,7 @@ def make_scheduler(config: SearchConfig, space: SearchSpace, epochs: int) -> Tri
     name = config.scheduler_name
     first = max(1, round(epochs / 10))
     counted = {"time_attr": EPOCH}
-    if name in POPULATION and not numbers(space):
+    if config.is_population and not numbers(space):
         raise UserError("a population needs a number to change", key="search.scheduler", value=name)
     makers: dict[str, tuple[Callable[..., TrialScheduler], dict[str, Any]]] = {
         "asha": (
@@ -102,9 +105,10 @@ def make_scheduler(config: SearchConfig, space: SearchSpace, epochs: int) -> Tri
 
 
 def _pb2(**given: Any) -> TrialScheduler:
-    from ray.schedulers.pb2 import PB2
+    from ray.tune.schedulers.pb2 import PB2
 
-    return PB2(**given)
+    scheduler: TrialScheduler = PB2(**given)
+    return scheduler
 
 
 class _Bounded:
@@ -114,4 +118,6 @@ class _Bounded:
         self._numbers = numbers(space)
 
     def __call__(self, config: dict[str, Any]) -> dict[str, Any]:
-        return {key: within(self._numbers[key], value) if key in self._numbers else value for key, value in config.items()}
+        return {
+            key: within(self._numbers[key], value) if key in self._numbers else value for key, value in config.items()
+        }

@@ -60,3 +60,12 @@ def decode(space: SearchSpace, flat: Mapping[str, Any]) -> Params:
         KeyError: it lacks a choice or a number that is active.
     """
     return space.sample(_Given(flat))
+
+
+def sampled(space: SearchSpace, seed: int) -> dict[str, Any]:
+    """A flat setting, drawn at random."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    drawn = {name: domain.sample(random_state=rng) for name, domain in domains(space).items()}
+    return {name: value.item() if hasattr(value, "item") else value for name, value in drawn.items()}

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray.tune import Callback
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.experiment.config_parser import _create_trial_from_spec, _make_parser
@@ -33,7 +34,7 @@ class Abandoned(Exception):
     """The study was stopped by hand; Tune's state stays as it was last saved."""
 
 
-class Numbered(SearchAlgorithm):  # type: ignore[misc]
+class Numbered(SearchAlgorithm):
     """Hands Tune the settings of a study, as trials whose ids are their numbers.
 
     Not a `SearchGenerator` around a `Searcher`, since a population refuses every one of those.
@@ -65,15 +66,16 @@ class Numbered(SearchAlgorithm):  # type: ignore[misc]
             return None
         issued = self._issue()
         if issued is None:
-            self.set_finished()
+            self._finished = True
             return None
         number, flat = issued
         self.issued[number] = flat
         spec = copy.deepcopy(self._experiment.spec)
         spec["config"] = dict(flat)
-        return _create_trial_from_spec(
+        trial: TuneTrial = _create_trial_from_spec(
             spec, _make_parser(), evaluated_params=dict(flat), experiment_tag=str(number), trial_id=f"{number:05d}"
         )
+        return trial
 
     def is_finished(self) -> bool:
         return self._finished or len(self.issued) >= self._total
@@ -90,9 +92,7 @@ class Numbered(SearchAlgorithm):  # type: ignore[misc]
         state = {"issued": self.issued, "experiment": self._experiment}
         path = Path(dirpath, "numbered.pkl")
         beside = path.with_suffix(".new")
-        from ray import cloudpickle
-
-        beside.write_bytes(cloudpickle.dumps(state))
+        beside.write_bytes(ray.cloudpickle.dumps(state))  # type: ignore[no-untyped-call]
         if self._searcher is not None:
             self._searcher.save(str(Path(dirpath, "searcher.pkl")))
         beside.replace(path)
@@ -107,7 +107,7 @@ class Numbered(SearchAlgorithm):  # type: ignore[misc]
             self._searcher.restore(str(Path(dirpath, "searcher.pkl")))
 
 
-class Listener(Callback):  # type: ignore[misc]
+class Listener(Callback):
     """Tells which trials Tune ended, and ends Tune when told.
 
     Attributes:

@@ -24,8 +24,8 @@ from ray.tune import PlacementGroupFactory
 from regsearch.errors import UserError
 from regsearch.search.optuna import OptunaSearch
 from regsearch.search.protocol import Clock, Known
-from regsearch.search.ray_tune.choices import POPULATION, make_scheduler, make_searcher
-from regsearch.search.ray_tune.encoding import decode, domains
+from regsearch.search.ray_tune.choices import make_scheduler, make_searcher
+from regsearch.search.ray_tune.encoding import decode, sampled
 from regsearch.search.ray_tune.listing import Abandoned, Listener, Numbered
 from regsearch.search.ray_tune.proxy import DESK, Asked, Desk, Proxy
 from regsearch.space import Params, SearchSpace, Value
@@ -71,7 +71,7 @@ class TuneSearch:
         parallel: int,
     ) -> None:
         self.config = memory.config
-        self.population = self.config.scheduler_name in POPULATION
+        self.population = self.config.is_population
         self._memory, self._space, self._folder, self._parallel = memory, space, folder, parallel
         self._metric, self._mode = metric, "max" if maximize else "min"
         self._lock = threading.RLock()
@@ -117,7 +117,7 @@ class TuneSearch:
     def setting(self, number: int) -> Params:
         """The active knobs of a trial as it was issued."""
         with self._lock:
-            return self._memory.params(number)
+            return self._memory.setting(number)
 
     def decode(self, flat: Mapping[str, Value]) -> Params:
         """The active knobs of a flat setting, as a population changes it."""
@@ -126,26 +126,29 @@ class TuneSearch:
     def baseline(self) -> Params:
         """The setting of trial 0, in which Tune has no part; it is remembered as asked for."""
         with self._lock:
-            return self._memory.params(0) if self._memory.count else dict(self._memory.ask().params)
+            return self._memory.setting(0) if len(self._memory) else dict(self._memory.ask().params)
 
     def _issue(self) -> tuple[int, Mapping[str, Value]] | None:
         """The next setting that Tune has none of: one that is remembered, else a new one."""
         with self._lock:
             number = 1 + max(self._numbered.issued, default=0)
-            if number < self._memory.count:
-                return number, self._memory.flat(number)
-            if self.population:
-                rng = derive_seed(self.config.seed, "population", number) % 2**32
-                flat = _sampled(domains(self._space), rng)
-                self._memory.enlist(decode(self._space, flat), flat)
-            elif self._searcher is None:
-                self._memory.ask()
-            else:
-                flat = self._searcher.suggest(f"{number:05d}")
-                if not isinstance(flat, dict):
-                    return None
-                self._memory.enlist(decode(self._space, flat), flat)
-            return number, self._memory.flat(number)
+            if number >= len(self._memory) and not self._draw(number):
+                return None
+            return number, self._space.answers(self._memory.setting(number))
+
+    def _draw(self, number: int) -> bool:
+        """Remember one more setting; False where the searcher has none left."""
+        if self.population:
+            seed = derive_seed(self.config.seed, "population", number) % 2**32
+            self._memory.enlist(decode(self._space, sampled(self._space, seed)))
+        elif self._searcher is None:
+            self._memory.ask()
+        else:
+            flat = self._searcher.suggest(f"{number:05d}")
+            if not isinstance(flat, dict):
+                return False
+            self._memory.enlist(decode(self._space, flat))
+        return True
 
     # --- what Tune does meanwhile -------------------------------------------------------------------------------------
 
@@ -159,9 +162,8 @@ class TuneSearch:
         ray.get(self._desk.asked.remote(0.0))
         tuner = self._tuner()
         for number in sorted(self._numbered.issued):
-            if number >= self._memory.count:  # Tune was saved after the memory
-                flat = self._numbered.issued[number]
-                self._memory.enlist(decode(self._space, flat), flat)
+            if number >= len(self._memory):  # Tune was saved after the memory
+                self._memory.enlist(decode(self._space, self._numbered.issued[number]))
         self._thread = threading.Thread(target=self._fit, args=(tuner,), name="tune", daemon=True)
         self._thread.start()
 
@@ -266,11 +268,3 @@ def check(config: Any, space: SearchSpace, metric: str, epochs: int) -> None:
 
 def _folder_of(trial: Any) -> str:
     return str(trial.trial_id)
-
-
-def _sampled(found: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    import numpy as np
-
-    rng = np.random.default_rng(seed)
-    plain = {name: domain.sample(random_state=rng) for name, domain in found.items()}
-    return {name: value.item() if hasattr(value, "item") else value for name, value in plain.items()}

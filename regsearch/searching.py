@@ -1,0 +1,66 @@
+"""Who runs a study's search, by the engine of its study file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from regsearch.books import Books
+from regsearch.data import Manifest
+from regsearch.driver import Driver
+from regsearch.executors.base import Executor
+from regsearch.search.optuna import OptunaSearch
+from regsearch.study import Study
+from regsearch.tracking.curves import recorded_curves
+from regsearch.tracking.outbox import Outbox
+from regsearch.trial import Trial
+
+
+def make_driver(
+    study: Study,
+    manifest: Manifest,
+    executor: Executor,
+    outbox: Outbox,
+    directions: Sequence[str],
+    *,
+    start_ms: int,
+    describe: Callable[[Trial], dict[str, str]],
+) -> Books[Any]:
+    """Optuna's rounds, or Ray Tune, from wherever the study's journal stands.
+
+    Args:
+        directions: `minimize` or `maximize` for each objective.
+        start_ms, describe: as of `Books`.
+    """
+    config, epochs = study.config.search, study.config.train.epochs
+    space, maximize = study.drawn(manifest), directions[0] == "maximize"
+    kept: dict[str, Any] = {
+        "trials": config.trials,
+        "epochs": epochs,
+        "seed": config.seed,
+        "objective": config.objectives,
+        "start_ms": start_ms,
+        "curves": recorded_curves(outbox.path),
+        "describe": describe,
+        "maximize": maximize,
+    }
+    journal = study.folder / "search.journal"
+    if config.engine == "optuna":
+        search = OptunaSearch(study.config.name, space, config, journal, directions, epochs)
+        return Driver(search, outbox, executor, **kept)
+    from regsearch.search.ray_tune import TuneSearch
+    from regsearch.tune_driver import TuneDriver
+
+    sampler = "random" if config.algorithm_name == "random" else "tpe"
+    asked = config.model_copy(update={"sampler": sampler, "pruner": "none"})
+    tune = TuneSearch(
+        OptunaSearch(study.config.name, space, asked, journal, directions, epochs),
+        space,
+        study.folder,
+        metric=config.objectives[0],
+        maximize=maximize,
+        epochs=epochs,
+        total=config.trials,
+        parallel=config.parallel,
+    )
+    return TuneDriver(tune, outbox, executor, study.folder / "snapshots", **kept)

@@ -1,0 +1,300 @@
+"""The loop of a study that Ray Tune searches: trains in packs what Tune's proxies ask for, and answers them.
+
+There is no logical clock: proxies ask when Tune lets them, so which trials are drawn and ended early depends on the
+order of arrival. A curve does not: it is that of the trial's setting and seed. A pack trains whoever of its slots has
+asked by then, in two cohorts that take turns, and never waits for the others.
+
+A trial has a lane from its first epoch until it ends; one that Tune paused, whose state was saved, gives it up when
+another needs it. What a proxy is told again, after Tune or the study was restarted, is read from the trial's curve.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from regsearch.books import Books, Watcher
+from regsearch.core.pack import Load, Start
+from regsearch.core.snapshot import read, write
+from regsearch.executors.base import COHORTS, Executor
+from regsearch.space import SCHEDULE, Params
+from regsearch.tracking.protocol import Tracker
+from regsearch.trial import Report, Trial, TrialState
+
+if TYPE_CHECKING:
+    from regsearch.search.ray_tune import Asked, TuneSearch
+
+_LOOK_SECONDS = 0.2
+
+
+@dataclass
+class Part:
+    """What a trial of Tune's plays in the study.
+
+    Args:
+        at: epochs of its curve that its proxy knows of.
+        wants: its proxy waits for an epoch.
+        lane: where it trains, None while it is nowhere.
+        trained: epochs trained of what its lane holds.
+        snapshot: the name of its latest saved state, and the epochs trained by then.
+    """
+
+    at: int = 0
+    wants: bool = False
+    lane: int | None = None
+    trained: int = 0
+    snapshot: tuple[str, int] | None = None
+
+
+class TuneDriver(Books["TuneSearch"]):
+    """Runs one study under Ray Tune; see `regsearch.books.Books`.
+
+    Args:
+        snapshots: the folder for the states of paused and copied trials.
+    """
+
+    def __init__(self, search: TuneSearch, tracker: Tracker, executor: Executor, snapshots: Path, **study: Any) -> None:
+        super().__init__(search, tracker, executor, **study)
+        self._snapshots = snapshots
+        self._parts: dict[int, Part] = {}
+        self._lanes: list[int | None] = [None] * executor.lanes
+        self._flying: dict[int, list[int]] = {}
+
+    def run(self, watch: Watcher | None = None) -> None:
+        self.turn = int((self.search.clock() or {}).get("turn", 0))
+        self._snapshots.mkdir(exist_ok=True)
+        baseline = self.search.baseline()
+        self.search.start()
+        try:
+            first = self._part(0, baseline)
+            if not self.trials[0].state.ended:
+                first.at, first.wants = len(self.trials[0].reports), True
+            while not self.search.over or self._flying or any(part.wants for part in self._parts.values()):
+                self._take_in()
+                self._dispatch()
+                self._receive()
+                if watch is not None and not watch(self):
+                    self._drain()
+                    return
+            self._take_in()
+            self._settle()
+        finally:
+            self.search.stop()
+        self.total = len(self.trials)
+
+    # --- what proxies ask ---------------------------------------------------------------------------------------------
+
+    def _take_in(self) -> None:
+        """Take what proxies ask and what Tune ended; make it durable before anybody is told."""
+        start = time.perf_counter()
+        idle = not self._flying and not any(part.wants for part in self._parts.values())
+        asked = self.search.asked(_LOOK_SECONDS if idle else 0.0)
+        self.timing.ask += time.perf_counter() - start
+        ended = self.search.ended()
+        answers = {}
+        for each in asked:
+            answer = self._answer(each)
+            if answer is not None:
+                answers[each.number] = answer
+        for number, error in ended:
+            trial = self.trials.get(number)
+            if trial is not None and not trial.state.ended:
+                self._close(trial, TrialState.PRUNED if error is None and trial.reports else TrialState.FAIL, error)
+        if asked or ended:
+            self._commit({"turn": self.turn})
+            self.search.answer(answers)
+
+    def _answer(self, asked: Asked) -> Any:
+        """What can be answered at once; None where an epoch has to be trained first."""
+        part = self._part(asked.number)
+        trial = self.trials[asked.number]
+        if asked.what == "save":
+            return self._save(trial, part)
+        if asked.what == "begin":
+            self._begin(trial, part, asked)
+        if part.at < len(trial.reports) or trial.state.ended:
+            return self._known(trial, part)
+        part.wants = True
+        return None
+
+    def _part(self, number: int, params: Params | None = None) -> Part:
+        if number not in self._parts:
+            self._parts[number] = Part()
+            trial = self.trials.get(number) or self._add(number, params or self.search.setting(number))
+            if not trial.state.ended:
+                self._record_start(trial)
+        return self._parts[number]
+
+    def _begin(self, trial: Trial, part: Part, asked: Asked) -> None:
+        """Set a trial to where its proxy begins: its seed or a saved state, with other knobs perhaps."""
+        if asked.snapshot is None:
+            part.at, part.snapshot = 0, None
+        else:
+            saved = read(self._path(asked.snapshot))
+            part.at, part.snapshot = saved.epoch, (asked.snapshot, saved.epoch)
+            knobs = self.search.decode(asked.setting)
+            if saved.number != trial.number or knobs != trial.params:
+                self._change(trial, saved.number, saved.epoch, knobs)
+        if self.search.population:
+            # Its curve from here on is another's, or goes on with other knobs: nothing of it is known.
+            self._leave(part)
+            trial.reports = [report for report in trial.reports if report.epoch <= part.at]
+
+    def _change(self, trial: Trial, donor: int, epoch: int, knobs: Params) -> None:
+        """Give a trial another's past, and its knobs from here on."""
+        past = self.trials[donor]
+        until = [each for each in past.changes or ((0, dict(past.params)),) if each[0] < epoch]
+        trial.params, trial.changes = dict(knobs), (*until, (epoch, dict(knobs)))
+        self.search.changed(trial.number, trial.changes)
+
+    def _known(self, trial: Trial, part: Part) -> dict[str, Any]:
+        """The next epoch of a curve that is there, or how the trial ended."""
+        if trial.state is TrialState.FAIL:
+            return {"failed": trial.reason or "it failed"}
+        part.at = min(part.at + 1, len(trial.reports))
+        if part.at == 0:
+            return {"failed": trial.reason or "it was ended before its first epoch"}
+        over = trial.state.ended and part.at >= len(trial.reports)
+        return _result(trial.reports[part.at - 1], over)
+
+    # --- what is trained ----------------------------------------------------------------------------------------------
+
+    def _dispatch(self) -> None:
+        for number, part in self._parts.items():
+            if part.wants:
+                self._take_lane(number, part)
+        for cohort in range(COHORTS):
+            if cohort in self._flying:
+                continue
+            lanes = [
+                lane
+                for lane, number in enumerate(self._lanes)
+                if number is not None and self._parts[number].wants and self.executor.cohort(lane) == cohort
+            ]
+            if lanes:
+                self._flying[cohort] = lanes
+                self.executor.dispatch(cohort, [], lanes, waited_for=True)
+
+    def _take_lane(self, number: int, part: Part) -> None:
+        """See to it that a trial has a lane, which holds it as its proxy knows it; without a free one it waits."""
+        if part.lane is not None and part.trained == part.at:
+            return
+        self._leave(part)
+        lane = self._free_lane()
+        if lane is None:
+            return
+        trial = self.trials[number]
+        load = Load(number, dict(trial.params), trial.seed)
+        start: Start = load if part.snapshot is None else replace(read(self._path(part.snapshot[0])), load=load)
+        part.lane, part.trained, self._lanes[lane] = lane, part.at, number
+        self.executor.hold(lane, start, part.at)
+
+    def _free_lane(self) -> int | None:
+        """A lane that is free, else one whose trial does not ask: first of those that go on from a saved state."""
+        taken = [
+            sum(self._lanes[each] is not None for each in range(cohort, len(self._lanes), COHORTS))
+            for cohort in range(COHORTS)
+        ]
+        order = sorted(range(len(self._lanes)), key=lambda lane: (taken[self.executor.cohort(lane)], lane))
+        for lane in order:
+            if self._lanes[lane] is None:
+                return lane
+        quiet = [(part, lane) for lane in order if not (part := self._parts[self._lanes[lane] or 0]).wants]
+        quiet.sort(key=lambda each: each[0].snapshot is None or each[0].snapshot[1] != each[0].at)
+        for part, lane in quiet:
+            if not self._in_flight(lane):
+                self._leave(part)
+                return lane
+        return None
+
+    def _in_flight(self, lane: int) -> bool:
+        return any(lane in lanes for lanes in self._flying.values())
+
+    def _leave(self, part: Part) -> None:
+        if part.lane is not None:
+            self._lanes[part.lane] = None
+            part.lane = None
+
+    def _save(self, trial: Trial, part: Part) -> str:
+        """Keep a trial's state as its proxy knows it; the name under which it is found again."""
+        if part.snapshot is not None and part.snapshot[1] == part.at:
+            return part.snapshot[0]
+        self._take_lane(trial.number, part)
+        assert part.lane is not None, "there are more lanes than proxies, and who saves does not ask"
+        name = f"{trial.number:05d}-{part.at:04d}-{self.turn}"
+        write(self._path(name), self.executor.state(part.lane))
+        part.snapshot = name, part.at
+        return name
+
+    def _path(self, name: str) -> Path:
+        return self._snapshots / f"{name}.pt"
+
+    def _receive(self) -> None:
+        """Take in what the cohort that flies longest reports, record it, and answer its proxies."""
+        if not self._flying:
+            return
+        cohort = next(iter(self._flying))
+        start = time.perf_counter()
+        reports = self.executor.wait(cohort)
+        self.timing.wait += time.perf_counter() - start
+        start = time.perf_counter()
+        del self._flying[cohort]
+        self.turn += 1
+        answers: dict[int, Any] = {}
+        for _, report in sorted(reports, key=lambda item: item[1].trial):
+            answers[report.trial] = self._handle(self.trials[report.trial], report)
+        self.timing.decide += time.perf_counter() - start
+        self._commit({"turn": self.turn})
+        self.search.answer({number: answer for number, answer in answers.items() if number and answer is not None})
+
+    def _handle(self, trial: Trial, report: Report) -> Any:
+        part = self._parts[trial.number]
+        part.wants = trial.number == 0  # nobody asks for the baseline, it just goes on
+        if trial.state.ended:
+            self._leave(part)
+            return None
+        part.at = part.trained = report.epoch
+        self._record(trial, report, self._in_force(trial))
+        if report.reason is not None:
+            self._close(trial, TrialState.FAIL, report.reason)
+            return {"failed": report.reason}
+        self.search.note(trial.number, report.epoch, self.values(report)[0])
+        over = report.epoch >= self.epochs or report.stopped
+        if over:
+            self._close(trial, TrialState.COMPLETE)
+        return _result(report, over)
+
+    def _in_force(self, trial: Trial) -> dict[str, float]:
+        """What a population has set a trial's numbers to for this epoch: tracked as curves."""
+        if not self.search.population:
+            return {}
+        return {f"{SCHEDULE}.{name}": value for name, value in trial.params.items() if isinstance(value, float)}
+
+    def _close(self, trial: Trial, state: TrialState, reason: str | None = None) -> None:
+        self._end(trial, state, reason)
+        part = self._parts.setdefault(trial.number, Part())
+        part.wants = False
+        if part.lane is not None and not self._in_flight(part.lane):
+            self._leave(part)
+
+    def _drain(self) -> None:
+        """Take in what is still being trained, and forget it: it will be trained again."""
+        for cohort in list(self._flying):
+            self.executor.wait(cohort)
+        self._flying.clear()
+
+    def _settle(self) -> None:
+        """Tune has come to its end: what it ended before the study heard of it has ended."""
+        for trial in self.trials.values():
+            if not trial.state.ended:
+                state = TrialState.PRUNED if trial.reports else TrialState.FAIL
+                self._close(trial, state, None if trial.reports else "Ray Tune ended it before its first epoch")
+        self._commit({"turn": self.turn})
+
+
+def _result(report: Report, over: bool) -> dict[str, Any]:
+    metrics: Mapping[str, float] = report.metrics
+    return {**metrics, "epoch": report.epoch, "done": over}
