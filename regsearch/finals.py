@@ -173,7 +173,7 @@ def package_champion(program: Program, data: Path, weights: Weights, params: Map
 
     from regsearch.data import columns
 
-    module = program.alone({name: torch.from_numpy(value) for name, value in weights.items()}, params)
+    module = program.alone({name: torch.from_numpy(np.array(value)) for name, value in weights.items()}, params)
     manifest = Manifest.load(data)
     example = torch.zeros((4, *manifest.inputs), dtype=getattr(torch, manifest.dtype))
     exported = export_rows(module, example)

@@ -85,9 +85,16 @@ def replay(study: Study, number: int) -> Replay:
     The worker processes are new; pack width, workers and compilation are those that the study recorded.
 
     Raises:
-        UserError: there is no such trial, it has no curve yet, or the data changed.
+        UserError: there is no such trial, it has no curve yet, or the data changed; or it is of a population.
     """
     trial = _recorded(study, number)
+    if study.config.search.is_population:
+        raise UserError(
+            "the trials of a population copy one another's weights: none can be trained again alone",
+            key="NUMBER",
+            value=number,
+            allowed="a trial of another scheduler than pbt and pb2",
+        )
     verify_digest(study.config.data, study.config.folder, study.folder / "data")
     stored = read_curve(study.uri, study.config.name, number)
     if not stored:

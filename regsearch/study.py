@@ -128,6 +128,7 @@ class Study:
         from regsearch.tracking.store import check_store
 
         check_store(self.uri)
+        self._check_search()
         with self._sealed_for_now() as (manifest, _):
             layers = self._check_model(manifest)
         return {
@@ -199,6 +200,7 @@ class Study:
         from regsearch.data import seal
         from regsearch.tracking.store import check_free, check_store
 
+        self._check_search()
         self._join_cluster()
         check_store(self.uri)
         begun = time.time()
@@ -223,15 +225,18 @@ class Study:
             return self._go_on(timeout, progress, begun)
 
     def _join_cluster(self) -> None:
-        """Refuse a cluster, or what Ray Tune is asked for, that cannot be used before anything is written."""
-        if self.config.search.engine == "ray_tune":
-            from regsearch.search.ray_tune import check
-
-            check(self.config.search, self.space, self.config.search.objectives[0], self.config.train.epochs)
+        """Refuse a cluster that cannot be used before anything is written."""
         if self.ray is not None:
             from regsearch.executors.ray import connect
 
             connect(self.ray, self.config.search.device)
+
+    def _check_search(self) -> None:
+        """Refuse what Ray Tune is asked for and cannot do."""
+        if self.config.search.engine == "ray_tune":
+            from regsearch.search.ray_tune import check
+
+            check(self.config.search, self.space, self.config.train.epochs)
 
     @contextlib.contextmanager
     def _aside(self) -> Iterator[Path]:

@@ -10,6 +10,7 @@ another needs it. What a proxy is told again, after Tune or the study was restar
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -293,6 +294,7 @@ class TuneDriver(Books["TuneSearch"]):
                 state = TrialState.PRUNED if trial.reports else TrialState.FAIL
                 self._close(trial, state, None if trial.reports else "Ray Tune ended it before its first epoch")
         self._commit({"turn": self.turn})
+        shutil.rmtree(self._snapshots)
 
 
 def _result(report: Report, over: bool) -> dict[str, Any]:

@@ -23,7 +23,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "core",
         "executors search tracking",
         "analysis",
-        "answer display driver finals machine replay run study",
+        "answer books display driver finals machine replay run searching study tune_driver",
         "cli printing starter testing __main__",
     )
 )
@@ -36,7 +36,7 @@ STANDARD_ONLY = frozenset({"errors", "space", "trial"})
 OWNERS = {
     "optuna": ("search/",),
     "mlflow": ("tracking/",),
-    "ray": ("executors/ray.py", "search/ray_tune.py"),
+    "ray": ("executors/ray.py", "search/ray_tune/"),
 }
 HEAVY = {"torch", "mlflow", "optuna", "sklearn", "scipy", "matplotlib", "pandas", "pyarrow", "ray", "sqlalchemy"}
 LIGHT = ("cli", "config", "display", "errors", "space", "trial", "tracking.outbox")
@@ -131,7 +131,7 @@ def test_what_points_up_is_found(path: str, source: str) -> None:
     [
         ("core/step.py", "import torch\nfrom regsearch.regularizers.base import Context"),
         ("search/optuna.py", "import optuna\nfrom regsearch.space import SearchSpace"),
-        ("search/ray_tune.py", "from ray import tune"),
+        ("search/ray_tune/session.py", "from ray import tune"),
         ("executors/ray.py", "import ray\nfrom regsearch.core.pack import Pack"),
         ("study.py", "from regsearch.run import Run"),
         ("trial.py", "import hashlib"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import time
@@ -172,6 +173,7 @@ def leave() -> None:
 
 def _join(address: str) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
+    logging.getLogger("ray").setLevel(logging.ERROR)
     if address == "local":
         ray.init("local", num_cpus=cores(), include_dashboard=False, object_store_memory=1 << 28, **quiet)
         return

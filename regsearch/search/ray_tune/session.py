@@ -21,6 +21,7 @@ import ray
 from ray import tune
 from ray.tune import PlacementGroupFactory
 
+from regsearch.config import SearchConfig
 from regsearch.errors import UserError
 from regsearch.search.optuna import OptunaSearch
 from regsearch.search.protocol import Clock, Known
@@ -249,20 +250,18 @@ class TuneSearch:
                 ray.kill(self._desk)
 
 
-def check(config: Any, space: SearchSpace, metric: str, epochs: int) -> None:
+def check(config: SearchConfig, space: SearchSpace, epochs: int) -> None:
     """Refuse an algorithm or a scheduler that cannot be used.
 
     Raises:
         UserError: says which and why.
     """
     if len(config.objectives) > 1:
+        objectives = list(config.objectives)
         raise UserError(
-            "Ray Tune searches one objective",
-            key="search.objective",
-            value=list(config.objectives),
-            allowed="one, or engine optuna",
+            "Ray Tune searches one objective", key="search.objective", value=objectives, allowed="one, or engine optuna"
         )
-    make_searcher(config, space, metric, "min")
+    make_searcher(config, space, config.objectives[0], "min")
     make_scheduler(config, space, epochs)
 
 

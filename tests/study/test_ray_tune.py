@@ -1,0 +1,150 @@
+"""Studies that Ray Tune searches: whole, the same in Tune, in the journal and in MLflow, their curves to the last bit."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from regsearch.core.fit import build_program, load_data
+from regsearch.core.pack import Load, Pack
+from regsearch.data import Manifest
+from regsearch.search.optuna import OptunaSearch
+from regsearch.study import Study
+from regsearch.trial import TrialState, derive_seed
+from tests.study.small import study_file
+from tests.study.test_same_answer import answer, assert_whole, start
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAIL: "FAILED"}
+TUNE = {TrialState.COMPLETE: "TERMINATED", TrialState.PRUNED: "TERMINATED", TrialState.FAIL: "ERROR"}
+
+
+def tuned_file(folder: Path, search: str, epochs: int = 9, more: str = "") -> Path:
+    folder.mkdir(exist_ok=True)
+    path = study_file(folder, width=2, workers=2)
+    text = path.read_text().replace("epochs: 6", f"epochs: {epochs}").replace("seeds: 3", "seeds: 2")
+    path.write_text(text.replace("search: {", f"search: {{engine: ray_tune, {search}, ") + more)
+    return path
+
+
+def remembered(folder: Path) -> list[Any]:
+    """The trials of the study's journal."""
+    study = opened(folder)
+    search = OptunaSearch("small", study.space, study.config.search, study.folder / "search.journal", ["minimize"], 9)
+    return search.trials()
+
+
+def opened(folder: Path) -> Study:
+    file = folder / "mlruns" / "studies" / "small" / "study.json"
+    study = Study.from_file(folder / "small.yaml")
+    study.root, study.folder = folder / "mlruns", file.parent
+    return study
+
+
+def in_mlflow(folder: Path, what: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(folder / "mlruns" / "mlflow.db")) as database:
+        tag = "join tags k on k.run_uuid = r.run_uuid and k.key = 'regsearch.kind' and k.value = 'trial'"
+        number = "join tags n on n.run_uuid = r.run_uuid and n.key = 'regsearch.trial'"
+        return database.execute(f"select cast(n.value as int), {what} from runs r {tag} {number}").fetchall()
+
+
+def assert_one_state_everywhere(folder: Path) -> list[Any]:
+    trials = remembered(folder)
+    assert len(trials) == 24 and all(trial.state.ended for trial in trials)
+    assert dict(in_mlflow(folder, "r.status")) == {trial.number: STATUS[trial.state] for trial in trials}
+    assert_whole(folder)
+    state = max((folder / "mlruns" / "studies" / "small" / "tune").glob("experiment_state-*.json"))
+    found = [json.loads(one) for one, _ in json.loads(state.read_text())["trial_data"]]
+    statuses = {int(each["trial_id"]): each["status"] for each in found}
+    assert statuses == {trial.number: TUNE[trial.state] for trial in trials if trial.number}
+    return trials
+
+
+def replayed(folder: Path, number: int) -> None:
+    command = [sys.executable, "-m", "regsearch.cli", "trial", "replay", "small", str(number)]
+    line = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert line.returncode == 0, line.stdout + line.stderr
+
+
+@pytest.mark.parametrize("search", ["algorithm: hyperopt, scheduler: asha", "algorithm: optuna, scheduler: hyperband"])
+def test_a_study_is_whole_and_its_curves_are_those_of_the_trials_alone(search: str, tmp_path: Path) -> None:
+    """HyperBand pauses trials: their curves go on where they were, whatever lane they are in then."""
+    found = answer(start(tmp_path, "start", str(tuned_file(tmp_path, search))))
+    trials = assert_one_state_everywhere(tmp_path)
+    assert found["trials"]["pruned"] > 0 and found["finals"] is not None
+    longest = [trial.number for trial in trials if trial.number and trial.state is TrialState.COMPLETE]
+    for number in (0, longest[0], longest[-1]):
+        replayed(tmp_path, number)
+
+
+def test_a_study_that_is_killed_goes_on(tmp_path: Path) -> None:
+    """Twice, with trials paused; by Tuner.restore where Tune's state was saved by then."""
+    process = start(tmp_path, "start", str(tuned_file(tmp_path, "scheduler: hyperband", epochs=27)))
+    journal = tmp_path / "mlruns" / "studies" / "small" / "search.journal"
+    for lines in (80, 350):
+        until = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < until:
+            if journal.exists() and journal.read_bytes().count(b"\n") >= lines:
+                break
+            time.sleep(0.02)
+        assert process.poll() is None, process.communicate()
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        process = start(tmp_path, "resume", "small")
+    answer(process)
+    trials = remembered(tmp_path)
+    assert len(trials) == 24 and all(trial.state.ended for trial in trials)
+    assert dict(in_mlflow(tmp_path, "r.status")) == {trial.number: STATUS[trial.state] for trial in trials}
+    assert_whole(tmp_path)
+    replayed(tmp_path, next(trial.number for trial in trials if trial.number and trial.state is TrialState.COMPLETE))
+
+
+def test_a_population_copies_weights_and_changes_strengths(tmp_path: Path) -> None:
+    """A copy trains on to the bit as the one it copied would with the copy's knobs and seed; changes are tracked."""
+    found = answer(
+        start(tmp_path, "start", str(tuned_file(tmp_path, "scheduler: {name: pbt, perturbation_interval: 3}")))
+    )
+    trials = assert_one_state_everywhere(tmp_path)
+    assert found["trials"] == {"complete": 24, "pruned": 0, "failed": 0} and found["finals"] is not None
+    changed = [trial for trial in trials if trial.changes]
+    assert changed
+    metric = "join metrics m on m.run_uuid = r.run_uuid"
+    with closing(sqlite3.connect(tmp_path / "mlruns" / "mlflow.db")) as database:
+        numbers = "join tags n on n.run_uuid = r.run_uuid and n.key = 'regsearch.trial'"
+        kind = "join tags k on k.run_uuid = r.run_uuid and k.key = 'regsearch.kind' and k.value = 'trial'"
+        rows = database.execute(
+            f"select n.value, m.key, m.step, m.value from runs r {numbers} {kind} {metric}"
+        ).fetchall()
+    stored = {(int(number), key, step): value for number, key, step, value in rows}
+    by_number = {trial.number: trial for trial in trials}
+    copy = next(trial for trial in changed if len(trial.changes) == 2)
+    (_, before), (epoch, knobs) = copy.changes
+    donor = next(
+        t for t in trials if t.number != copy.number and (t.changes[0][1] if t.changes else t.params) == before
+    )
+    assert all(stored[copy.number, f"schedule.{name}", epoch + 1] == value for name, value in knobs.items())
+
+    study = opened(tmp_path)
+    manifest = Manifest.load(study.folder / "data")
+    program = build_program(study.config, manifest, study.space.regularizers())
+    program.run_uncompiled()
+    pack = Pack(program, load_data(study.folder / "data"), 2)
+    pack.load(0, Load(donor.number, dict(before), derive_seed(0, "trial", donor.number)))
+    for _ in range(epoch):
+        pack.train_epoch([0])
+    saved = pack.save(0)
+    pack.put(1, replace(saved, load=Load(copy.number, dict(knobs), derive_seed(0, "trial", copy.number))))
+    (report,) = pack.train_epoch([1])
+    assert report.metrics["train_loss"] == stored[copy.number, "train_loss", epoch + 1]
+    assert report.metrics["val_loss"] == stored[copy.number, "val_loss", epoch + 1]
+    assert by_number[copy.number].params == knobs
