@@ -18,6 +18,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "errors space trial",
+        "addresses",
+        "databases",
         "config",
         "regularizers models tasks data",
         "core",
