@@ -84,6 +84,9 @@ class Run:
             outbox.commit()
             writer.drain(DRAIN_SECONDS)
             raise Interrupted(f"stopped; `regsearch study resume {self.config.name}` goes on") from None
+        except BaseException:
+            writer.kill()
+            raise
         finally:
             if executor is not None:
                 record_machine(self.folder, executor)

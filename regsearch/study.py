@@ -17,6 +17,7 @@ from regsearch.config import StudyConfig, build_space, check_name, check_objecti
 from regsearch.display import Snapshot
 from regsearch.errors import UserError
 from regsearch.space import SearchSpace
+from regsearch.stores import check_stores, forget, read_study, write_study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,6 +59,7 @@ class Study:
         seed: int | None = None,
         tracking_uri: str | None = None,
         device: str | None = None,
+        storage: str | None = None,
         ray: str | None = None,
     ) -> Study:
         """The study that a YAML file describes; the arguments override what it says.
@@ -65,7 +67,8 @@ class Study:
         Raises:
             UserError: the file, or a value that is given in its place.
         """
-        return cls(load_config(path, trials=trials, seed=seed, tracking_uri=tracking_uri, device=device), ray=ray)
+        given = {"trials": trials, "seed": seed, "tracking_uri": tracking_uri, "device": device, "storage": storage}
+        return cls(load_config(path, **given), ray=ray)  # type: ignore[arg-type]
 
     @classmethod
     def open(cls, name: str, ray: str | None = None) -> Study:
@@ -79,7 +82,7 @@ class Study:
         if not file.exists():
             known = ", ".join(sorted(each["name"] for each in cls.list())) or "none"
             raise UserError("no such study", key="NAME", value=name, allowed=f"there are: {known}")
-        saved = json.loads(file.read_text())
+        saved = read_study(file.parent)
         return cls(StudyConfig.from_json(json.dumps(saved["config"])), saved["created_ms"], ray)
 
     @staticmethod
@@ -125,9 +128,7 @@ class Study:
         Raises:
             UserError: what would be refused.
         """
-        from regsearch.tracking.store import check_store
-
-        check_store(self.uri)
+        check_stores(self.config, self.uri, self._known())
         with self._sealed_for_now() as (manifest, _):
             layers = self._check_model(manifest)
         return {
@@ -197,30 +198,30 @@ class Study:
             UserError: something cannot be used; nothing is left behind.
         """
         from regsearch.data import seal
-        from regsearch.tracking.store import check_free, check_store
 
+        check_stores(self.config, self.uri, self._known())
         self._join_cluster()
-        check_store(self.uri)
         begun = time.time()
         with self._aside() as aside:
-            known = (self.folder / "study.json").exists()
+            known = self._known() is not None
             if known and not replace:
                 allowed = f"`regsearch study resume {self.config.name}` goes on, --replace starts anew"
                 raise UserError("a study of this name exists", key="name", value=self.config.name, allowed=allowed)
-            if not known:
-                check_free(self.uri, self.config.name)
             if progress is not None:
                 progress.show(Snapshot(study=self.config.name, phase="sealing", message="cutting and sealing the data"))
             self._check_model(seal(self.config.data, self.config.folder, aside / "data"))
             self.created_ms = int(begun * 1000)
-            saved = {"config": json.loads(self.config.to_json()), "created_ms": self.created_ms}
-            (aside / "study.json").write_text(json.dumps(saved, indent=1))
+            write_study(aside, self.config, self.created_ms)
             if known:
                 self.delete()
             shutil.rmtree(self.folder, ignore_errors=True)
             os.replace(aside, self.folder)
         with self._lock():
             return self._go_on(timeout, progress, begun)
+
+    def _known(self) -> dict[str, Any] | None:
+        """What is recorded of the study of this name; None where there is none."""
+        return read_study(self.folder) if (self.folder / "study.json").exists() else None
 
     def _join_cluster(self) -> None:
         """Refuse a cluster, or what Ray Tune is asked for, that cannot be used before anything is written."""
@@ -333,8 +334,9 @@ class Study:
         """Delete the study here and in the MLflow store. The ledger keeps its openings of the test split."""
         from regsearch.tracking.runs import delete_study
 
-        with self._lock(), contextlib.suppress(UserError):
+        with self._lock():
             delete_study(self.uri, self.config.name)
+            forget(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
