@@ -41,8 +41,9 @@ def database_url(address: str, key: str) -> sqlalchemy.URL:
     import sqlalchemy
 
     allowed = "allowed are postgresql://USER:${PASSWORD}@HOST/DATABASE, mysql+pymysql://... and sqlite:///FILE"
+    plain = expand(address, key)
     try:
-        url = sqlalchemy.make_url(expand(address, key))
+        url = sqlalchemy.make_url(plain)
         dialect = url.get_dialect()
     except (sqlalchemy.exc.ArgumentError, ValueError):
         raise UserError("not an address of a database", key=key, value=address, allowed=allowed) from None
