@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,10 +46,10 @@ def database_url(address: str, key: str) -> sqlalchemy.URL:
     try:
         url = sqlalchemy.make_url(plain)
         dialect = url.get_dialect()
-    except (sqlalchemy.exc.ArgumentError, ValueError):
-        raise UserError("not an address of a database", key=key, value=address, allowed=allowed) from None
     except (sqlalchemy.exc.NoSuchModuleError, ImportError):
         raise UserError("a database of no known kind", key=key, value=address, allowed=allowed) from None
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        raise UserError("not an address of a database", key=key, value=address, allowed=allowed) from None
     if url.drivername == "postgresql" and find_spec("psycopg2"):
         url = url.set(drivername="postgresql+psycopg2")  # SQLAlchemy itself would take psycopg
         dialect = url.get_dialect()
@@ -78,6 +79,12 @@ def reach_database(address: str, key: str) -> sqlalchemy.Engine:
 
     url = database_url(address, key)
     engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, connect_args=connect_arguments(url))
+    if not is_there(engine):  # SQLite would make the file
+        folder = Path(str(url.database)).parent
+        if not os.access(folder, os.W_OK | os.X_OK):
+            needed = f"it needs write access to {folder}" if folder.is_dir() else f"{folder} is no folder"
+            raise UserError("the database cannot be made", key=key, value=address, allowed=needed)
+        return engine
     try:
         engine.connect().close()
     except sqlalchemy.exc.DBAPIError as error:
@@ -88,6 +95,11 @@ def reach_database(address: str, key: str) -> sqlalchemy.Engine:
             allowed="it must run, and user, password and name of the database must be right",
         ) from None
     return engine
+
+
+def is_there(engine: sqlalchemy.Engine) -> bool:
+    """Whether the database is there: a server's always, a file's where the file is."""
+    return engine.dialect.name != "sqlite" or Path(str(engine.url.database)).exists()
 
 
 def said(error: BaseException, address: str, key: str) -> str:
@@ -126,4 +138,4 @@ def alone(engine: sqlalchemy.Engine, what: str) -> Iterator[None]:
         yield  # the lock ends with the connection
 
 
-__all__ = ["alone", "connect_arguments", "database_url", "lock_number", "reach_database", "said"]
+__all__ = ["alone", "connect_arguments", "database_url", "is_there", "lock_number", "reach_database", "said"]

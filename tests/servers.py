@@ -195,10 +195,11 @@ def execute(uri: str, query: str, *values: Any) -> list[tuple[Any, ...]]:
 
 
 @contextmanager
-def mlflow_server(store: str | None = None, **env: str) -> Iterator[Server]:
+def mlflow_server(store: str | None = None, *options: str, **env: str) -> Iterator[Server]:
     """An MLflow server that keeps its runs in the database `store` (SQLite by default) and serves the artifacts.
 
     Args:
+        options: more words of its command line.
         env: more of its environment.
     """
     folder, port = Path(tempfile.mkdtemp(prefix="regsearch-mlflow-")), free_port()
@@ -209,7 +210,7 @@ def mlflow_server(store: str | None = None, **env: str) -> Iterator[Server]:
     mine |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--serve-artifacts", "--artifacts-destination", str(folder / "artifacts")]
-    command += ["--allowed-hosts", "127.0.0.1:*,localhost:*"]
+    command += ["--allowed-hosts", "127.0.0.1:*,localhost:*", *options]
     uri = f"http://127.0.0.1:{port}"
     server = _Tracking(uri, command, folder, hard=signal.SIGKILL, env={**os.environ, **mine, **env})
     try:

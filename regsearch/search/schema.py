@@ -6,7 +6,7 @@ import sqlalchemy
 from optuna.storages import RDBStorage
 from sqlalchemy import column, select, table
 
-from regsearch.databases import alone, connect_arguments, database_url, reach_database, said
+from regsearch.databases import alone, connect_arguments, database_url, is_there, reach_database, said
 from regsearch.errors import UserError
 
 KEY = "search.storage"
@@ -50,7 +50,7 @@ def open_tables(address: str) -> RDBStorage:
 
 def owner(engine: sqlalchemy.Engine, name: str) -> tuple[int, str | None] | None:
     """Optuna's number of the study of this name, and when it began as the study says; None where there is none."""
-    if not sqlalchemy.inspect(engine).has_table(STUDIES.name):
+    if not is_there(engine) or not sqlalchemy.inspect(engine).has_table(STUDIES.name):
         return None
     where = (ATTRIBUTES.c.study_id == STUDIES.c.study_id) & (ATTRIBUTES.c.key == OWNER)
     query = select(STUDIES.c.study_id, ATTRIBUTES.c.value_json).select_from(STUDIES.outerjoin(ATTRIBUTES, where))

@@ -253,7 +253,7 @@ def test_addresses_that_cannot_be_used_are_refused_in_a_line(server: Server, tmp
         (f"postgresql://regsearch:${{NOT_SET}}@{place}", "NOT_SET is not in the environment"),
         ("redis://:hush-hush@127.0.0.1/1", "a database of no known kind"),
         ("hush-hush", "not an address of a database"),
-        (f"sqlite:///{tmp_path}/no/where.db", "unable to open database file"),
+        (f"sqlite:///{tmp_path}/no/where.db", "no/?.* is no folder"),
     )
     for address, words in wrong:
         begun = time.monotonic()
@@ -263,6 +263,12 @@ def test_addresses_that_cannot_be_used_are_refused_in_a_line(server: Server, tmp
         assert line.startswith("search.storage: ") and "\n" not in line and secret(server.uri) not in line
         assert "hush-hush" not in line or address == "hush-hush"
         assert time.monotonic() - begun < 10
+
+
+def test_looking_for_a_file_makes_none(tmp_path: Path) -> None:
+    check_database(f"sqlite:///{tmp_path / 'optuna.db'}", "study")
+    delete_study(f"sqlite:///{tmp_path / 'optuna.db'}", "study", BEGUN)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_password_may_come_from_the_environment(server: Server, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:

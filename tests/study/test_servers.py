@@ -180,3 +180,28 @@ def test_a_server_of_another_kind_or_a_silent_one_is_refused(study_path: Path, t
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         assert "no answer in time" in refusal(study_path, tracking_uri=address)
+
+
+@pytest.mark.slow
+def test_wrong_credentials_are_refused_and_right_ones_work(
+    study_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "correct-horse-battery"
+    (tmp_path / "auth.ini").write_text(
+        "[mlflow]\ndefault_permission = READ\nadmin_username = me\n"
+        f"admin_password = {secret}\ndatabase_uri = sqlite:///{tmp_path / 'auth.db'}\n"
+        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+    )
+    env = {"MLFLOW_AUTH_CONFIG_PATH": str(tmp_path / "auth.ini"), "MLFLOW_FLASK_SERVER_SECRET_KEY": "x"}
+    with mlflow_server(None, "--app-name", "basic-auth", **env) as server:
+        place = server.uri.removeprefix("http://")
+        for address in (f"http://{place}", f"http://me:hush-hush@{place}"):
+            assert "tracking.uri: the MLflow server refuses user or password" in refusal(
+                study_path, tracking_uri=address
+            )
+        Study.from_file(study_path, tracking_uri=f"http://me:{secret}@{place}").check()
+        monkeypatch.setenv("SECRET", secret)
+        Study.from_file(study_path, tracking_uri=f"http://me:${{SECRET}}@{place}").check()
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", secret)
+        Study.from_file(study_path, tracking_uri=f"http://{place}").check()
