@@ -118,11 +118,17 @@ def start(
 
 
 @command(study_app, "resume")
-def resume(name: Name, ray: Ray = None, as_json: Json = False) -> None:
-    """Go on with a study that was stopped or killed; print the answer of a finished one."""
-    from regsearch.study import Study
+def resume(
+    name: Name,
+    storage: Annotated[str | None, typer.Option(help="Fetch the study from this database of its search.")] = None,
+    tracking_uri: Annotated[str | None, typer.Option(help="MLflow store of a study that is fetched.")] = None,
+    ray: Ray = None,
+    as_json: Json = False,
+) -> None:
+    """Go on with a study that was stopped or killed, here or on another machine; print the answer of a finished one."""
+    from regsearch.fetch import open_or_fetch
 
-    study = Study.open(name, ray)
+    study = open_or_fetch(name, storage, tracking_uri, ray)
     with _watched(study) as progress:
         answer = study.resume(progress=progress)
     _print_answer(answer, as_json)

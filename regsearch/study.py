@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ from regsearch.answer import Answer
 from regsearch.config import StudyConfig, build_space, check_name, check_objective, load_config, train_knobs
 from regsearch.display import Snapshot
 from regsearch.errors import UserError
+from regsearch.locks import busy, hold
 from regsearch.space import SearchSpace
 from regsearch.stores import check_stores, forget, read_study, write_study
 
@@ -77,13 +77,22 @@ class Study:
         Raises:
             UserError: there is none.
         """
-        check_name(name)
-        file = home() / "studies" / name / "study.json"
+        file = cls.place(name) / "study.json"
         if not file.exists():
             known = ", ".join(sorted(each["name"] for each in cls.list())) or "none"
             raise UserError("no such study", key="NAME", value=name, allowed=f"there are: {known}")
         saved = read_study(file.parent)
         return cls(StudyConfig.from_json(json.dumps(saved["config"])), saved["created_ms"], ray)
+
+    @staticmethod
+    def place(name: str) -> Path:
+        """The folder of the study of this name, here.
+
+        Raises:
+            UserError: no study has such a name.
+        """
+        check_name(name)
+        return home() / "studies" / name
 
     @staticmethod
     def list() -> list[dict[str, Any]]:
@@ -202,7 +211,7 @@ class Study:
         check_stores(self.config, self.uri, self._known())
         self._join_cluster()
         begun = time.time()
-        with self._aside() as aside:
+        with self.aside() as aside:
             known = self._known() is not None
             if known and not replace:
                 allowed = f"`regsearch study resume {self.config.name}` goes on, --replace starts anew"
@@ -211,13 +220,17 @@ class Study:
                 progress.show(Snapshot(study=self.config.name, phase="sealing", message="cutting and sealing the data"))
             self._check_model(seal(self.config.data, self.config.folder, aside / "data"))
             self.created_ms = int(begun * 1000)
-            write_study(aside, self.config, self.created_ms)
+            self.record(aside)
             if known:
                 self.delete()
             shutil.rmtree(self.folder, ignore_errors=True)
             os.replace(aside, self.folder)
         with self._lock():
             return self._go_on(timeout, progress, begun)
+
+    def record(self, folder: Path) -> None:
+        """Write what the study is into its folder."""
+        write_study(folder, self.config, self.created_ms or 0)
 
     def _known(self) -> dict[str, Any] | None:
         """What is recorded of the study of this name; None where there is none."""
@@ -235,7 +248,7 @@ class Study:
             connect(self.ray, self.config.search.device)
 
     @contextlib.contextmanager
-    def _aside(self) -> Iterator[Path]:
+    def aside(self) -> Iterator[Path]:
         """An empty folder that may become the study's. One process at a time has it; if it is refused, none stays."""
         aside = self.root / "studies" / f".{self.config.name}.new"
         made = [folder for folder in (aside.parent, self.root) if not folder.exists()]
@@ -248,10 +261,10 @@ class Study:
                 f"cannot be written ({error.strerror})", key="mlruns", value=str(self.root), allowed=allowed
             ) from error
         try:
-            _hold(handle, self.config.name)
+            hold(handle, self.config.name)
             try:
                 if not aside.exists():
-                    raise _busy(self.config.name)  # it became the other's study before this process could hold it
+                    raise busy(self.config.name)  # it became the other's study before this process could hold it
                 for left in aside.iterdir():  # by a killed start
                     shutil.rmtree(left) if left.is_dir() else left.unlink()
                 yield aside
@@ -296,7 +309,7 @@ class Study:
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
         with open(self.folder / "lock", "w") as file:
-            _hold(file.fileno(), self.config.name)
+            hold(file.fileno(), self.config.name)
             yield
 
     def _go_on(self, timeout: float | None, progress: Progress | None, begun: float) -> Answer:
@@ -338,18 +351,6 @@ class Study:
             delete_study(self.uri, self.config.name)
             forget(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _hold(handle: int, name: str) -> None:
-    """Lock an open file or folder until it is closed; a killed process holds nothing."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise _busy(name) from None
-
-
-def _busy(name: str) -> UserError:
-    return UserError("another process works on this study", key="name", value=name, allowed="wait for it, or stop it")
 
 
 __all__ = ["Answer", "Study", "home"]

@@ -25,7 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "core",
         "executors search tracking",
         "analysis",
-        "answer display driver finals machine replay run stores study",
+        "answer display driver fetch finals locks machine replay run stores study",
         "cli printing starter testing __main__",
     )
 )

@@ -15,6 +15,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -30,6 +31,7 @@ from regsearch.databases import said
 from regsearch.errors import UserError
 from regsearch.search.journal import CLOCK
 from regsearch.search.lease import Busy, take_lease
+from regsearch.search.mirror import Mirror, Part
 from regsearch.search.protocol import Clock
 from regsearch.search.schema import ATTRIBUTES, KEY, OWNER, foreign, open_tables, owner
 from regsearch.search.turn import Tables
@@ -42,13 +44,14 @@ _AWAY = (OperationalError, InterfaceError, PendingRollbackError, StorageInternal
 
 @dataclass
 class _Turn:
-    """What one commit writes: the trials and study attributes that changed, and the mark of the commit."""
+    """What one commit writes: the trials and study attributes that changed, its mark, and what is new of the files."""
 
     directions: list[Any]
     trials: list[FrozenTrial]
     users: dict[str, Any]
     systems: dict[str, Any]
     mark: str
+    files: list[Part]
 
 
 class DatabaseStorage:
@@ -57,16 +60,20 @@ class DatabaseStorage:
     Args:
         name, begun_ms: of the study, and when it began.
         say: is told in a line that the database is away.
+        folder: of the study; its small files go along, and its outbox is brought back to what the database holds.
 
     Raises:
         UserError: the database cannot be used, has another study of this name, or another process works on this one.
     """
 
-    def __init__(self, address: str, name: str, begun_ms: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, address: str, name: str, begun_ms: int, say: Callable[[str], None], folder: Path | None = None
+    ) -> None:
         self.address, self.name, self.begun, self.say = address, name, begun_ms, say
         self.optuna = InMemoryStorage()
         self._tables = open_tables(address)
         self._trials = Tables(self._tables.engine)
+        self._mirror = Mirror(name, begun_ms, folder)
         self._study: int | None = None
         self._mark = ""
         self._commits = 0
@@ -88,7 +95,18 @@ class DatabaseStorage:
             UserError: it did not come back, or another process went on with the study.
         """
         study.set_user_attr(CLOCK, dict(clock))
-        turn = self._turn(study)
+        self._put(self._turn(study))
+
+    def keep(self) -> None:
+        """Take along what the study's folder has got since the last commit.
+
+        Raises:
+            UserError: as `commit`.
+        """
+        if self._study is not None and self._mirror.news():
+            self._put(_Turn([], [], {}, {}, self._next_mark(), self._mirror.news()))
+
+    def _put(self, turn: _Turn) -> None:
         until, tries = time.monotonic() + AWAY_SECONDS, 0
         while True:
             try:
@@ -102,6 +120,7 @@ class DatabaseStorage:
         self._written |= {each.number: each for each in turn.trials}
         self._users |= turn.users
         self._systems |= turn.systems
+        self._mirror.written(turn.files)
         if tries:
             self.say("the database is back; the study goes on")
 
@@ -124,6 +143,9 @@ class DatabaseStorage:
         self._commits, _ = mark = self._users[MARK]
         self._mark = json.dumps(mark)
         self._systems = self._tables.get_study_system_attrs(self._study)
+        if self._connection is not None:
+            with self._connection.begin():
+                self._mirror.load(self._connection)
         copy = self.optuna.create_new_study(self._tables.get_study_directions(self._study), self.name)
         for name, value in self._users.items():
             self.optuna.set_study_user_attr(copy, name, value)
@@ -143,8 +165,12 @@ class DatabaseStorage:
             [each for each in study.get_trials(deepcopy=False) if self._written.get(each.number) is not each],
             {name: value for name, value in users.items() if self._users.get(name) != value},
             {name: value for name, value in systems.items() if self._systems.get(name) != value},
-            json.dumps([self._commits + 1, secrets.token_hex(8)]),
+            self._next_mark(),
+            self._mirror.news(),
         )
+
+    def _next_mark(self) -> str:
+        return json.dumps([self._commits + 1, secrets.token_hex(8)])
 
     def _write(self, turn: _Turn) -> None:
         """All of the turn, or nothing of it; nothing either where it is there already."""
@@ -171,6 +197,7 @@ class DatabaseStorage:
             self._tables.set_study_user_attr(study, name, value)
         for name, value in turn.systems.items():
             self._tables.set_study_system_attr(study, name, value)
+        self._mirror.write(connection, turn.files)
         return self._trials.write(connection, study, turn.trials, self._written, rows)
 
     def _exchange(self, connection: sqlalchemy.Connection, turn: _Turn) -> tuple[int, bool]:

@@ -37,6 +37,9 @@ class JournalFile:
         study.set_user_attr(CLOCK, dict(clock))
         self._backend.flush()
 
+    def keep(self) -> None:
+        """The file stands in the study's folder."""
+
     def close(self) -> None:
         """Nothing is held."""
 

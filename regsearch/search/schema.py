@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlalchemy
 from optuna.storages import RDBStorage
-from sqlalchemy import column, select, table
+from sqlalchemy import column, delete, select, table
 
 from regsearch.databases import alone, connect_arguments, database_url, is_there, reach_database, said
 from regsearch.errors import UserError
+from regsearch.search.mirror import MANIFEST, STATE, STUDY, read_files
 
 KEY = "search.storage"
 OWNER = "regsearch:begun"
@@ -33,6 +34,7 @@ def open_tables(address: str) -> RDBStorage:
     try:
         with alone(engine, "making Optuna's tables"):
             storage = RDBStorage(plain, engine_kwargs=options)
+            STATE.metadata.create_all(storage.engine)
     except sqlalchemy.exc.SQLAlchemyError as error:
         what = f"Optuna's tables cannot be made: {said(error, address, KEY)}"
         raise UserError(what, key=KEY, value=address, allowed="the user must be allowed to make tables") from None
@@ -82,7 +84,27 @@ def delete_study(address: str, name: str, begun_ms: int) -> None:
     """
     found = owner(reach_database(address, KEY), name)
     if found is not None and found[1] == str(begun_ms):
-        open_tables(address).delete_study(found[0])
+        tables = open_tables(address)
+        with tables.engine.begin() as connection:
+            connection.execute(delete(STATE).where(STATE.c.study == name, STATE.c.begun_ms == begun_ms))
+        tables.delete_study(found[0])
+
+
+def read_state(address: str, name: str) -> dict[str, bytes]:
+    """The files that the database holds of the study of this name.
+
+    Raises:
+        UserError: the database cannot be used, or has no study of this name that can go on here.
+    """
+    engine = reach_database(address, KEY)
+    found = owner(engine, name)
+    files: dict[str, bytes] = {}
+    if found is not None and found[1] is not None and sqlalchemy.inspect(engine).has_table(STATE.name):
+        with engine.connect() as connection:
+            files = read_files(connection, name, int(found[1]))
+    if STUDY not in files or MANIFEST not in files:
+        raise UserError("the database has no study of this name", key="NAME", value=name, allowed="see `--storage`")
+    return files
 
 
 def foreign(name: str) -> UserError:

@@ -28,6 +28,10 @@ class Storage(Protocol):
         """Make everything since the last commit durable, as the study's attribute the clock with it."""
         ...
 
+    def keep(self) -> None:
+        """Make durable elsewhere what else the study's folder has got, where the storage takes it along."""
+        ...
+
     def close(self) -> None:
         """Let go of what is held, so that another process may go on."""
         ...
@@ -53,4 +57,4 @@ def open_storage(
         return JournalFile(journal)
     from regsearch.search.database import DatabaseStorage
 
-    return DatabaseStorage(address, name, begun_ms, say)
+    return DatabaseStorage(address, name, begun_ms, say, journal.parent)
