@@ -95,6 +95,7 @@ def start(
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or one like cuda:0, in place of search.device.")] = None,
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow store, in place of tracking.uri.")] = None,
+    storage: Annotated[str | None, typer.Option(help="Database of the search, in place of search.storage.")] = None,
     ray: Ray = None,
     replace: Annotated[bool, typer.Option("--replace", help="Delete the study of this name first.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, show the plan, write nothing.")] = False,
@@ -104,7 +105,8 @@ def start(
     seconds = _seconds(timeout)
     from regsearch.study import Study
 
-    study = Study.from_file(file, trials=trials, seed=seed, tracking_uri=tracking_uri, device=device, ray=ray)
+    places = {"tracking_uri": tracking_uri, "storage": storage, "device": device, "ray": ray}
+    study = Study.from_file(file, trials=trials, seed=seed, **places)
     with _named(file):
         _ = study.space  # refused before anything is begun
         if dry_run:
@@ -116,11 +118,17 @@ def start(
 
 
 @command(study_app, "resume")
-def resume(name: Name, ray: Ray = None, as_json: Json = False) -> None:
-    """Go on with a study that was stopped or killed; print the answer of a finished one."""
-    from regsearch.study import Study
+def resume(
+    name: Name,
+    storage: Annotated[str | None, typer.Option(help="Fetch the study from this database of its search.")] = None,
+    tracking_uri: Annotated[str | None, typer.Option(help="MLflow store of a study that is fetched.")] = None,
+    ray: Ray = None,
+    as_json: Json = False,
+) -> None:
+    """Go on with a study that was stopped or killed, here or on another machine; print the answer of a finished one."""
+    from regsearch.fetch import open_or_fetch
 
-    study = Study.open(name, ray)
+    study = open_or_fetch(name, storage, tracking_uri, ray)
     with _watched(study) as progress:
         answer = study.resume(progress=progress)
     _print_answer(answer, as_json)

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+_USER_PART = re.compile(r"(://[^:/@\s]*:)(?!\$\{\w+\}@)[^\s'\"]*@")
+_QUERY = re.compile(r"([?&](?:password|sslpassword)=)[^&\s'\"]*")
+
+
+def without_passwords(text: str) -> str:
+    """The text with `***` for the password of each address in it.
+
+    >>> without_passwords("postgresql://me:secret@there/studies")
+    'postgresql://me:***@there/studies'
+    """
+    return _QUERY.sub(r"\1***", _USER_PART.sub(r"\1***@", text))
+
 
 class UserError(ValueError):
-    """Something the user gave cannot be used.
+    """Something the user gave cannot be used. The passwords of addresses are not in what it says.
 
     Args:
         what: what is wrong, in one sentence without a full stop.
@@ -26,7 +39,7 @@ class UserError(ValueError):
         allowed: str | None = None,
     ) -> None:
         self.what, self.file, self.key, self.value, self.allowed = what, file, key, value, allowed
-        super().__init__(self._line())
+        super().__init__(without_passwords(self._line()))
 
     def _line(self) -> str:
         place = ": ".join(str(part) for part in (self.file, self.key) if part)

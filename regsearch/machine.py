@@ -12,6 +12,7 @@ from typing import Any
 from regsearch.executors.base import Executor
 from regsearch.executors.local import LocalExecutor
 from regsearch.finals import write_json
+from regsearch.stores import without_addresses
 from regsearch.study import Study
 
 _FILE = "machine.json"
@@ -39,7 +40,7 @@ def start_executor(study: Study, say: Callable[[str], None] = lambda line: None,
     """
     known, search = recorded_machine(study.folder), study.config.search
     given = (
-        study.config.to_json(),
+        without_addresses(study.config).to_json(),
         str(study.folder / "data"),
         study.space.regularizers(),
         search.parallel + (search.engine == "ray_tune"),  # Ray Tune's trials, and the baseline beside them

@@ -19,6 +19,7 @@ from regsearch.executors.base import Executor
 from regsearch.finals import Finals, kept, package_champion, test_finals, train_finals, write_json
 from regsearch.machine import record_machine, start_executor
 from regsearch.regularizers import all_regularizers
+from regsearch.search.storage import Storage, open_storage
 from regsearch.searching import make_driver
 from regsearch.space import active_regularizers
 from regsearch.study import Study
@@ -58,6 +59,8 @@ class Run:
             Interrupted: the study was asked to stop, or its time is up.
         """
         self._say(phase="starting")
+        address, journal = self.config.search.storage, self.folder / "search.journal"
+        storage = open_storage(address, journal, self.config.name, self.start_ms, self._tell)
         outbox = Outbox(self.folder / "outbox.jsonl")
         outbox.append(self._start_record())
         if outbox.status == "INTERRUPTED":
@@ -71,7 +74,7 @@ class Run:
             if executor.serial:
                 self._tell(f"the model cannot be packed and trains one trial at a time: {executor.serial}")
             self.seconds["start"] = time.time() - self.begun
-            driver = self._search(executor, outbox, writer)
+            driver = self._search(executor, storage, outbox, writer)
             if any(not trial.state.ended for trial in driver.trials.values()) or len(driver.trials) < driver.total:
                 raise Interrupted
             self._say_failed(driver)
@@ -81,10 +84,14 @@ class Run:
             outbox.commit()
             writer.drain(DRAIN_SECONDS)
             raise Interrupted(f"stopped; `regsearch study resume {self.config.name}` goes on") from None
+        except BaseException:
+            writer.kill()
+            raise
         finally:
             if executor is not None:
                 record_machine(self.folder, executor)
                 executor.close()
+            storage.close()
             outbox.close()
         start = time.time()
         self._say(phase="delivering")
@@ -125,14 +132,21 @@ class Run:
         if self.progress is not None:
             self.progress.say(line)
 
-    def _search(self, executor: Executor, outbox: Outbox, writer: Any) -> Books[Any]:
+    def _search(self, executor: Executor, storage: Storage, outbox: Outbox, writer: Any) -> Books[Any]:
         objectives = self.config.search.objectives
         from regsearch.tasks import TASKS
 
         higher = {f"{part}_{name}" for part in ("train", "val") for name in TASKS[self.manifest.task].higher}
         directions = ["maximize" if name in higher else "minimize" for name in objectives]
         driver = make_driver(
-            self.study, self.manifest, executor, outbox, directions, start_ms=self.start_ms, describe=self._tags
+            self.study,
+            self.manifest,
+            executor,
+            outbox,
+            storage,
+            directions,
+            start_ms=self.start_ms,
+            describe=self._tags,
         )
         before, cpu, writer_cpu = executor.settle(), time.process_time(), writer.status().cpu.get("delivery", 0.0)
         start = time.time()

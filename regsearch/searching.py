@@ -10,6 +10,7 @@ from regsearch.data import Manifest
 from regsearch.driver import Driver
 from regsearch.executors.base import Executor
 from regsearch.search.optuna import OptunaSearch
+from regsearch.search.storage import Storage
 from regsearch.study import Study
 from regsearch.tracking.curves import recorded_curves
 from regsearch.tracking.outbox import Outbox
@@ -21,14 +22,16 @@ def make_driver(
     manifest: Manifest,
     executor: Executor,
     outbox: Outbox,
+    storage: Storage,
     directions: Sequence[str],
     *,
     start_ms: int,
     describe: Callable[[Trial], dict[str, str]],
 ) -> Books[Any]:
-    """Optuna's rounds, or Ray Tune, from wherever the study's journal stands.
+    """Optuna's rounds, or Ray Tune, from wherever the study's storage stands.
 
     Args:
+        storage: where the trials' memory is kept.
         directions: `minimize` or `maximize` for each objective.
         start_ms, describe: as of `Books`.
     """
@@ -44,9 +47,8 @@ def make_driver(
         "describe": describe,
         "maximize": maximize,
     }
-    journal = study.folder / "search.journal"
     if config.engine == "optuna":
-        search = OptunaSearch(study.config.name, space, config, journal, directions, epochs)
+        search = OptunaSearch(study.config.name, space, config, storage, directions, epochs)
         return Driver(search, outbox, executor, **kept)
     from regsearch.search.ray_tune import TuneSearch
     from regsearch.tune_driver import TuneDriver
@@ -54,7 +56,7 @@ def make_driver(
     sampler = "random" if config.algorithm_name == "random" else "tpe"
     asked = config.model_copy(update={"sampler": sampler, "pruner": "none"})
     tune = TuneSearch(
-        OptunaSearch(study.config.name, space, asked, journal, directions, epochs),
+        OptunaSearch(study.config.name, space, asked, storage, directions, epochs),
         space,
         study.folder,
         metric=config.objectives[0],

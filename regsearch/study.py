@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -16,7 +15,9 @@ from regsearch.answer import Answer
 from regsearch.config import StudyConfig, build_space, check_name, check_objective, load_config, train_knobs
 from regsearch.display import Snapshot
 from regsearch.errors import UserError
+from regsearch.locks import aside, hold
 from regsearch.space import SearchSpace
+from regsearch.stores import check_stores, forget, read_study, write_study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,6 +59,7 @@ class Study:
         seed: int | None = None,
         tracking_uri: str | None = None,
         device: str | None = None,
+        storage: str | None = None,
         ray: str | None = None,
     ) -> Study:
         """The study that a YAML file describes; the arguments override what it says.
@@ -65,7 +67,8 @@ class Study:
         Raises:
             UserError: the file, or a value that is given in its place.
         """
-        return cls(load_config(path, trials=trials, seed=seed, tracking_uri=tracking_uri, device=device), ray=ray)
+        given = {"trials": trials, "seed": seed, "tracking_uri": tracking_uri, "device": device, "storage": storage}
+        return cls(load_config(path, **given), ray=ray)  # type: ignore[arg-type]
 
     @classmethod
     def open(cls, name: str, ray: str | None = None) -> Study:
@@ -74,13 +77,22 @@ class Study:
         Raises:
             UserError: there is none.
         """
-        check_name(name)
-        file = home() / "studies" / name / "study.json"
+        file = cls.place(name) / "study.json"
         if not file.exists():
             known = ", ".join(sorted(each["name"] for each in cls.list())) or "none"
             raise UserError("no such study", key="NAME", value=name, allowed=f"there are: {known}")
-        saved = json.loads(file.read_text())
+        saved = read_study(file.parent)
         return cls(StudyConfig.from_json(json.dumps(saved["config"])), saved["created_ms"], ray)
+
+    @staticmethod
+    def place(name: str) -> Path:
+        """The folder of the study of this name, here.
+
+        Raises:
+            UserError: no study has such a name.
+        """
+        check_name(name)
+        return home() / "studies" / name
 
     @staticmethod
     def list() -> list[dict[str, Any]]:
@@ -125,9 +137,7 @@ class Study:
         Raises:
             UserError: what would be refused.
         """
-        from regsearch.tracking.store import check_store
-
-        check_store(self.uri)
+        check_stores(self.config, self.uri, self._known())
         self._check_search()
         with self._sealed_for_now() as (manifest, _):
             layers = self._check_model(manifest)
@@ -198,31 +208,35 @@ class Study:
             UserError: something cannot be used; nothing is left behind.
         """
         from regsearch.data import seal
-        from regsearch.tracking.store import check_free, check_store
 
+        check_stores(self.config, self.uri, self._known())
         self._check_search()
         self._join_cluster()
-        check_store(self.uri)
         begun = time.time()
-        with self._aside() as aside:
-            known = (self.folder / "study.json").exists()
+        with self.aside() as new:
+            known = self._known() is not None
             if known and not replace:
                 allowed = f"`regsearch study resume {self.config.name}` goes on, --replace starts anew"
                 raise UserError("a study of this name exists", key="name", value=self.config.name, allowed=allowed)
-            if not known:
-                check_free(self.uri, self.config.name)
             if progress is not None:
                 progress.show(Snapshot(study=self.config.name, phase="sealing", message="cutting and sealing the data"))
-            self._check_model(seal(self.config.data, self.config.folder, aside / "data"))
+            self._check_model(seal(self.config.data, self.config.folder, new / "data"))
             self.created_ms = int(begun * 1000)
-            saved = {"config": json.loads(self.config.to_json()), "created_ms": self.created_ms}
-            (aside / "study.json").write_text(json.dumps(saved, indent=1))
+            self.record(new)
             if known:
                 self.delete()
             shutil.rmtree(self.folder, ignore_errors=True)
-            os.replace(aside, self.folder)
+            os.replace(new, self.folder)
         with self._lock():
             return self._go_on(timeout, progress, begun)
+
+    def record(self, folder: Path) -> None:
+        """Write what the study is into its folder."""
+        write_study(folder, self.config, self.created_ms or 0)
+
+    def _known(self) -> dict[str, Any] | None:
+        """What is recorded of the study of this name; None where there is none."""
+        return read_study(self.folder) if (self.folder / "study.json").exists() else None
 
     def _join_cluster(self) -> None:
         """Refuse a cluster that cannot be used before anything is written."""
@@ -238,34 +252,9 @@ class Study:
 
             check(self.config.search, self.space, self.config.train.epochs)
 
-    @contextlib.contextmanager
-    def _aside(self) -> Iterator[Path]:
-        """An empty folder that may become the study's. One process at a time has it; if it is refused, none stays."""
-        aside = self.root / "studies" / f".{self.config.name}.new"
-        made = [folder for folder in (aside.parent, self.root) if not folder.exists()]
-        try:
-            aside.mkdir(parents=True, exist_ok=True)
-            handle = os.open(aside, os.O_RDONLY)
-        except OSError as error:
-            allowed = "it must be a folder that can be written; REGSEARCH_HOME names another"
-            raise UserError(
-                f"cannot be written ({error.strerror})", key="mlruns", value=str(self.root), allowed=allowed
-            ) from error
-        try:
-            _hold(handle, self.config.name)
-            try:
-                if not aside.exists():
-                    raise _busy(self.config.name)  # it became the other's study before this process could hold it
-                for left in aside.iterdir():  # by a killed start
-                    shutil.rmtree(left) if left.is_dir() else left.unlink()
-                yield aside
-            finally:
-                shutil.rmtree(aside, ignore_errors=True)
-                for folder in made:
-                    with contextlib.suppress(OSError):  # another study may be there by now
-                        folder.rmdir()
-        finally:
-            os.close(handle)
+    def aside(self) -> contextlib.AbstractContextManager[Path]:
+        """An empty folder that may become the study's."""
+        return aside(self.root, self.config.name)
 
     def resume(self, timeout: float | None = None, progress: Progress | None = None) -> Answer:
         """Go on from wherever the study was stopped or killed; a finished study gives its answer.
@@ -300,7 +289,7 @@ class Study:
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
         with open(self.folder / "lock", "w") as file:
-            _hold(file.fileno(), self.config.name)
+            hold(file.fileno(), self.config.name)
             yield
 
     def _go_on(self, timeout: float | None, progress: Progress | None, begun: float) -> Answer:
@@ -338,21 +327,10 @@ class Study:
         """Delete the study here and in the MLflow store. The ledger keeps its openings of the test split."""
         from regsearch.tracking.runs import delete_study
 
-        with self._lock(), contextlib.suppress(UserError):
+        with self._lock():
             delete_study(self.uri, self.config.name)
+            forget(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _hold(handle: int, name: str) -> None:
-    """Lock an open file or folder until it is closed; a killed process holds nothing."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise _busy(name) from None
-
-
-def _busy(name: str) -> UserError:
-    return UserError("another process works on this study", key="name", value=name, allowed="wait for it, or stop it")
 
 
 __all__ = ["Answer", "Study", "home"]

@@ -203,6 +203,15 @@ CASES = [
     Bad("store a folder", *uri("sqlite:///folder"), "tracking.uri", "sqlite:///folder", "allowed is a file"),
     Bad("store no database", *uri("sqlite:///t.csv"), "tracking.uri", "sqlite:///t.csv", "name another file"),
     Bad("store of another", *uri("sqlite:///other.db"), "tracking.uri", "sqlite:///other.db", "name another file"),
+    Bad("no database", "trials: 3", "trials: 3, storage: study.db", "search.storage", "'study.db'", "sqlite:///FILE"),
+    Bad(
+        "database below a file",
+        "trials: 3",
+        "trials: 3, storage: 'sqlite:///t.csv/study.db'",
+        "search.storage",
+        "t.csv/study.db",
+        "is no folder",
+    ),
     Bad("no address", *uri("mlflow.db"), "tracking.uri", "'mlflow.db'", "sqlite:///PATH"),
     Bad("missing study file", key="", value="", allowed="study init", file="other.yaml"),
 ]

@@ -18,12 +18,14 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "errors space trial",
+        "addresses",
+        "databases",
         "config",
         "regularizers models tasks data",
         "core",
         "executors search tracking",
         "analysis",
-        "answer books display driver finals machine replay run searching study tune_driver",
+        "answer books display driver fetch finals locks machine replay run searching stores study tune_driver",
         "cli printing starter testing __main__",
     )
 )

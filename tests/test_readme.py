@@ -13,12 +13,14 @@ from typer.testing import CliRunner
 
 from regsearch.cli import app
 from tests.documents import ROOT, blocks, commands, run, run_both, spoken, write_files
+from tests.servers import USER, create_database, execute, mlflow_server, postgres
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "regsearch/regularizers/README.md")
 
 
 STRENGTHS = "Strengths over time and by layer, and how training goes"
 DEVICES = "Devices, memory, and workers that are lost"
+SERVERS = "A study on servers"
 
 
 def patients(path: Path) -> None:
@@ -92,6 +94,18 @@ def test_a_study_on_a_ray_cluster(tmp_path: Path) -> None:
     assert "mine: 12 trials" in run(here, tmp_path)
 
 
+@pytest.mark.sweep
+def test_a_study_on_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_files("README.md", tmp_path)
+    ((*words, option, address),) = commands("README.md", SERVERS)
+    assert words[-2] == "--storage" and option == "--tracking-uri" and address.startswith("http://")
+    with postgres() as database, mlflow_server(create_database(database, "mlflow")) as tracking:
+        monkeypatch.setenv("DB_PASSWORD", database.uri.split(":")[2].split("@")[0])
+        storage = words[-1].replace("me:", f"{USER}:").replace("db.example/studies", database.uri.rpartition("@")[2])
+        assert "mine: 12 trials" in run([*words[:-1], storage, option, tracking.uri], tmp_path)
+        assert execute(database.uri, "SELECT count(*) FROM trials") == [(12,)]
+
+
 def test_the_printed_answer_is_what_the_command_prints(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     spec = importlib.util.spec_from_file_location("refresh", ROOT / "docs" / "refresh.py")
@@ -104,7 +118,7 @@ def test_the_printed_answer_is_what_the_command_prints(monkeypatch: pytest.Monke
 
 
 def test_every_block_is_run_or_shown_for_a_reason() -> None:
-    run_here = {"Your own table", "Your own model", "From Python", STRENGTHS, DEVICES}
+    run_here = {"Your own table", "Your own model", "From Python", STRENGTHS, DEVICES, SERVERS}
     assert {block.section for block in blocks("README.md")} - run_here == {"Two commands", "How to read the answer"}
     for block in blocks("README.md"):
         assert block.language in ("sh", "text") or block.file is not None, block.text

@@ -20,6 +20,7 @@ _OPTIONS = {
     "--seed": ("search", "seed"),
     "--tracking-uri": ("tracking", "uri"),
     "--device": ("search", "device"),
+    "--storage": ("search", "storage"),
 }
 
 
@@ -30,20 +31,21 @@ def load_config(
     seed: int | None = None,
     tracking_uri: str | None = None,
     device: str | None = None,
+    storage: str | None = None,
 ) -> StudyConfig:
     """The study that the YAML file at `path` describes, checked and completed with its defaults.
 
     Args:
         path: the study file.
-        trials, seed, tracking_uri, device: take the place of `search.trials`, `search.seed`, `tracking.uri` and
-            `search.device`.
+        trials, seed, tracking_uri, device, storage: take the place of `search.trials`, `search.seed`, `tracking.uri`,
+            `search.device` and `search.storage`.
 
     Raises:
         UserError: one line with the file, the key, the value and what is allowed.
     """
     file = Path(path)
     raw = _read(file)
-    given = dict(zip(_OPTIONS, (trials, seed, tracking_uri, device), strict=True))
+    given = dict(zip(_OPTIONS, (trials, seed, tracking_uri, device, storage), strict=True))
     for option, value in given.items():
         section, key = _OPTIONS[option]
         if value is not None and isinstance(raw.setdefault(section, {}), dict):

@@ -157,7 +157,8 @@ class SearchConfig(Section):
     seed: Seed = 0
     deterministic: Flag = True
     storage: Text | None = None
-    """Another Optuna storage than the journal file beside the study."""
+    """A database for the search, `postgresql://...`, `mysql+pymysql://...` or `sqlite:///FILE`, by Optuna's own tables;
+    left out, a journal file beside the study. `${NAME}` stands for the environment's NAME."""
     width: Count | None = None
     """Slots of a pack, 1 for one trial at a time; measured when left out."""
     workers: Count | None = None
@@ -200,6 +201,13 @@ class SearchConfig(Section):
     def objectives(self) -> tuple[str, ...]:
         """The objectives as a tuple, also where there is one."""
         return (self.objective,) if isinstance(self.objective, str) else self.objective
+
+    @field_validator("storage")
+    @classmethod
+    def _storage(cls, value: str | None) -> str | None:
+        # A study goes on from any folder.
+        file = (value or "").removeprefix("sqlite:///")
+        return value if value is None or file == value or not file else f"sqlite:///{Path(file).absolute()}"
 
     @field_validator("pruner", "algorithm", "scheduler")
     @classmethod

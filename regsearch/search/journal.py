@@ -10,13 +10,38 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import optuna
+from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 
+from regsearch.search.protocol import Clock
+
 CLOCK = "regsearch:clock"
+
+
+class JournalFile:
+    """Keeps a study's turns in the file at `path`; made where missing, cut back to its last whole turn."""
+
+    def __init__(self, path: Path) -> None:
+        self._backend = BatchJournal(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self.optuna = JournalStorage(self._backend)
+
+    def commit(self, study: optuna.Study, clock: Clock) -> None:
+        study.set_user_attr(CLOCK, dict(clock))
+        self._backend.flush()
+
+    def keep(self) -> None:
+        """The file stands in the study's folder."""
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 class BatchJournal(BaseJournalBackend):

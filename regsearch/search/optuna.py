@@ -10,20 +10,19 @@ import contextlib
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
-from optuna.storages import JournalStorage
 from optuna.trial import Trial as OptunaTrial
 from optuna.trial import TrialState as OptunaState
 
 from regsearch.config import SearchConfig
 from regsearch.errors import UserError
-from regsearch.search.journal import CLOCK, BatchJournal
+from regsearch.search.journal import CLOCK
 from regsearch.search.protocol import Clock, Known, Proposal
+from regsearch.search.storage import Storage
 from regsearch.space import NONE, REGULARIZER, Choice, Params, Range, Searched, SearchSpace, Value
 from regsearch.trial import TrialState, derive_seed
 
@@ -171,27 +170,30 @@ def make_pruner(config: SearchConfig, epochs: int) -> optuna.pruners.BasePruner:
 
 
 class OptunaSearch:
-    """A study in an Optuna journal; made where the file is missing or holds no committed turn.
+    """A study in one of Optuna's storages; made where that holds no committed turn of it.
 
     Args:
         name: of the study.
         space: what it draws from.
         config: sampler, pruner and seed.
-        journal: the file.
+        storage: where its turns are kept.
         directions: `minimize` or `maximize` for each objective.
         epochs: how long a trial trains at most.
     """
 
     def __init__(
-        self, name: str, space: SearchSpace, config: SearchConfig, journal: Path, directions: Sequence[str], epochs: int
+        self,
+        name: str,
+        space: SearchSpace,
+        config: SearchConfig,
+        storage: Storage,
+        directions: Sequence[str],
+        epochs: int,
     ) -> None:
         self.space, self.config = space, config
         self.several = len(directions) > 1
         self.notes = ["several objectives: nothing is pruned"] if self.several and config.pruner_name != "none" else []
-        self._journal = BatchJournal(journal)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self._storage = JournalStorage(self._journal)
+        self._kept, self._storage = storage, storage.optuna
         pruner = optuna.pruners.NopPruner() if self.several else make_pruner(config, epochs)
         self.study = optuna.create_study(
             study_name=name,
@@ -280,8 +282,7 @@ class OptunaSearch:
         return _plain(self._storage.get_trial(self._ids[number]).user_attrs[_PARAMS])
 
     def commit(self, clock: Clock) -> None:
-        self.study.set_user_attr(CLOCK, dict(clock))
-        self._journal.flush()
+        self._kept.commit(self.study, clock)
 
     def clock(self) -> Clock | None:
         found: Clock | None = self.study.user_attrs.get(CLOCK)

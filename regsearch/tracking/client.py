@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from regsearch.tracking.cursor import Status, read_cursor, read_status, status_path
+from regsearch.tracking.cursor import URI, Status, read_cursor, read_status, status_path
 from regsearch.tracking.store import SCHEMES
 
 LOOK_SECONDS = 0.02
@@ -92,7 +92,7 @@ def start_writer(outbox: str | Path, uri: str, artifacts: str | Path | None = No
     """
     path = Path(outbox).absolute()
     folder = Path(artifacts).absolute() if artifacts is not None else path.parents[2] / "artifacts"
-    command = [sys.executable, "-m", "regsearch.tracking.writer", str(os.getpid()), str(path), uri]
+    command = [sys.executable, "-m", "regsearch.tracking.writer", str(os.getpid()), str(path)]
     if uri.split(":", 1)[0].split("+", 1)[0] in DATABASES:
         command.append(str(folder))
     package_root = str(Path(__file__).parents[2])
@@ -103,7 +103,8 @@ def start_writer(outbox: str | Path, uri: str, artifacts: str | Path | None = No
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            env={**os.environ, "PYTHONPATH": search_path},
+            # Everyone sees a command line, and an address may hold a password.
+            env={**os.environ, "PYTHONPATH": search_path, URI: uri},
             start_new_session=True,  # Ctrl-C is the driver's to handle
         )
     return WriterHandle(path, process)

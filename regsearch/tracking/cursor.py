@@ -10,6 +10,9 @@ from pathlib import Path
 
 from regsearch.tracking.outbox import fingerprint
 
+URI = "REGSEARCH_WRITER_URI"
+"""What the writer finds the store's address under, in its environment."""
+
 
 @dataclass
 class Status:

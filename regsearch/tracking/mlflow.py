@@ -51,9 +51,11 @@ class ClientLane:
         self.reconcile()
 
     def reconcile(self) -> None:
-        """Ask the store which runs it has; of two that a lost answer made of one, the older stays."""
+        """Ask the store which runs it has; of two that a lost answer made of one, the fuller stays."""
         runs = list_runs(self.client, self.experiment_id)
-        runs.sort(key=lambda run: (run.info.start_time, run.info.run_id))
+        # A request that waited in a stopped server makes its run late: that one is empty, and as old as the other.
+        content = {run.info.run_id: len(run.data.metrics) + len(run.data.params) for run in runs}
+        runs.sort(key=lambda run: (-content[run.info.run_id], run.info.start_time, run.info.run_id))
         self.runs = {}
         for run in runs:
             key = run_key(run)

@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from regsearch.errors import UserError
 from regsearch.tracking.changes import KIND_TAG, NUMBER_TAG, REASON_TAG, START_TAG
 from regsearch.tracking.mlflow import list_runs, retire_deleted, run_key
-from regsearch.tracking.store import check_store, local_file
+from regsearch.tracking.store import local_file, reach_store
 
 LATEST = " (latest)"
 STATES = {"FINISHED": "COMPLETE", "KILLED": "PRUNED", "FAILED": "FAIL"}
@@ -65,7 +65,12 @@ def delete_study(uri: str, study: str) -> None:
 
     In a local store they are gone for good, artifacts included; elsewhere the experiment lies in MLflow's trash under
     another name, where `mlflow gc` finds it. Deleting what is not there does nothing.
+
+    Raises:
+        UserError: a server or database that does not answer.
     """
+    if local_file(uri) is None:
+        reach_store(uri, study)
     try:
         client, experiment = _find(uri, study, deleted_too=True)
     except UserError:
@@ -82,7 +87,7 @@ def delete_study(uri: str, study: str) -> None:
 
 
 def _find(uri: str, study: str, deleted_too: bool = False) -> tuple[MlflowClient, Experiment]:
-    check_store(uri)
+    reach_store(uri, study)
     path = local_file(uri)
     if path is None or path.exists():  # MLflow would make a store that is not there
         client = MlflowClient(uri, uri)

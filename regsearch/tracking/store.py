@@ -10,15 +10,30 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from regsearch.addresses import expand
+from regsearch.databases import alone, database_url, reach_database
 from regsearch.errors import UserError
+from regsearch.tracking.server import ask_server
 
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
+DATABASES = ("postgresql", "mysql", "mssql")
 KEY = "tracking.uri"
 
 
 def tracking_uri(explicit: str | None, root: Path) -> str:
-    """The store's address: `explicit`, else MLFLOW_TRACKING_URI, else SQLite at `root/mlflow.db`."""
-    return explicit or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.absolute() / 'mlflow.db'}"
+    """The store's address: `explicit`, else MLFLOW_TRACKING_URI, else SQLite at `root/mlflow.db`.
+
+    `${NAME}` in it is the environment's NAME; a database gets the driver that is installed.
+
+    Raises:
+        UserError: the environment has no such name, or the driver is missing.
+    """
+    given = explicit or os.environ.get("MLFLOW_TRACKING_URI")
+    if not given:
+        return f"sqlite:///{root.absolute() / 'mlflow.db'}"
+    if given.split("://", 1)[0] in DATABASES:
+        return database_url(given, KEY).render_as_string(hide_password=False)
+    return expand(given, KEY)
 
 
 def local_file(uri: str) -> Path | None:
@@ -37,7 +52,7 @@ def check_store(uri: str) -> None:
     Raises:
         UserError: an address of no known kind, a file that is no database, a place that cannot be written.
     """
-    if "://" not in uri or uri.split(":", 1)[0].split("+", 1)[0] not in SCHEMES:
+    if "://" not in uri or _kind(uri) not in SCHEMES:
         raise UserError(
             "not an address of an MLflow store",
             key=KEY,
@@ -56,6 +71,25 @@ def check_store(uri: str) -> None:
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         needed = f"it needs write access to {folder}" if folder.is_dir() else f"{folder} is a file, not a folder"
         raise UserError("the MLflow store cannot be written", key=KEY, value=uri, allowed=needed)
+
+
+def reach_store(uri: str, study: str) -> bool:
+    """Refuse a store that cannot be used now, within ten seconds; whether a server has an experiment of this name.
+
+    Raises:
+        UserError: what `check_store` refuses; a server or database that does not answer, or refuses user or password.
+    """
+    check_store(uri)
+    kind = _kind(uri)
+    if kind in ("http", "https"):
+        return ask_server(uri, study)
+    if kind in DATABASES:
+        reach_database(uri, KEY)
+    return False
+
+
+def _kind(uri: str) -> str:
+    return uri.split(":", 1)[0].split("+", 1)[0]
 
 
 def _check_database(path: Path, uri: str) -> None:
@@ -79,17 +113,20 @@ def _check_database(path: Path, uri: str) -> None:
 
 
 def check_free(uri: str, study: str) -> None:
-    """Refuse a name that an experiment in the local store has already; a store elsewhere is asked by the writer.
+    """Refuse a name that an experiment in the store has already; of a database elsewhere the writer asks.
 
     Raises:
         UserError: names the experiment.
     """
     path = local_file(uri)
-    if path is None or file_revision(path) is None:
+    if path is None:
+        taken = reach_store(uri, study)
+    elif file_revision(path) is None:
         return
-    with contextlib.closing(sqlite3.connect(path, timeout=20)) as database:
-        query = "SELECT 1 FROM experiments WHERE name = ? AND lifecycle_stage = 'active'"
-        taken = database.execute(query, (study,)).fetchone()
+    else:
+        with contextlib.closing(sqlite3.connect(path, timeout=20)) as database:
+            query = "SELECT 1 FROM experiments WHERE name = ? AND lifecycle_stage = 'active'"
+            taken = database.execute(query, (study,)).fetchone() is not None
     if taken:
         raise UserError(
             "the MLflow store has an experiment of this name that is not this study's",
@@ -117,7 +154,7 @@ def file_revision(path: Path) -> str | None:
 
 
 def ensure_store(uri: str) -> None:
-    """Make the local store if there is none; a store elsewhere is left to its server.
+    """Make the local store if there is none, or its tables in a database; other stores are left to their server.
 
     A new store is built beside its place and renamed once whole, under a lock, so that neither a kill nor several
     processes at once leave a file that never opens.
@@ -127,6 +164,8 @@ def ensure_store(uri: str) -> None:
     """
     check_store(uri)
     path = local_file(uri)
+    if path is None and _kind(uri) in DATABASES:
+        _make_tables(uri)
     if path is None or _whole(path):
         return
     try:
@@ -136,6 +175,15 @@ def ensure_store(uri: str) -> None:
                 _build(path)
     except OSError as error:
         raise UserError(f"the MLflow store cannot be made ({error})", key=KEY, value=uri) from error
+
+
+def _make_tables(uri: str) -> None:
+    import sqlalchemy
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
+    with alone(engine, "making MLflow's tables"):
+        SqlAlchemyStore(uri, "artifacts").engine.dispose()  # type: ignore[no-untyped-call]
 
 
 def _whole(path: Path) -> bool:

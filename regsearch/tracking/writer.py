@@ -1,4 +1,4 @@
-"""The process that delivers an outbox to MLflow: `python -m regsearch.tracking.writer OUTBOX URI [ARTIFACTS]`.
+"""The process that delivers an outbox to MLflow: `python -m regsearch.tracking.writer DRIVER OUTBOX [ARTIFACTS]`.
 
 It follows the outbox while the driver appends, delivers what is new in one batch every second or two, and remembers in
 the cursor file how far it came. Standard input is its leash: the line `flush` asks for a delivery at once, `drain`
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import json
 import logging
 import os
 import signal
@@ -18,9 +19,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from regsearch.addresses import scrub
 from regsearch.errors import UserError
 from regsearch.tracking.changes import Change, RunKey, Step, merge
-from regsearch.tracking.cursor import Status, read_cursor, status_path, write_cursor, write_status
+from regsearch.tracking.cursor import URI, Status, read_cursor, status_path, write_cursor, write_status
 from regsearch.tracking.outbox import read_from
 from regsearch.tracking.protocol import Artifact, Record, StudyStart
 
@@ -65,6 +67,7 @@ class Writer:
         self._tries: dict[RunKey, int] = {}
         self._refused: set[RunKey] = set()
         self._failures = 0
+        self._unsure = self._troubled = False
         self.status = Status(pid=os.getpid(), offset=self._offset)
         self.say("starting")
 
@@ -84,9 +87,21 @@ class Writer:
                     continue
             else:
                 self._leash.flushing = self._leash.flushing and self._leash.woken.is_set()
-                if draining:
+                if draining and self._settled():
                     return
             self._leash.woken.wait(LOOK_SECONDS)
+
+    def _settled(self) -> bool:
+        """Look once more for runs that the store made late, of requests whose answer nobody waited for."""
+        if self._troubled and self._study is not None:
+            try:
+                self._study.reconcile()
+            except Exception as error:
+                self.say("retrying", scrub(_one_line(error), self._uri))
+                time.sleep(RETRY_SECONDS[0])
+                return False
+            self._troubled = False
+        return True
 
     def say(self, state: str, error: str = "") -> None:
         self.status.state, self.status.error, self.status.offset = state, error, self._offset
@@ -105,16 +120,17 @@ class Writer:
             return
         try:
             self._open(records)
+            self._reconcile()
             for step in merge(records):
                 self._deliver(step)
         except UserError:
             raise
         except Exception as error:
             self._failures += 1
-            self.say("retrying", _one_line(error))
+            self._unsure = self._troubled = True
+            self.say("retrying", scrub(_one_line(error), self._uri))
             logging.warning("delivery failed, to be tried again", exc_info=self._failures < 3)
             time.sleep(RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS)) - 1])
-            self._reconcile()
             return
         self._failures = 0
         write_cursor(self._outbox, offset)
@@ -140,11 +156,12 @@ class Writer:
         self.say("delivering")
 
     def _reconcile(self) -> None:
-        if self._study is not None:
-            try:
-                self._study.reconcile()
-            except Exception:
-                logging.warning("the store does not answer yet")
+        """After a failure ask the store what it has, before anything is made: an answer that was lost may have been
+        that of a run's creation.
+        """
+        if self._unsure:
+            self._study.reconcile()
+            self._unsure = False
 
     def _deliver(self, step: Step) -> None:
         if isinstance(step, list):
@@ -212,9 +229,24 @@ class _Clock:
         self._cpu[self._part] = self._cpu.get(self._part, 0.0) + time.process_time() - self._begin
 
 
+class _Discreet(logging.Formatter):
+    """Log lines without the passwords of the store's address, which MLflow's errors quote."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+        self._uri = uri
+
+    def format(self, record: logging.LogRecord) -> str:
+        return scrub(super().format(record), self._uri)
+
+
 def _permanent(error: Exception) -> bool:
     """Whether the store refused the content, so that asking again will not help."""
-    if isinstance(error, LookupError | ValueError | FileNotFoundError):
+    if isinstance(error, json.JSONDecodeError):
+        return False  # an answer that was cut off
+    if isinstance(error, LookupError | FileNotFoundError) or (
+        isinstance(error, ValueError) and not isinstance(error, OSError)  # as the errors of requests may be both
+    ):
         return True
     status = getattr(error, "get_http_status_code", None)
     return status is not None and status() in PERMANENT_STATUS
@@ -233,12 +265,13 @@ def _die_with(parent: int) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    parent, outbox, uri = int(arguments[0]), Path(arguments[1]), arguments[2]
-    artifacts = Path(arguments[3]) if len(arguments) > 3 else None
+    parent, outbox, uri = int(arguments[0]), Path(arguments[1]), os.environ.pop(URI)
+    artifacts = Path(arguments[2]) if len(arguments) > 2 else None
     _die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(5)
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig()
+    logging.root.handlers[0].setFormatter(_Discreet(uri))
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     # A lost answer must come back here, where it is reconciled, not be posted again inside MLflow's client.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from regsearch.config import SearchConfig
+from regsearch.search.journal import JournalFile
 from regsearch.search.optuna import OptunaSearch
 from regsearch.space import Choice, Range, SearchSpace
 from regsearch.trial import TrialState
@@ -22,7 +23,7 @@ FIXED = {"l1": {"l1.strength.warmup": 0.25}}
 def search(folder: Path, choose: str) -> OptunaSearch:
     space = SearchSpace(choose, MEMBERS, FIXED, ALWAYS, {"clip.max_norm": 1.0})  # type: ignore[arg-type]
     config = SearchConfig(sampler="random", pruner="none", seed=3)
-    return OptunaSearch("study", space, config, folder / f"{choose}.journal", ["minimize"], 3)
+    return OptunaSearch("study", space, config, JournalFile(folder / f"{choose}.journal"), ["minimize"], 3)
 
 
 @pytest.mark.parametrize("choose", ["one", "any"])

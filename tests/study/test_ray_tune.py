@@ -1,4 +1,4 @@
-"""Studies that Ray Tune searches: whole, the same in Tune, in the journal and in MLflow, their curves to the last bit."""
+"""Studies that Ray Tune searches: whole, the same in Tune, journal and MLflow, their curves to the last bit."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import pytest
 from regsearch.core.fit import build_program, load_data
 from regsearch.core.pack import Load, Pack
 from regsearch.data import Manifest
+from regsearch.search.journal import JournalFile
 from regsearch.search.optuna import OptunaSearch
 from regsearch.study import Study
 from regsearch.trial import TrialState, derive_seed
@@ -40,7 +41,9 @@ def tuned_file(folder: Path, search: str, epochs: int = 9, more: str = "") -> Pa
 def remembered(folder: Path) -> list[Any]:
     """The trials of the study's journal."""
     study = opened(folder)
-    search = OptunaSearch("small", study.space, study.config.search, study.folder / "search.journal", ["minimize"], 9)
+    search = OptunaSearch(
+        "small", study.space, study.config.search, JournalFile(study.folder / "search.journal"), ["minimize"], 9
+    )
     return search.trials()
 
 

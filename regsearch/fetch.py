@@ -1,0 +1,76 @@
+"""A study whose machine is gone, taken up here: from the database of its search, its data cut again from the source."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from regsearch.config import StudyConfig
+from regsearch.errors import UserError
+from regsearch.study import Study
+
+
+def open_or_fetch(
+    name: str, storage: str | None = None, tracking_uri: str | None = None, ray: str | None = None
+) -> Study:
+    """The study of this name: as it is here, else as it is in the database at `storage`.
+
+    Paths and modules are found from the folder of the study file where that is here too, else from the working
+    directory.
+
+    Args:
+        tracking_uri: the MLflow store, where the study's own is not to be found from here.
+        ray: the Ray cluster that trains its packs.
+
+    Raises:
+        UserError: the database cannot be used or has no such study, the data are not those that it was begun with, or
+            the study is here with other stores.
+    """
+    from regsearch.data import seal
+    from regsearch.search.mirror import MANIFEST, STUDY
+    from regsearch.search.schema import read_state
+
+    if storage is None or (Study.place(name) / STUDY).exists():
+        return _here(name, storage, tracking_uri, ray)
+    files = read_state(storage, name)
+    saved = json.loads(files[STUDY])
+    config = _at_home(saved["config"], storage, tracking_uri)
+    study = Study(config, saved["created_ms"], ray)
+    with study.aside() as aside:
+        sealed = seal(config.data, config.folder, aside / "data")
+        if sealed.digest != json.loads(files[MANIFEST])["digest"]:
+            raise UserError(
+                "the data are not those that the study was begun with",
+                key="data.source",
+                value=config.data.source,
+                allowed="bring the same file to the same place beside the working directory",
+            )
+        for file, content in files.items():
+            if file not in (STUDY, MANIFEST):
+                (aside / file).write_bytes(content)
+        study.record(aside)
+        os.replace(aside, study.folder)
+    return study
+
+
+def _here(name: str, storage: str | None, tracking_uri: str | None, ray: str | None) -> Study:
+    study = Study.open(name, ray)
+    for option, given, known in (
+        ("--storage", storage, study.config.search.storage),
+        ("--tracking-uri", tracking_uri, study.config.tracking.uri),
+    ):
+        if given is not None and given != known:
+            allowed = f"it is here with {known or 'its own store'}; leave the option out"
+            raise UserError("the study has another store", key=option, value=given, allowed=allowed)
+    return study
+
+
+def _at_home(saved: dict[str, Any], storage: str, tracking_uri: str | None) -> StudyConfig:
+    saved["search"]["storage"] = storage
+    if tracking_uri is not None:
+        saved["tracking"]["uri"] = tracking_uri
+    if not Path(saved["folder"]).is_dir():
+        saved["folder"] = str(Path.cwd())
+    return StudyConfig.from_json(json.dumps(saved))

@@ -1,0 +1,66 @@
+"""One process at a time on a study here."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from regsearch.errors import UserError
+
+
+def hold(handle: int, name: str) -> None:
+    """Lock an open file or folder of the study `name` until it is closed; a killed process holds nothing.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise busy(name) from None
+
+
+def busy(name: str) -> UserError:
+    """What a second process is told."""
+    return UserError("another process works on this study", key="name", value=name, allowed="wait for it, or stop it")
+
+
+@contextlib.contextmanager
+def aside(root: Path, name: str) -> Iterator[Path]:
+    """An empty folder that may become a study's. One process at a time has it; if the study is refused, none stays.
+
+    Args:
+        root: where studies are kept.
+
+    Raises:
+        UserError: nothing can be written there, or another process has it.
+    """
+    new = root / "studies" / f".{name}.new"
+    made = [folder for folder in (new.parent, root) if not folder.exists()]
+    try:
+        new.mkdir(parents=True, exist_ok=True)
+        handle = os.open(new, os.O_RDONLY)
+    except OSError as error:
+        allowed = "it must be a folder that can be written; REGSEARCH_HOME names another"
+        raise UserError(
+            f"cannot be written ({error.strerror})", key="mlruns", value=str(root), allowed=allowed
+        ) from error
+    try:
+        hold(handle, name)
+        try:
+            if not new.exists():
+                raise busy(name)  # it became the other's study before this process could hold it
+            for left in new.iterdir():  # by a killed start
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            yield new
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+            for folder in made:
+                with contextlib.suppress(OSError):  # another study may be there by now
+                    folder.rmdir()
+    finally:
+        os.close(handle)
