@@ -129,12 +129,14 @@ def page(result: dict[str, Any]) -> str:
                 *(w for p in zip(columns, times, strict=True) for w in p),
             ]
         )
+    last = runs[OURS][-1]
+    pack, start, search = last["pack"], last["timing"]["start"], last["timing"]["search"]
     return f"""# {what["trials"]} trials of studies/digits.yaml on Ray, against plain Ray Tune
 
-At most {what["epochs"]} epochs, batch 16, hidden [128, 128], 300 training rows; TPE; scheduler {what["scheduler"]}; every epoch in
-a local MLflow store. Trials per second of the whole process, of what follows its start-up (imports, Ray, compiling,
-measuring the width), and epochs per second of the whole; `×` is how many times the peer's rate regsearch has, run by run.
-Medians, ranges in brackets.
+At most {what["epochs"]} epochs, batch 16, hidden [128, 128], 300 training rows; TPE; scheduler {what["scheduler"]};
+every epoch in a local MLflow store. Trials per second of the whole process, of what follows its start-up (imports, Ray,
+compiling, measuring the width), and epochs per second of the whole; `×` is how many times the peer's rate regsearch
+has, run by run. Medians, ranges in brackets.
 
 | side | runs | epochs | best loss | trials/s | × | trials/s once started | × | epochs/s | × |
 |---|---|---|---|---|---|---|---|---|---|
@@ -142,11 +144,11 @@ Medians, ranges in brackets.
 
 - Aim: {AIM:g} times the trials per second of the faster peer: {"met" if result["met"] else "**missed**"}.
 - Machine: {host["cpu"]}, {host["cores"]} cores, {host["system"]}, load before {host["load_before"]}; {versions}.
-- regsearch: engine {what["engine"]}, `--ray local`, {runs[OURS][-1]["pack"]["workers"]} workers with packs of {runs[OURS][-1]["pack"]["width"]};
-  {runs[OURS][-1]["timing"]["start"]:.0f} s of the last run went by before its search began, {runs[OURS][-1]["timing"]["search"]:.0f} s in it.
-- Ray Tune: one CPU and one torch thread a trial, `OptunaSearch` (TPE), the stock loop with fused AdamW, rows through the
-  object store; `MLflowLoggerCallback` is the only logger, it writes what Tune reports besides the metrics, too; best
-  losses differ by which settings were drawn.
+- regsearch: engine {what["engine"]}, `--ray local`, {pack["workers"]} workers with packs of {pack["width"]};
+  of the last run {start:.0f} s went by before its search began, {search:.0f} s in it.
+- Ray Tune: one CPU and one torch thread a trial, `OptunaSearch` (TPE), the stock loop with fused AdamW, rows through
+  the object store; `MLflowLoggerCallback` is the only logger, it writes what Tune reports besides the metrics, too.
+- Best losses and epochs differ by which settings each side drew and ended.
 """
 
 

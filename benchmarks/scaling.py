@@ -62,7 +62,7 @@ def measured(options: argparse.Namespace) -> dict[str, dict[int, list[dict[str, 
 
 
 def idle_megabytes(place: str) -> list[float]:
-    """Resident memory of the workers of the study above once they wait for orders, in MB; shared pages count in each."""
+    """Resident memory of the workers of the study above that wait for orders, in MB; shared pages count in each."""
     from regsearch.config import load_config
     from regsearch.data import seal
     from regsearch.executors.local import LocalExecutor
@@ -121,25 +121,28 @@ def page(result: dict[str, Any]) -> str:
         for workers, some in each.items():
             cells = [_spread([one[key] for one in some], d) for key, d in COLUMNS]
             rows.append(f"| {place} | {workers} | {some[-1]['width']} | {' | '.join(cells)} |")
-    whole = ", ".join(f"{place} {each['median']:.2f}" for place, each in result["figures"]["whole"].items())
+    found = result["figures"]
+    whole = ", ".join(f"{place} {each['median']:.2f}" for place, each in found["whole"].items())
     return f"""# Two workers against one
 
-{what["trials"]} trials of the digits MLP of two 128-unit layers on 1,437 rows, {what["epochs"]} epochs, no pruning, every epoch in
-MLflow; {what["parallel"]} trials in flight; one core a worker; {what["repeats"]} repeats in turn. All runs gave the same answer.
-{host["cpu"]}, {host["cores"]} cores, {host["system"]}; {versions}; load before the measurement {host["load_before"]}.
+{what["trials"]} trials of the digits MLP of two 128-unit layers on 1,437 rows, {what["epochs"]} epochs, no pruning,
+every epoch in MLflow; {what["parallel"]} trials in flight; one core a worker; {what["repeats"]} repeats, in turn.
+All runs gave the same answer. {host["cpu"]}, {host["cores"]} cores, {host["system"]}; {versions}; load before the
+measurement {host["load_before"]}.
 
 | aim | wanted | figure | |
 |---|---|---|---|
 {chr(10).join(aims)}
 
-Medians, ranges in brackets. Outside: the share of CPU time that is not training; two workers share their two cores with it.
+Medians, ranges in brackets. `outside` is the share of CPU time that is not training: the driver and the writer, which
+two workers share their cores with.
 
-| place | workers | packs of | trial-steps per second | seconds before the search | of the search | in all | outside |
+| place | workers | packs of | trial-steps per second | seconds before the search | of it | in all | outside |
 |---|---|---|---|---|---|---|---|
 {chr(10).join(rows)}
 
-The whole command, start-up included, with two workers against one: {whole} times as fast. Ray adds
-{_words(result["figures"]["ray_seconds"])} s before the search and {_words(result["figures"]["ray_whole_seconds"])} s in all.
+The whole command with two workers against one, start-up included: {whole} times as fast. Ray adds
+{_words(found["ray_seconds"])} s before the search and {_words(found["ray_whole_seconds"])} s in all.
 """
 
 
@@ -159,6 +162,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=192)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--parallel", type=int, default=32)
+    parser.add_argument("--width", type=int, help="of the packs (default: each study measures its own)")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
     options = parser.parse_args()
