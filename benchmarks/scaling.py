@@ -28,9 +28,9 @@ PLACES = {"processes": [], "ray": ["--ray", "local"]}
 def start(folder: Path, workers: int, place: str, options: argparse.Namespace) -> dict[str, Any]:
     """One whole study."""
     given = {"trials": options.trials, "epochs": options.epochs, "batch": 32, "learning_rate": 2e-3}
-    text = STUDY.format(**given).replace(
-        "pruner: none", f"pruner: none, workers: {workers}, parallel: {options.parallel}"
-    )
+    search = f"pruner: none, workers: {workers}, parallel: {options.parallel}"
+    search += f", width: {options.width}" if options.width else ""
+    text = STUDY.format(**given).replace("pruner: none", search)
     (folder / "bench.yaml").write_text(text)
     command = [str(Path(sys.executable).with_name("regsearch")), "study", "start", "bench.yaml", "--json"]
     seconds, out = timed([*command, *PLACES[place]], folder)
