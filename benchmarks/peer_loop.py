@@ -8,7 +8,7 @@ printed, Optuna's storage is in memory, and given settings cost the sampler noth
     python benchmarks/peer_loop.py --settings settings.json --data FOLDER --store FOLDER --out result.json
 
 `settings.json` is a list of settings, active knobs by flat name as regsearch writes them; without it Optuna's TPE draws
-from the same space. Nothing of regsearch is imported. Legend: N rows, B batch, C classes.
+from the same space. Nothing of regsearch is imported.
 """
 
 from __future__ import annotations
@@ -27,13 +27,10 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
 
 import mlflow  # noqa: E402  (the clock above counts what a user waits for, imports included)
-import numpy as np  # noqa: E402
 import optuna  # noqa: E402
 import torch  # noqa: E402
-import torch.nn.functional as F  # noqa: E402
-from torch import nn  # noqa: E402
+from stock_loop import Rows, Setting, build, evaluate, optimizer_of, train_epoch  # noqa: E402
 
-Setting = dict[str, float]
 KNOWN = {
     "l1.strength", "l2.strength", "elastic_net.strength", "elastic_net.l1_ratio", "weight_decay.strength",
     "dropout.p", "clip_by_norm.max_norm", "label_smoothing.epsilon", "input_noise.sigma",
@@ -53,108 +50,16 @@ class Clock:
         self.seconds[part] += time.perf_counter() - start
 
 
-class Rows:
-    """Training and validation rows in memory: x [N, F], y [N]."""
-
-    def __init__(self, folder: str | None) -> None:
-        if folder:
-            names = ("train_x", "train_y", "validation_x", "validation_y")
-            parts = [np.load(Path(folder) / f"{name}.npy") for name in names]
-        else:
-            from sklearn.datasets import load_digits
-            from sklearn.model_selection import train_test_split
-            from sklearn.preprocessing import StandardScaler
-
-            x, y = load_digits(return_X_y=True)
-            train_x, validation_x, train_y, validation_y = train_test_split(
-                x, y, train_size=0.8, random_state=0, stratify=y
-            )
-            scaler = StandardScaler().fit(train_x)
-            parts = [scaler.transform(train_x), train_y, scaler.transform(validation_x), validation_y]
-        self.train_x, self.validation_x = (
-            torch.tensor(np.array(parts[i]), dtype=torch.float32).flatten(1) for i in (0, 2)
-        )
-        self.train_y, self.validation_y = (torch.tensor(np.array(parts[i]), dtype=torch.int64) for i in (1, 3))
-        self.classes = int(max(self.train_y.max(), self.validation_y.max())) + 1
-
-
-def build(inputs: int, classes: int, hidden: list[int], dropout: float) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for before, after in zip([inputs, *hidden], hidden, strict=False):
-        layers += [nn.Linear(before, after), nn.ReLU()]
-        if dropout:
-            layers.append(nn.Dropout(dropout))
-    return nn.Sequential(*layers, nn.Linear(hidden[-1], classes))
-
-
-def penalty(weights: list[torch.Tensor], setting: Setting) -> torch.Tensor | None:
-    """The penalty on the weights that the setting asks for, or None."""
-    l1, l2 = setting.get("l1.strength", 0.0), setting.get("l2.strength", 0.0)
-    strength, ratio = setting.get("elastic_net.strength", 0.0), setting.get("elastic_net.l1_ratio", 0.5)
-    l1, l2 = l1 + strength * ratio, l2 + strength * (1 - ratio)
-    terms = []
-    if l1:
-        terms.append(l1 * torch.stack([w.abs().sum() for w in weights]).sum())
-    if l2:
-        terms.append(l2 / 2 * torch.stack([w.square().sum() for w in weights]).sum())
-    return torch.stack(terms).sum() if terms else None
-
-
-def train_epoch(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    weights: list[torch.Tensor],
-    rows: Rows,
-    setting: Setting,
-    batch: int,
-) -> None:
-    model.train()
-    smoothing, noise = setting.get("label_smoothing.epsilon", 0.0), setting.get("input_noise.sigma", 0.0)
-    longest = setting.get("clip_by_norm.max_norm")
-    parameters = list(model.parameters())
-    for index in torch.randperm(len(rows.train_y)).split(batch):
-        x, y = rows.train_x[index], rows.train_y[index]
-        if noise:
-            x = x + noise * torch.randn_like(x)
-        loss = F.cross_entropy(model(x), y, label_smoothing=smoothing)
-        extra = penalty(weights, setting)
-        if extra is not None:
-            loss = loss + extra
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        if longest is not None:
-            nn.utils.clip_grad_norm_(parameters, longest)
-        optimizer.step()
-
-
-@torch.no_grad()
-def evaluate(model: nn.Module, rows: Rows) -> dict[str, float]:
-    """Data loss and accuracy of both splits in evaluation mode, and their gaps."""
-    model.eval()
-    metrics = {}
-    for name, x, y in (("train", rows.train_x, rows.train_y), ("val", rows.validation_x, rows.validation_y)):
-        out = model(x)
-        metrics[f"{name}_loss"] = F.cross_entropy(out, y).item()
-        metrics[f"{name}_accuracy"] = (out.argmax(-1) == y).float().mean().item()
-    metrics["gap"] = metrics["val_loss"] - metrics["train_loss"]
-    metrics["gap_accuracy"] = metrics["train_accuracy"] - metrics["val_accuracy"]
-    return metrics
-
-
 def run_trial(rows: Rows, setting: Setting, seed: int, options: argparse.Namespace, clock: Clock) -> float:
     """Train one setting and log every epoch to the active MLflow run; returns the last validation loss."""
     with clock("build"):
         torch.manual_seed(seed)
         model = build(rows.train_x.shape[1], rows.classes, options.hidden, setting.get("dropout.p", 0.0))
-        weights = [p for p in model.parameters() if p.ndim > 1]
-        biases = [p for p in model.parameters() if p.ndim <= 1]
-        decay = setting.get("weight_decay.strength", 0.0)
-        groups = [{"params": weights, "weight_decay": decay}, {"params": biases, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=options.learning_rate, fused=True)
+        optimizer = optimizer_of(model, setting, options.learning_rate)
     metrics: dict[str, float] = {}
     for epoch in range(1, options.epochs + 1):
         with clock("train"):
-            train_epoch(model, optimizer, weights, rows, setting, options.batch)
+            train_epoch(model, optimizer, rows, setting, options.batch)
         with clock("evaluate"):
             metrics = evaluate(model, rows)
         if options.tracked:

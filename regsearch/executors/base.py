@@ -50,8 +50,11 @@ class Executor(Crew):
     def wait(self, cohort: int) -> list[tuple[int, Report]]:
         """The (lane, report) of the cohort's last dispatch. Cohorts are waited for in the order of dispatch."""
         while owing := [order.index for order in self._orders if order.cohort == cohort and order.reports is None]:
-            assert owing[0] is not None, "whoever mends gives every round to somebody"
-            self._take_in(owing[0])
+            for index in owing:
+                assert index is not None, "whoever mends gives every round to somebody"
+                self._take_in(index)
+                if self._crew[index].lost is not None:
+                    break
             self._mend()
         found = [report for order in self._orders if order.cohort == cohort for report in order.reports or ()]
         self._orders = [order for order in self._orders if order.cohort != cohort]

@@ -122,8 +122,9 @@ class Crew(ABC):
         """Have rounds trained by whoever has their lanes."""
         for order in orders:
             self._orders.remove(order)
+            wanted = set(order.lanes)
             for index, post in self._crew.items():
-                mine = [lane for lane in order.lanes if lane in post.lanes.get(order.cohort, ())]
+                mine = [lane for lane in post.lanes.get(order.cohort, ()) if lane in wanted]
                 if mine:
                     self._orders.append(Order(order.cohort, mine, index))
                     post.member.send(waited_for, "round", self._loads(mine), mine)
