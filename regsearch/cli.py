@@ -6,7 +6,6 @@ import contextlib
 import functools
 import json
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -102,8 +101,10 @@ def start(
     as_json: Json = False,
 ) -> None:
     """Search, hold finals, and print the answer."""
-    seconds = _seconds(timeout)
+    from regsearch.config.words import as_seconds
     from regsearch.study import Study
+
+    seconds = as_seconds(timeout, "--timeout")
 
     places = {"tracking_uri": tracking_uri, "storage": storage, "device": device, "ray": ray}
     study = Study.from_file(file, trials=trials, seed=seed, **places)
@@ -275,15 +276,6 @@ def regsearch(
     ] = False,
 ) -> None:
     """Find the regularization a model needs, and prove it."""
-
-
-def _seconds(text: str | None) -> float | None:
-    if text is None:
-        return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
-    if not found or not float(found[1]):
-        raise UserError("not a time", key="--timeout", value=text, allowed="allowed are seconds, or like 90s, 10m, 2h")
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 @contextmanager

@@ -1,10 +1,13 @@
-"""Small helps for the wording of refusals. Standard library only."""
+"""Small helps with words: of refusals, and those that people write. Standard library only."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Any
+
+from regsearch.errors import UserError
 
 
 def nearest(word: Any, known: Iterable[str]) -> str:
@@ -32,3 +35,17 @@ def brief(value: Any, longest: int = 60) -> Any:
         return _Text(str(value).lower())
     text = " ".join(repr(value).split())
     return value if len(text) <= longest else _Text(text[: longest - 4] + " ...")
+
+
+def as_seconds(text: str | None, key: str) -> float | None:
+    """Seconds of a time like `90s`, `10m` or `2h`; None stays None.
+
+    Raises:
+        UserError: it is no time; names `key`.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    if not found or not float(found[1]):
+        raise UserError("not a time", key=key, value=text, allowed="allowed are seconds, or like 90s, 10m, 2h")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
