@@ -134,6 +134,11 @@ class SearchConfig(Section):
     engine: Literal["optuna", "ray_tune"] = "optuna"
     """Who draws settings and ends trials early: Optuna by `sampler` and `pruner`, or Ray Tune by `algorithm` and
     `scheduler`."""
+    sampler: Sampler = "tpe"
+    pruner: Annotated[
+        str | dict[str, Any], Allowed(f"allowed are {', '.join(PRUNERS)}, or {{name: ..., option: ...}}")
+    ] = "asha"
+    """A name, or a mapping of `name` and the options of that pruner."""
     algorithm: Annotated[
         str | dict[str, Any] | None, Allowed(f"allowed are {', '.join(ALGORITHMS)}, or {{name: ..., option: ...}}")
     ] = None
@@ -143,11 +148,6 @@ class SearchConfig(Section):
         str | dict[str, Any], Allowed(f"allowed are {', '.join(SCHEDULERS)}, or {{name: ..., option: ...}}")
     ] = "asha"
     """Of Ray Tune, like `algorithm`; the populations `pbt` and `pb2` change numbers in mid-training."""
-    sampler: Sampler = "tpe"
-    pruner: Annotated[
-        str | dict[str, Any], Allowed(f"allowed are {', '.join(PRUNERS)}, or {{name: ..., option: ...}}")
-    ] = "asha"
-    """A name, or a mapping of `name` and the options of that pruner."""
     trials: Count = 100
     parallel: Count = 32
     """Trials in flight; the answer depends on it, the number of workers never does."""
@@ -235,7 +235,7 @@ class SearchConfig(Section):
                 f"{self.scheduler_name} draws settings itself",
                 key="algorithm",
                 value=self.algorithm_name,
-                allowed="random, or none named",
+                allowed="allowed is random",
             )
         return self
 

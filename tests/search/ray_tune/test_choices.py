@@ -1,0 +1,86 @@
+"""What a study file may ask of Ray Tune, and what is refused in a line before anything begins."""
+
+from __future__ import annotations
+
+import pytest
+
+from regsearch.config import SearchConfig, build_space
+from regsearch.errors import UserError
+from regsearch.regularizers import knobs
+from regsearch.search.ray_tune import check
+from regsearch.search.ray_tune.choices import make_scheduler, make_searcher
+from regsearch.search.ray_tune.encoding import decode, domains, numbers, sampled
+from regsearch.space import Choice, SearchSpace
+
+SPACES = {
+    "one": {"choose": "one", "from": ["l1", "dropout"], "clip_by_norm": "search"},
+    "any": {
+        "choose": "any",
+        "from": {"l2": {"strength": {"schedule": ["constant", "cosine"]}}, "early_stopping": "search"},
+    },
+}
+
+
+def space(name: str) -> SearchSpace:
+    return build_space(SPACES[name], knobs())
+
+
+def config(**search: object) -> SearchConfig:
+    return SearchConfig.model_validate({"engine": "ray_tune", **search})
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_flat_settings_are_those_of_the_space(name: str) -> None:
+    """Drawn flat, a setting has a value for every knob; those that are active are a setting of the space."""
+    own = space(name)
+    for seed in range(40):
+        flat = sampled(own, seed)
+        assert set(flat) == set(domains(own))
+        params = decode(own, flat)
+        assert decode(own, {**flat, **own.answers(params)}) == params
+        assert set(own.answers(params)) <= set(flat)
+    assert sampled(own, 3) == sampled(own, 3) != sampled(own, 4)
+
+
+def test_what_a_population_explores_stays_within_the_space() -> None:
+    own = space("one")
+    explore = make_scheduler(config(scheduler="pbt"), own, 30)._custom_explore_fn  # type: ignore[attr-defined]
+    highest = {name: of.high for name, of in numbers(own).items()}
+    assert explore({**{name: 9e9 for name in highest}, "regularizer": "l1"}) == {**highest, "regularizer": "l1"}
+
+
+@pytest.mark.parametrize("name", ["asha", "hyperband", "median", "pbt", "pb2", "none"])
+def test_every_scheduler_is_there(name: str) -> None:
+    check(config(scheduler=name), space("one"), 30)
+
+
+def test_a_searcher_of_tune_draws_flat_settings() -> None:
+    own = space("any")
+    searcher = make_searcher(config(algorithm="hyperopt", seed=3), own, "val_loss", "min")
+    assert searcher is not None
+    drawn = [decode(own, searcher.suggest(str(k))) for k in range(12)]
+    again = make_searcher(config(algorithm="hyperopt", seed=3), own, "val_loss", "min")
+    assert again is not None
+    assert drawn == [decode(own, again.suggest(str(k))) for k in range(12)]
+    assert len({tuple(sorted(each)) for each in drawn}) > 1
+
+
+@pytest.mark.parametrize(
+    ("search", "key", "said"),
+    [
+        ({"algorithm": "ax"}, "search.algorithm", "package may be missing"),
+        ({"algorithm": {"name": "hyperopt", "nonsense": 1}}, "search.algorithm", "nonsense"),
+        ({"scheduler": {"name": "asha", "nonsense": 1}}, "search.scheduler", "nonsense"),
+        ({"objective": ["val_loss", "gap"]}, "search.objective", "engine optuna"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(search: dict[str, object], key: str, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        check(config(**search), space("one"), 30)
+    assert caught.value.key == key and said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_population_needs_a_number() -> None:
+    fixed = SearchSpace(always=(Choice("dropout.p.schedule", ("constant", "cosine")),), fixed={"dropout.p": 0.3})
+    with pytest.raises(UserError, match="population needs a number"):
+        check(config(scheduler="pbt"), fixed, 30)
