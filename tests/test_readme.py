@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from regsearch.cli import app
 from tests.documents import ROOT, blocks, commands, run, run_both, spoken, write_files
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "regsearch/regularizers/README.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "regsearch/regularizers/README.md", "docker/README.md")
 
 
 STRENGTHS = "Strengths over time and by layer, and how training goes"
