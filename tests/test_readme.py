@@ -15,7 +15,7 @@ from regsearch.cli import app
 from tests.documents import ROOT, blocks, commands, run, run_both, spoken, write_files
 from tests.servers import USER, create_database, execute, mlflow_server, postgres
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "regsearch/regularizers/README.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "regsearch/regularizers/README.md", "docker/README.md")
 
 
 STRENGTHS = "Strengths over time and by layer, and how training goes"

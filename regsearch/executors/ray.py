@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import sys
+import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -175,17 +177,31 @@ def _join(address: str) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
     logging.getLogger("ray").setLevel(logging.ERROR)
     if address == "local":
-        ray.init("local", num_cpus=cores(), include_dashboard=False, object_store_memory=1 << 28, **quiet)
+        with _own_signals():
+            ray.init("local", num_cpus=cores(), include_dashboard=False, object_store_memory=1 << 28, **quiet)
         return
     if address != "auto":
         _refuse_silent(address)
     try:
-        ray.init(address=address, **({"log_to_driver": False} if address.startswith("ray://") else quiet))
+        with _own_signals():
+            ray.init(address=address, **({"log_to_driver": False} if address.startswith("ray://") else quiet))
     except (ConnectionError, RuntimeError, RayError, ValueError) as error:
         said = " ".join(str(error).split())
         raise UserError(
             f"the cluster cannot be joined: {said[:300]}", key="--ray", value=address, allowed=_ADDRESSES
         ) from None
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep this process's answers to signals: Ray's own to SIGTERM ends it at once, with its round half done."""
+    here = threading.current_thread() is threading.main_thread()
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)} if here else {}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 _ADDRESSES = "allowed are auto, local, HOST:PORT and ray://HOST:PORT of a cluster of the same Ray and Python"

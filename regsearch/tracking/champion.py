@@ -48,7 +48,9 @@ def deliver_model(study: ClientLane, record: Model) -> None:
             model = _logged(study, record, tags)
             _register(study.client, record.name)
             run_id = study.run_id((record.kind, record.number))
-            found = study.client.create_model_version(record.name, f"models:/{model.model_id}", run_id, tags=tags)
+            at = f"models:/{model.model_id}"
+            # A server asks for the id besides the source that holds it.
+            found = study.client.create_model_version(record.name, at, run_id, tags=tags, model_id=model.model_id)
         if record.alias:
             study.client.set_registered_model_alias(record.name, record.alias, found.version)
     else:
