@@ -1,7 +1,7 @@
 """A study's small state beside its trials in the database, so that it goes on elsewhere when its machine is gone.
 
 The outbox goes along a turn at a time, in the transaction of the turn: the database holds its records up to the clock.
-The other files are kept as they are by then. What is large is left out: the sealed data are cut again from their source.
+The other files are kept as they are by then. What is large is left out: the data are cut again from their source.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, Table,
 from regsearch.addresses import password
 
 STUDY, OUTBOX, MANIFEST, ANSWER = "study.json", "outbox.jsonl", "data/manifest.json", "answer.json"
-_WHOLE = (STUDY, "machine.json", MANIFEST, ANSWER)
+_WHOLE = (STUDY, "machine.json", MANIFEST, ANSWER, "outbox.cursor")
 _LONGEST = 1 << 24
 
 STATE = Table(
