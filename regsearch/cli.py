@@ -89,9 +89,7 @@ def start(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The study file (YAML).")],
     trials: Annotated[int | None, typer.Option(help="Number of trials, in place of search.trials.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the search, in place of search.seed.")] = None,
-    timeout: Annotated[
-        str | None, typer.Option(help="Stop after this time, resumable: seconds, or like 90s, 10m, 2h.")
-    ] = None,
+    timeout: Annotated[str | None, typer.Option(help="Stop then, resumable: seconds, or like 90s, 10m, 2h.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or one like cuda:0, in place of search.device.")] = None,
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow store, in place of tracking.uri.")] = None,
     storage: Annotated[str | None, typer.Option(help="Database of the search, in place of search.storage.")] = None,
@@ -199,9 +197,7 @@ def delete(
     studies = [Study.open(name) for name in names]
     if not yes:
         if not sys.stdin.isatty():
-            raise UserError(
-                "nobody to ask whether to delete", key="--yes", allowed="give --yes to delete without asking"
-            )
+            raise UserError("nobody to ask whether to delete", key="--yes", allowed="give it to delete without asking")
         typer.confirm(f"Delete {', '.join(names)} and their MLflow runs?", abort=True, err=True)
     for study in studies:
         study.delete()

@@ -1,4 +1,4 @@
-"""A study whose machine is gone, taken up here: from the database of its search, its data cut again from the source."""
+"""A study whose machine is gone, taken up here from the database of its search; the data are cut again."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from regsearch.config import StudyConfig
+from regsearch.config import StudyConfig, check_name
 from regsearch.errors import UserError
-from regsearch.study import Study
+from regsearch.stores import write_study
+from regsearch.study import Study, home
 
 
 def open_or_fetch(
@@ -32,11 +33,15 @@ def open_or_fetch(
     from regsearch.search.mirror import MANIFEST, STUDY
     from regsearch.search.schema import read_state
 
-    if storage is None or (Study.place(name) / STUDY).exists():
+    check_name(name)
+    if storage is None or (home() / "studies" / name / STUDY).exists():
         return _here(name, storage, tracking_uri, ray)
     files = read_state(storage, name)
     saved = json.loads(files[STUDY])
     config = _at_home(saved["config"], storage, tracking_uri)
+    if config.search.engine != "optuna":
+        allowed = "resume it where its folder is: the saved rows of its trials are there alone"
+        raise UserError("a study of Ray Tune cannot be fetched", key="NAME", value=name, allowed=allowed)
     study = Study(config, saved["created_ms"], ray)
     with study.aside() as aside:
         sealed = seal(config.data, config.folder, aside / "data")
@@ -48,9 +53,9 @@ def open_or_fetch(
                 allowed="bring the same file to the same place beside the working directory",
             )
         for file, content in files.items():
-            if file not in (STUDY, MANIFEST):
+            if file not in (STUDY, MANIFEST):  # the others lie in the folder itself
                 (aside / file).write_bytes(content)
-        study.record(aside)
+        write_study(aside, config, saved["created_ms"])
         os.replace(aside, study.folder)
     return study
 

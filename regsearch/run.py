@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import Any
 
 import pandas as pd
@@ -60,7 +61,12 @@ class Run:
         """
         self._say(phase="starting")
         address, journal = self.config.search.storage, self.folder / "search.journal"
-        storage = open_storage(address, journal, self.config.name, self.start_ms, self._tell)
+        with closing(open_storage(address, journal, self.config.name, self.start_ms, self._tell)) as storage:
+            answer = self._work(storage)
+            storage.keep()
+        return answer
+
+    def _work(self, storage: Storage) -> Answer:
         outbox = Outbox(self.folder / "outbox.jsonl")
         outbox.append(self._start_record())
         if outbox.status == "INTERRUPTED":
@@ -91,7 +97,6 @@ class Run:
             if executor is not None:
                 record_machine(self.folder, executor)
                 executor.close()
-            storage.close()
             outbox.close()
         start = time.time()
         self._say(phase="delivering")

@@ -77,22 +77,13 @@ class Study:
         Raises:
             UserError: there is none.
         """
-        file = cls.place(name) / "study.json"
+        check_name(name)
+        file = home() / "studies" / name / "study.json"
         if not file.exists():
             known = ", ".join(sorted(each["name"] for each in cls.list())) or "none"
             raise UserError("no such study", key="NAME", value=name, allowed=f"there are: {known}")
         saved = read_study(file.parent)
         return cls(StudyConfig.from_json(json.dumps(saved["config"])), saved["created_ms"], ray)
-
-    @staticmethod
-    def place(name: str) -> Path:
-        """The folder of the study of this name, here.
-
-        Raises:
-            UserError: no study has such a name.
-        """
-        check_name(name)
-        return home() / "studies" / name
 
     @staticmethod
     def list() -> list[dict[str, Any]]:
@@ -222,17 +213,13 @@ class Study:
                 progress.show(Snapshot(study=self.config.name, phase="sealing", message="cutting and sealing the data"))
             self._check_model(seal(self.config.data, self.config.folder, new / "data"))
             self.created_ms = int(begun * 1000)
-            self.record(new)
+            write_study(new, self.config, self.created_ms)
             if known:
                 self.delete()
             shutil.rmtree(self.folder, ignore_errors=True)
             os.replace(new, self.folder)
         with self._lock():
             return self._go_on(timeout, progress, begun)
-
-    def record(self, folder: Path) -> None:
-        """Write what the study is into its folder."""
-        write_study(folder, self.config, self.created_ms or 0)
 
     def _known(self) -> dict[str, Any] | None:
         """What is recorded of the study of this name; None where there is none."""

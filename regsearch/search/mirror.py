@@ -17,7 +17,7 @@ from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, Table,
 from regsearch.addresses import password
 
 STUDY, OUTBOX, MANIFEST, ANSWER = "study.json", "outbox.jsonl", "data/manifest.json", "answer.json"
-_WHOLE = (STUDY, "machine.json", MANIFEST, ANSWER)
+_WHOLE = (STUDY, "machine.json", MANIFEST, ANSWER, "outbox.cursor")
 _LONGEST = 1 << 24
 
 STATE = Table(

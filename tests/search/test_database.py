@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import random
@@ -16,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from regsearch.errors import UserError
 from regsearch.search.database import DatabaseStorage
-from regsearch.search.schema import check_database, delete_study, open_tables
+from regsearch.search.schema import check_database, delete_study, open_tables, read_state
 from regsearch.search.storage import open_storage
 from tests.search.turns import BEGUN, content, opened, search, turn
 from tests.servers import Server, execute, free_port, postgres
@@ -263,6 +264,42 @@ def test_addresses_that_cannot_be_used_are_refused_in_a_line(server: Server, tmp
         assert line.startswith("search.storage: ") and "\n" not in line and secret(server.uri) not in line
         assert "hush-hush" not in line or address == "hush-hush"
         assert time.monotonic() - begun < 10
+
+
+def test_the_small_state_goes_along_up_to_the_clock(uri: str, tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    (here / "data").mkdir(parents=True)
+    there.mkdir()
+    record = {"config": {"search": {"storage": uri}, "tracking": {"uri": "http://me:hush-hush@x"}}, "created_ms": BEGUN}
+    (here / "study.json").write_text(json.dumps(record))
+    (here / "data" / "manifest.json").write_text("{}")
+    storage = opened(uri, here)
+    found = search(storage)
+    for line in range(3):
+        with open(here / "outbox.jsonl", "a") as file:
+            file.write(f"{line}\n")
+        turn(found)
+    with open(here / "outbox.jsonl", "a") as file:
+        file.write("3\n4")  # not of a whole turn, and a torn line
+    storage.close()
+    files = read_state(uri, "study")
+    assert files["outbox.jsonl"] == b"0\n1\n2\n" and files["data/manifest.json"] == b"{}"
+    assert b"hush-hush" not in files["study.json"] and secret(uri).encode() not in files["study.json"]
+    (there / "outbox.jsonl").write_text("0\n1\nanother\n")
+    (there / "outbox.cursor").write_text("{}")
+    storage = opened(uri, there)  # what is there is not what was decided
+    assert (there / "outbox.jsonl").read_text() == "0\n1\n2\n" and not (there / "outbox.cursor").exists()
+    (there / "answer.json").write_text("[]")
+    storage.keep()
+    storage.close()
+    assert read_state(uri, "study")["answer.json"] == b"[]"
+    storage = opened(uri, here)  # the beginning is the same, so what follows may stay
+    assert (here / "outbox.jsonl").read_text() == "0\n1\n2\n3\n4"
+    turn(search(storage))
+    storage.close()
+    assert read_state(uri, "study")["outbox.jsonl"] == b"0\n1\n2\n3\n"
+    delete_study(uri, "study", BEGUN)
+    assert execute(uri, "SELECT count(*) FROM regsearch_state") == [(0,)]
 
 
 def test_looking_for_a_file_makes_none(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -109,6 +110,34 @@ def test_servers_that_go_away_change_no_answer(tmp_path: Path) -> None:
         assert [path for path in folder.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()] == []
         assert_read_and_deleted(folder, tracking, secret)
         assert execute(database.uri, "SELECT count(*) FROM studies") == [(0,)]
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(900)
+def test_a_study_whose_machine_is_gone_goes_on_elsewhere(tmp_path: Path) -> None:
+    peace = answer(tmp_path / "files", command(tmp_path / "files", "start", str(study_file(tmp_path))))
+    gone, here = tmp_path / "gone", tmp_path / "here"
+    with postgres() as database, mlflow_server() as tracking:
+        secret = database.uri.split(":")[2].split("@")[0]
+        words = ("--storage", database.uri.replace(secret, "${SECRET}"), "--tracking-uri", tracking.uri)
+        process = command(gone, "start", str(tmp_path / "small.yaml"), *words, SECRET=secret)
+        wait(process, lambda: turns(database) > 8)
+        process.kill()
+        process.communicate()
+        before = turns(database)
+        shutil.rmtree(gone)
+        process = command(here, "resume", "small", *words, SECRET=secret)
+        wait(process, lambda: turns(database) > before + 2)
+        process.kill()
+        process.communicate()
+        assert answer(here, command(here, "resume", "small", *words, SECRET=secret)) == peace
+        there = tmp_path / "there"
+        begun = len(runs(tracking.uri))
+        assert answer(there, command(there, "resume", "small", *words, SECRET=secret)) == peace  # it is finished
+        assert not (there / "mlruns" / "ledger").exists()
+        ours = runs(tracking.uri)
+        assert differences(ours, runs(f"sqlite:///{tmp_path / 'files' / 'mlruns' / 'mlflow.db'}")) == []
+        assert len(ours) == begun == 1 + 24 + 6
 
 
 def assert_read_and_deleted(folder: Path, tracking: Server, secret: str) -> None:
