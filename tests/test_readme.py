@@ -20,6 +20,7 @@ DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "regsearch/regulari
 
 STRENGTHS = "Strengths over time and by layer, and how training goes"
 DEVICES = "Devices, memory, and workers that are lost"
+TUNE = "Ray Tune as the search"
 SERVERS = "A study on servers"
 
 
@@ -94,6 +95,17 @@ def test_a_study_on_a_ray_cluster(tmp_path: Path) -> None:
     assert "mine: 12 trials" in run(here, tmp_path)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_ray_tune_as_the_search(tmp_path: Path) -> None:
+    write_files("README.md", tmp_path)
+    (line,) = commands("README.md", TUNE)
+    answer, said = run_both(line, tmp_path)
+    assert "tuned: 24 trials" in answer and "0 failed" in answer
+    assert int(re.search(r"(\d+) pruned", answer)[1]) > 0  # type: ignore[index]
+    assert not re.search("warning|traceback", said, re.IGNORECASE), said
+
+
 @pytest.mark.sweep
 def test_a_study_on_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_files("README.md", tmp_path)
@@ -118,7 +130,7 @@ def test_the_printed_answer_is_what_the_command_prints(monkeypatch: pytest.Monke
 
 
 def test_every_block_is_run_or_shown_for_a_reason() -> None:
-    run_here = {"Your own table", "Your own model", "From Python", STRENGTHS, DEVICES, SERVERS}
+    run_here = {"Your own table", "Your own model", "From Python", STRENGTHS, DEVICES, TUNE, SERVERS}
     assert {block.section for block in blocks("README.md")} - run_here == {"Two commands", "How to read the answer"}
     for block in blocks("README.md"):
         assert block.language in ("sh", "text") or block.file is not None, block.text
