@@ -3,51 +3,51 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 from regsearch.tracking.cursor import read_cursor
+from tests.faults.setups import Setup
 
 ROOT = Path(__file__).parents[2]
-NAME, TRIALS = "small", 24
-# The winner stopped early and is not the baseline: a resumed study must remember which epoch a trial kept.
-TEXT = """
-name: small
-data: {source: "sklearn:digits", split: {train: 96, validation: 96, test: 200}}
-model: {name: mlp, hidden: [16]}
-train: {epochs: 10, batch_size: 16, learning_rate: 4.0e-2}
-space: {choose: one, from: [l1, l2, weight_decay], dropout: search, early_stopping: {patience: {low: 1, high: 3}}}
-search: {trials: 24, parallel: 8, width: 2, workers: 1}
-finalize: {top: 3, seeds: 3}
-"""
-LIMIT = 240.0
+LIMIT = 400.0
+PHASES = ("sealing", "checking", "starting", "search", "finals", "registering", "delivering")
+OBEYED = ("MLFLOW_TRACKING_URI", "REGSEARCH_HOME")
 
 
 class Command:
-    """`regsearch study ...` in a process of its own: its lines on standard error, when each phase began."""
+    """`regsearch study ...` in a process of its own: its lines on standard error, when each phase began.
 
-    def __init__(self, folder: Path, *words: str) -> None:
+    Args:
+        folder: where it works; its home is `mlruns` there, its history `history`.
+        setup: what is studied.
+        words: what stands behind `regsearch study`.
+        env: more of its environment.
+    """
+
+    def __init__(self, folder: Path, setup: Setup, *words: str, env: dict[str, str] | None = None) -> None:
         self.folder, self.home, self.began = folder, folder / "mlruns", time.monotonic()
         self.lines: list[str] = []
         self.times: dict[str, float] = {}
         self.phase = ""
-        (folder / "tmp").mkdir(parents=True, exist_ok=True)
-        (folder / "small.yaml").write_text(TEXT)
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "REGSEARCH_HOME": str(self.home), "TMPDIR": str(folder / "tmp")}
-        env.pop("MLFLOW_TRACKING_URI", None)
-        command = [sys.executable, "-m", "regsearch.cli", "study", *words, "--json"]
+        self.code: int | None = None
+        for name in ("tmp", "history"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        own = {"PYTHONPATH": str(ROOT), "REGSEARCH_HOME": str(self.home), "TMPDIR": str(folder / "tmp")}
+        own["FAULTS_HISTORY"] = str(folder / "history")
+        own["FAULTS_LEASE"] = str(setup.lease or "")
+        kept = {name: text for name, text in os.environ.items() if name not in OBEYED}
         self.process = subprocess.Popen(
-            command,
+            [sys.executable, "-m", "tests.faults.client", "study", *words, *setup.options, "--json"],
             cwd=folder,
-            env=env,
+            env={**kept, **own, **(env or {})},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -61,14 +61,17 @@ class Command:
         for line in self.process.stderr:
             self.lines.append(line.rstrip("\n"))
             word = line.partition(":")[0]
-            if word in ("sealing", "starting", "search", "finals", "registering", "delivering"):
+            if word in PHASES:
                 self.phase = word
                 self.times.setdefault(word, time.monotonic())
 
+    def running(self) -> bool:
+        return self.process.poll() is None
+
     def wait(self, until: Callable[[], bool]) -> bool:
-        """Wait until something is so; False if the process ended before."""
+        """Wait until something is so; False if the process ended before, or is late."""
         while not until():
-            if self.process.poll() is not None:
+            if not self.running() or time.monotonic() > self.began + LIMIT:
                 return False
             time.sleep(0.002)
         return True
@@ -76,7 +79,7 @@ class Command:
     def end(self) -> int:
         """Wait for the end, and give the exit code."""
         try:
-            code = self.process.wait(LIMIT)
+            code = self.process.wait(max(1.0, self.began + LIMIT - time.monotonic()))
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait()
@@ -84,7 +87,21 @@ class Command:
         self.reader.join(5)
         if self.process.stderr is not None and not self.reader.is_alive():
             self.process.stderr.close()
+        self.code = code
         return code
+
+    def workers(self) -> list[psutil.Process]:
+        """Its pack workers on this machine."""
+        with suppress(psutil.Error):
+            mine = psutil.Process(self.process.pid).children()
+            return [each for each in mine if any("spawn_main" in word for word in _line(each))]
+        return []
+
+    def writer(self) -> psutil.Process | None:
+        with suppress(psutil.Error):
+            mine = psutil.Process(self.process.pid).children()
+            return next((each for each in mine if "regsearch.tracking.writer" in _line(each)), None)
+        return None
 
     def left(self) -> list[int]:
         """Processes of this study that outlive its driver by more than two seconds."""
@@ -103,13 +120,20 @@ class Command:
         return False
 
 
+def _line(process: psutil.Process) -> list[str]:
+    with suppress(psutil.Error):
+        return process.cmdline()
+    return []
+
+
 class Place:
     """What can be told of a study from its files."""
 
-    def __init__(self, folder: Path) -> None:
-        self.home = folder / "mlruns"
-        self.folder = self.home / "studies" / NAME
+    def __init__(self, folder: Path, name: str, trials: int) -> None:
+        self.home, self.trials = folder / "mlruns", trials
+        self.folder = self.home / "studies" / name
         self.database, self.outbox = self.home / "mlflow.db", self.folder / "outbox.jsonl"
+        self.journal = self.folder / "search.journal"
 
     def begun(self) -> bool:
         return (self.folder / "study.json").exists()
@@ -122,19 +146,14 @@ class Place:
         return self.database.with_name("mlflow.db-journal").exists()
 
     def searching(self) -> bool:
-        journal = self.folder / "search.journal"
-        if not journal.exists() or not journal.stat().st_size:
+        """The first turn is on disk, and the last is not."""
+        if not self.outbox.exists():
             return False
-        return self.outbox.read_text().count('"type":"run_end","kind":"trial"') < TRIALS
+        told = self.outbox.read_text()
+        return '"type":"metrics"' in told and told.count('"type":"run_end","kind":"trial"') < self.trials
 
     def undelivered(self) -> bool:
-        return self.database.exists() and self.outbox.exists() and read_cursor(self.outbox) < self.outbox.stat().st_size
-
-    def registered(self) -> bool:
-        if not self.database.exists():
-            return False
-        with closing(sqlite3.connect(self.database, timeout=20)) as database:
-            return bool(database.execute("select count(*) from registered_model_aliases").fetchone()[0])
+        return self.outbox.exists() and read_cursor(self.outbox) < self.outbox.stat().st_size
 
     def answered(self) -> bool:
         return (self.folder / "answer.json").exists()

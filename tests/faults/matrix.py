@@ -1,0 +1,8 @@
+"""Every fault, by family."""
+
+from __future__ import annotations
+
+from tests.faults import drivers, workers
+from tests.faults.campaign import Strike
+
+FAULTS: tuple[Strike, ...] = (*drivers.FAULTS, *workers.FAULTS)
