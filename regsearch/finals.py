@@ -5,6 +5,7 @@ The winner is chosen by mean validation loss over its finals and written to the 
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -23,6 +24,7 @@ from regsearch.config import StudyConfig
 from regsearch.data import Manifest, open_test
 from regsearch.driver import train_all
 from regsearch.executors.base import Executor
+from regsearch.tracking.package import seal
 from regsearch.tracking.protocol import Metrics, RunEnd, RunStart, Tracker
 from regsearch.trial import Trial, derive_seed
 
@@ -165,7 +167,7 @@ def stacked(program: Program, weights: list[Weights]) -> tuple[Any, dict[str, An
 
 
 def package_champion(program: Program, data: Path, weights: Weights, params: Mapping[str, Any], out: Path) -> None:
-    """Write the folder that becomes the registered model: program, manifest, preprocessing code, input example.
+    """Write the folder that becomes the registered model: program, manifest, preprocessing code, input example, sums.
 
     `model.pt2` maps rows [N, F...], of the manifest's dtype, to outputs [N, C...] and needs torch alone.
     """
@@ -180,10 +182,14 @@ def package_champion(program: Program, data: Path, weights: Weights, params: Map
     aside = out.with_name(out.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    torch.export.save(exported, aside / "model.pt2")
+    # Through memory: of a full disk torch's own writing says no more than that it failed.
+    program_file = io.BytesIO()
+    torch.export.save(exported, program_file)
+    (aside / "model.pt2").write_bytes(program_file.getvalue())
     shutil.copy(data / "manifest.json", aside / "manifest.json")
     shutil.copy(data / "example.json", aside / "example.json")
     shutil.copy(str(columns.__file__), aside / "columns.py")
+    seal(aside)
     shutil.rmtree(out, ignore_errors=True)
     os.replace(aside, out)
 

@@ -23,6 +23,7 @@ from mlflow.types.schema import AnyType
 
 from regsearch.tracking.changes import SOURCE_TAG, START_TAG
 from regsearch.tracking.mlflow import ClientLane
+from regsearch.tracking.package import check
 from regsearch.tracking.protocol import Model
 
 MODEL_CODE = Path(__file__).with_name("model_code.py")
@@ -80,6 +81,7 @@ def _logged(study: ClientLane, record: Model, tags: dict[str, str]) -> LoggedMod
         if found.status == "READY":
             return found
         client.delete_logged_model(found.model_id)
+    check(Path(record.folder))  # before anything is made that would stay
     model = client.create_logged_model(study.experiment_id, MODEL_NAME, run_id, tags)
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, 0)])
     with tempfile.TemporaryDirectory() as folder:
@@ -93,9 +95,9 @@ def save_model(package: Path, path: Path, model: MlflowModel | None = None) -> N
     """Write the packaged model as an MLflow model folder: code and data, no pickle.
 
     Raises:
-        FileNotFoundError: the package lacks one of its files.
-        ValueError: its manifest or example cannot be read.
+        DamagedPackage: a file of the package is not as it was written, or its copy is another.
     """
+    check(package)
     manifest = json.loads((package / FILES["manifest"]).read_text())
     example = read_example(package / "example.json", manifest.get("dtype") or "float32")
     present = {name: file for name, file in FILES.items() if name != "columns" or (package / file).exists()}
@@ -108,6 +110,7 @@ def save_model(package: Path, path: Path, model: MlflowModel | None = None) -> N
         pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in PACKAGES],
         mlflow_model=model,
     )
+    check(package, copies=path / "artifacts")
 
 
 def read_example(path: Path, dtype: str = "float32") -> pd.DataFrame | np.ndarray:

@@ -110,8 +110,8 @@ class Note:
 class Model:
     """A packaged model to log with the run it came from and to register as `name` with `alias`.
 
-    `folder` holds `model.pt2`, `manifest.json`, `columns.py` and `example.json` until it is delivered. With `name`
-    empty the model is logged but not registered.
+    `folder` holds `model.pt2`, `manifest.json`, `columns.py` and `example.json`, sealed by
+    `regsearch.tracking.package.seal`, until it is delivered. With `name` empty the model is logged but not registered.
     """
 
     type: ClassVar[str] = "model"

@@ -24,6 +24,7 @@ from regsearch.errors import UserError
 from regsearch.tracking.changes import Change, RunKey, Step, merge
 from regsearch.tracking.cursor import URI, Status, read_cursor, status_path, write_cursor, write_status
 from regsearch.tracking.outbox import read_from
+from regsearch.tracking.package import DamagedPackage
 from regsearch.tracking.protocol import Artifact, Record, StudyStart
 
 LOOK_SECONDS = 0.25
@@ -126,6 +127,8 @@ class Writer:
         except UserError:
             raise
         except Exception as error:
+            if isinstance(error, DamagedPackage) and self._leash.draining:
+                raise UserError(str(error)) from error  # waiting would not mend it; `resume` packages it again
             self._failures += 1
             self._unsure = self._troubled = True
             self.say("retrying", scrub(_one_line(error), self._uri))

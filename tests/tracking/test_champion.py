@@ -19,6 +19,7 @@ from mlflow.pyfunc.scoring_server import invocations
 
 from regsearch.tracking import champion
 from regsearch.tracking.mlflow import ClientLane
+from regsearch.tracking.package import seal
 from regsearch.tracking.protocol import Model, StudyStart
 from tests.tracking.studies import study
 from tests.tracking.test_lanes import client_lane, deliver
@@ -73,6 +74,7 @@ def package(folder: Path, task: str, array: bool = False) -> torch.nn.Module:
         example = {"columns": list(TABLE), "data": TABLE.iloc[[0, 2]].values.tolist()}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     (folder / "example.json").write_text(json.dumps(example))
+    seal(folder)
     return model
 
 

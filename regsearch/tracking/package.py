@@ -1,0 +1,63 @@
+"""A packaged model on its way to MLflow: the SHA-256 of each file beside them, so that damage is seen before it is
+registered. Standard library only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+SUMS = "SHA256SUMS"
+"""The file of the sums, as `sha256sum --check` reads it."""
+
+
+class DamagedPackage(RuntimeError):
+    """A file of the package is not as it was written; names it in one line. Packaging the model again mends it."""
+
+
+def seal(folder: Path) -> None:
+    """Write the sums of all files of a package beside them, and see to it that all are on disk."""
+    names = sorted(path.name for path in folder.iterdir() if path.name != SUMS)
+    lines = [f"{_sum(folder / name)}  {name}\n" for name in names]
+    (folder / SUMS).write_text("".join(lines))
+    for path in (*folder.iterdir(), folder):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def check(package: Path, copies: Path | None = None) -> None:
+    """Hold every file of a sealed package against its sum.
+
+    Args:
+        copies: a folder whose files are looked at in place of the package's, as far as it has them.
+
+    Raises:
+        DamagedPackage: a file is missing, or differs in a single bit.
+    """
+    try:
+        *lines, end = (package / SUMS).read_text().split("\n")
+        if end:
+            raise ValueError("it is cut")
+        known = dict(reversed(line.split("  ", 1)) for line in lines)
+    except (OSError, ValueError) as error:
+        raise DamagedPackage(f"{package / SUMS}: the sums of the packaged model cannot be read ({error})") from error
+    missing = [path.name for path in package.iterdir() if path.name != SUMS and path.name not in known]
+    if missing or not known:
+        raise DamagedPackage(f"{package / SUMS}: the sums of the packaged model lack {', '.join(missing) or 'all'}")
+    for name, digest in known.items():
+        path = copies / name if copies is not None and (copies / name).exists() else package / name
+        try:
+            found = _sum(path)
+        except OSError as error:
+            raise DamagedPackage(f"{path}: a file of the packaged model cannot be read ({error.strerror})") from error
+        if found != digest:
+            raise DamagedPackage(f"{path}: the packaged model is damaged: its SHA-256 is not the one beside it")
+
+
+def _sum(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
