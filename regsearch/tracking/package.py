@@ -42,7 +42,7 @@ def check(package: Path, copies: Path | None = None) -> None:
         *lines, end = (package / SUMS).read_text().split("\n")
         if end:
             raise ValueError("it is cut")
-        known = dict(reversed(line.split("  ", 1)) for line in lines)
+        known = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
     except (OSError, ValueError) as error:
         raise DamagedPackage(f"{package / SUMS}: the sums of the packaged model cannot be read ({error})") from error
     missing = [path.name for path in package.iterdir() if path.name != SUMS and path.name not in known]
