@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
-from regsearch.errors import UserError, not_installed
+from regsearch.errors import UserError, mended_by_hand
 
 if TYPE_CHECKING:
     from regsearch.answer import Answer
@@ -71,8 +71,8 @@ def command(group: typer.Typer, name: str) -> Callable[[Callable[P, None]], Call
                 run(*args, **kwargs)
             except UserError as error:
                 _end(f"regsearch: {error}", REFUSED)
-            except ModuleNotFoundError as error:
-                line = not_installed(error)
+            except (ModuleNotFoundError, OSError) as error:
+                line = mended_by_hand(error)
                 if line is None:
                     raise
                 _end(f"regsearch: {line}", REFUSED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -82,3 +83,16 @@ def not_installed(error: ModuleNotFoundError) -> str | None:
     if module in _EXTRAS:
         return f"{module} is not installed; pip install 'regsearch[{_EXTRAS[module]}]'"
     return f"{module} is not installed; pip install regsearch" if module in _CORE else None
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def mended_by_hand(error: ModuleNotFoundError | OSError) -> str | None:
+    """What to do about a package that is missing or a disk that is full; None where the error is neither."""
+    if isinstance(error, ModuleNotFoundError):
+        return not_installed(error)
+    if error.errno not in _FULL:
+        return None
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{error.strerror}; nothing that was said to be done is lost: make room, then resume"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pandas as pd
@@ -94,10 +94,11 @@ class Run:
             writer.kill()
             raise
         finally:
-            if executor is not None:
-                record_machine(self.folder, executor)
-                executor.close()
-            outbox.close()
+            with ExitStack() as last:  # each of them, also where another fails: the disk may be full
+                last.callback(outbox.close)
+                if executor is not None:
+                    last.callback(executor.close)
+                    record_machine(self.folder, executor)
         start = time.time()
         self._say(phase="delivering")
         if not writer.drain(DRAIN_SECONDS):

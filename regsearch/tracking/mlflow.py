@@ -67,8 +67,9 @@ class ClientLane:
                 self.runs[key] = run.info.run_id
 
     def apply(self, changes: list[Change]) -> None:
-        """Make these changes; parents come before their children."""
-        for change in changes:
+        """Make these changes; parents come before their children. Those that are made are taken off the list."""
+        while changes:
+            change = changes[0]
             run_id = self.runs.get(change.key) or self._create(change)
             self._log(run_id, change)
             self.log_dataset(change)
@@ -76,6 +77,7 @@ class ClientLane:
                 self.client.update_run(run_id, status="RUNNING")
             elif change.status is not None:
                 self.client.set_terminated(run_id, change.status, change.end_ms)
+            del changes[0]
 
     def log_dataset(self, change: Change) -> None:
         """Name the study's data set as the input of its parent run."""

@@ -68,6 +68,9 @@ class Writer:
         self._tries: dict[RunKey, int] = {}
         self._refused: set[RunKey] = set()
         self._failures = 0
+        # The batch that is being delivered: what is left of it, where it ends, and its records.
+        self._steps: list[Step] = []
+        self._until = self._records = 0
         self._unsure = self._troubled = False
         self.status = Status(pid=os.getpid(), offset=self._offset)
         self.say("starting")
@@ -110,42 +113,49 @@ class Writer:
         write_status(status_path(self._outbox), self.status)
 
     def _round(self) -> None:
-        """Deliver the next batch, or say why not and wait a little."""
-        records: list[Record] = []
-        offset = self._offset
-        for record, after in read_from(self._outbox, self._offset, BATCH_BYTES):
-            records.append(record)
-            offset = after
-        if not records:
-            self._leash.woken.wait(LOOK_SECONDS)
-            return
+        """Deliver the next batch, or go on with one that was cut off; or say why not and wait a little."""
+        if not self._steps:
+            records: list[Record] = []
+            for record, until in read_from(self._outbox, self._offset, BATCH_BYTES):
+                records.append(record)
+                self._until = until
+            if not records:
+                self._leash.woken.wait(LOOK_SECONDS)
+                return
+            self._steps, self._records = merge(records), len(records)
+        left = self._left()
         try:
-            self._open(records)
+            self._open()
             self._reconcile()
-            for step in merge(records):
-                self._deliver(step)
+            while self._steps:
+                self._deliver(self._steps[0])
+                del self._steps[0]
+            write_cursor(self._outbox, self._until)
         except UserError:
             raise
         except Exception as error:
             if isinstance(error, DamagedPackage) and self._leash.draining:
                 raise UserError(str(error)) from error  # waiting would not mend it; `resume` packages it again
-            self._failures += 1
+            self._failures = 1 if self._left() < left else self._failures + 1
             self._unsure = self._troubled = True
             self.say("retrying", scrub(_one_line(error), self._uri))
             logging.warning("delivery failed, to be tried again", exc_info=self._failures < 3)
             time.sleep(RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS)) - 1])
             return
         self._failures = 0
-        write_cursor(self._outbox, offset)
-        self._offset = offset
-        self.status.records += len(records)
+        self._offset = self._until
+        self.status.records += self._records
         self.status.rounds += 1
         self.say("waiting")
 
-    def _open(self, records: list[Record]) -> None:
+    def _left(self) -> int:
+        """How much of the batch is to be delivered: a store that loses answers now and then takes it bit by bit."""
+        return sum(len(step) if isinstance(step, list) else 1 for step in self._steps)
+
+    def _open(self) -> None:
         if self._study is not None:
             return
-        first = records[0] if isinstance(records[0], StudyStart) else next(read_from(self._outbox))[0]
+        first, _ = next(read_from(self._outbox))
         if not isinstance(first, StudyStart):
             raise UserError("the outbox does not begin with a study", file=self._outbox, allowed="the study's own file")
         with _Clock(self.status, "import"):
@@ -169,7 +179,8 @@ class Writer:
     def _deliver(self, step: Step) -> None:
         if isinstance(step, list):
             with _Clock(self.status, "delivery"):
-                self._deliver_changes([change for change in step if change.key not in self._refused])
+                step[:] = [change for change in step if change.key not in self._refused]
+                self._deliver_changes(step)
             return
         key = (f"{step.type} of {step.kind}", step.number)
         if key in self._refused:
@@ -197,11 +208,12 @@ class Writer:
                 raise
             logging.warning("a batch was refused, its changes are tried one by one", exc_info=True)
             self._study.reconcile()
-            for change in changes:
+            while changes:
                 try:
-                    self._study.apply([change])
+                    self._study.apply(changes[:1])
                 except Exception as alone:
-                    self._judge(change.key, alone)
+                    self._judge(changes[0].key, alone)
+                del changes[0]
 
     def _judge(self, key: RunKey, error: Exception) -> None:
         """Give up on what the store refuses again and again for its content; else let the round be tried again."""

@@ -47,7 +47,7 @@ def plan(lacking: dict[Strike, int], together: bool) -> list[list[Strike]]:
         if isinstance(fault, Fault) and together and fault.chained:
             chains.setdefault(f"{fault.setup.key} {fault.around.__name__}", []).extend([fault] * count)
             continue
-        per_life = fault.times * (fault.studies if isinstance(fault, Fault) else 1)
+        per_life = fault.times * (fault.studies * fault.worth if isinstance(fault, Fault) else 1)
         plans += [[fault] * fault.times for _ in range(-(-count // per_life))]
     for chain in chains.values():
         counts = Counter(chain)

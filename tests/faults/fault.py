@@ -70,7 +70,7 @@ class Scene:
         if self.commands:
             self.finish()
         self.folder.mkdir(parents=True, exist_ok=True)
-        write(self.setup, self.folder, self.name)
+        write(self.setup, self.folder, self.name, self.around.search)
         words = (
             ("resume", self.name) if self.place.begun() else ("start", f"{self.name}.yaml", "--seed", str(self.seed))
         )
@@ -108,9 +108,10 @@ class Scene:
         return None
 
 
-def write(setup: Setup, folder: Path, name: str, calm: bool = False) -> None:
+def write(setup: Setup, folder: Path, name: str, storage: str = "", calm: bool = False) -> None:
     """Write the study file, and the module beside it."""
-    (folder / f"{name}.yaml").write_text(setup.text.replace("NAME", name))
+    text = setup.text if storage else setup.text.replace("storage: STORAGE, ", "")
+    (folder / f"{name}.yaml").write_text(text.replace("NAME", name).replace("STORAGE", f'"{storage}"'))
     module = setup.calm if calm and setup.calm is not None else setup.module
     if module:
         (folder / "net.py").write_text(module)
@@ -183,11 +184,12 @@ class Fault:
         name: as the table has it.
         setup: what is struck.
         moment: waits for a random moment; False where the study ended before.
-        strike: does it; True where it landed, as far as can be told from what is left.
+        strike: does it; how often it landed, as far as can be told from what is left: mostly once or not.
         undo: mends what does not mend itself, before the study goes on.
         holds: what is wrong besides the invariant.
         codes: exit codes that the struck process may have besides 0.
         times: how often one study is struck.
+        worth: of how many strikes a study is good otherwise.
         around: what the study finds around it, for as long as it goes.
         studies: how many are under way at once around the same; a strike strikes all that are.
         fails: trials may fail, and alone may differ then.
@@ -198,11 +200,12 @@ class Fault:
     name: str
     setup: Setup
     moment: Moment
-    strike: Callable[[Scene], bool]
+    strike: Callable[[Scene], int]
     undo: Callable[[Scene], None] = nothing
     holds: Callable[[Scene, Ended, Undisturbed], list[str]] = no_more
     codes: tuple[int, ...] = ()
     times: int = 1
+    worth: int = 1
     around: Callable[[Path], AbstractContextManager[Surroundings]] = alone
     studies: int = 1
     fails: bool = False

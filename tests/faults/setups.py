@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 NAME = "small"
 
@@ -13,7 +13,7 @@ class Setup:
 
     Args:
         key: names the undisturbed run that all studies of this setup and seed are held against.
-        text: the study file; `NAME` stands for the study's name.
+        text: the study file; `NAME` stands for the study's name, `STORAGE` for its database.
         trials: how many it has.
         module: a Python module `net` beside the study file, as a user has one.
         calm: the module of the undisturbed run, where it is another one.
@@ -59,3 +59,7 @@ finalize: {seeds: 0}
     16,
     lease=5.0,
 )
+# The search in a database: the same answer as without, so `WHOLE` is its undisturbed run.
+DATABASE = replace(WHOLE, text=WHOLE.text.replace("search: {", "search: {storage: STORAGE, "))
+# Nodes take seconds to go and to come.
+CLUSTER = replace(LONG, key="cluster", text=LONG.text.replace("epochs: 40", "epochs: 120"))
