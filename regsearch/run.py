@@ -108,6 +108,9 @@ class Run:
                 value=self.study.uri,
                 allowed=f"`regsearch study resume {self.config.name}` delivers the rest",
             )
+        if refused := writer.status().refused:
+            log = outbox.path.with_suffix(".log")
+            self._tell(f"the MLflow store refused {refused} of the records for what they hold; {log} says why")
         self.seconds |= {"deliver": time.time() - start, "total": time.time() - self.begun}
         write_json(self.folder / "answer.json", answer.to_json(full=True))
         return answer

@@ -13,6 +13,8 @@ from typing import Any
 
 import sqlalchemy
 
+from regsearch.databases import database_url
+
 # They name a process, a run or a moment, so two runs of one study differ in them.
 VOLATILE = {"regsearch.study_start", "mlflow.parentRunId", "mlflow.user"}
 Row = Mapping[str, Any]
@@ -56,7 +58,7 @@ def store(database: str, artifacts: Path, home: Path, name: str) -> Contents:
         artifacts: the folder that `mlflow-artifacts:` stands for.
         home, name: of the study.
     """
-    engine = sqlalchemy.create_engine(database)
+    engine = sqlalchemy.create_engine(database_url(database, "database"))
     try:
         with engine.connect() as connection:
             return _Reader(connection, artifacts, home, name).read()

@@ -98,7 +98,8 @@ class Scene:
     def to_the_end(self) -> Ended | None:
         """Go on until the study has its answer; what it left then."""
         for _ in range(6):
-            self.begin()
+            if not self.commands or self.command.code != 0:
+                self.begin()
             if self.finish() == 0:
                 around = self.around
                 return invariant.read(

@@ -28,7 +28,9 @@ def cluster(folder: Path) -> Iterator[Surroundings]:
     from ray.cluster_utils import Cluster
 
     with _one_cluster:
-        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        # Its signal handlers are for main threads; this block ends it.
+        head = {"num_cpus": 0, "include_dashboard": False}
+        made = Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=False)
         try:
             nodes = [made.add_node(num_cpus=1) for _ in range(NODES)]
             around = Surroundings(words=("--ray", made.address))

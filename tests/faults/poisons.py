@@ -1,8 +1,8 @@
 """A poison trial diverges, fails, ends its worker, hangs or eats memory; its neighbours in the pack keep their bits.
 
 The model is a user's, with an operation of its own that sees the whole pack at once, as a kernel does. Which trials are
-poison depends on their learning rate, drawn over seven decades: those whose hidden activations pass a limit at some step.
-Undisturbed, the operation does nothing.
+poison depends on their learning rate, drawn over seven decades: those whose hidden activations pass a limit at some
+step. Undisturbed, the operation does nothing.
 """
 
 from __future__ import annotations

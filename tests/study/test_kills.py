@@ -1,4 +1,4 @@
-"""Studies killed or stopped at random moments end as undisturbed; a short form of `python -m tests.study.kills`."""
+"""What a killed study leaves behind harms nobody; `python -m tests.faults` kills whole ones, again and again."""
 
 from __future__ import annotations
 
@@ -8,20 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from regsearch.data import decisions, open_test, openings, seal
 from regsearch.study import Study
-from tests.study.kills import PHASES, campaign, table
-
-
-@pytest.mark.sweep
-@pytest.mark.timeout(900)  # a minute and a half alone
-def test_killed_in_every_phase(tmp_path: Path) -> None:
-    named = ("making the store", "searching", "delivering", "in finals", "registering")
-    lives = campaign(tmp_path, each=1, seed=3, jobs=1, phases=[phase for phase in PHASES if phase.name in named])
-    wrong = {life.folder.name: life.wrong for life in lives if life.wrong}
-    assert not wrong, f"{table(lives)}\n{wrong}"
 
 
 def test_what_a_killed_start_left_is_no_study() -> None:

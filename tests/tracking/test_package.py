@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from regsearch.tracking import champion
+from regsearch.errors import UserError
 from regsearch.tracking.outbox import Outbox
 from regsearch.tracking.package import SUMS, DamagedPackage, check, seal
 from regsearch.tracking.protocol import Model
-from tests.tracking.conftest import Writers
+from regsearch.tracking.writer import Leash, Writer
 from tests.tracking.studies import study
-from tests.tracking.test_champion import lane_with_finals, package
+from tests.tracking.test_champion import package
 
 
 @pytest.fixture
@@ -69,26 +69,27 @@ def test_copies_are_looked_at(sealed: Path, tmp_path: Path) -> None:
         check(sealed, copies)
 
 
-def test_a_damaged_champion_is_not_registered_and_packaged_again_it_is(
-    tmp_path: Path, uri: str, writers: Writers
-) -> None:
+def test_a_damaged_champion_is_not_registered_and_packaged_again_it_is(tmp_path: Path, uri: str) -> None:
     package(tmp_path / "package", "regression")
     whole = (tmp_path / "package" / "model.pt2").read_bytes()
     flip(tmp_path / "package" / "model.pt2", random.Random(2))
     record = Model(str(tmp_path / "package"), "digits", "champion", "final", 1)
-    with pytest.raises(DamagedPackage):
-        champion.deliver_model(lane_with_finals(uri), record)
     path = tmp_path / "studies" / "digits" / "outbox.jsonl"
     with Outbox(path) as outbox:
         for each in (*study(1, 1, finals=2), record):
             outbox.append(each)
-    handle = writers(path, uri)
-    assert not handle.drain(60)
-    assert handle.status().state == "refused" and "model.pt2: the packaged model is damaged" in handle.status().error
+
+    def drained() -> Writer:
+        leash = Leash()
+        leash.draining = leash.flushing = True
+        return Writer(path, uri, tmp_path / "artifacts", leash)
+
+    with pytest.raises(UserError, match=r"model\.pt2: the packaged model is damaged"):
+        drained().run()
     client = MlflowClient(uri)
     assert not client.search_registered_models()
     (tmp_path / "package" / "model.pt2").write_bytes(whole)
     (tmp_path / "package" / SUMS).unlink()
     seal(tmp_path / "package")
-    assert writers(path, uri).drain(60)
+    drained().run()
     assert client.get_model_version_by_alias("digits", "champion").status == "READY"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -11,9 +12,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
+from regsearch.tracking import bulk, writer
 from regsearch.tracking.client import start_writer
 from regsearch.tracking.cursor import cursor_path
 from regsearch.tracking.outbox import Outbox
@@ -197,6 +201,41 @@ def test_a_cursor_of_another_outbox_is_not_believed(
     cursor_path(path).write_text(json.dumps({"offset": path.stat().st_size, "outbox": 1}))
     assert writers(path, uri).drain(60)
     assert snapshot(uri) == undisturbed
+
+
+def test_a_store_that_loses_answers_takes_a_batch_bit_by_bit(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four answers in ten are lost, after the store has acted; a batch begun anew each time would never arrive."""
+    pick, lost = random.Random(0), 0
+
+    def lossy(name: str) -> None:
+        real = getattr(MlflowClient, name)
+
+        def request(*given: Any, **named: Any) -> Any:
+            nonlocal lost
+            answer = real(*given, **named)
+            if pick.random() < 0.4:
+                lost += 1
+                assert lost < 100, "it does not come further"
+                raise ConnectionError("the answer is lost")
+            return answer
+
+        monkeypatch.setattr(MlflowClient, name, request)
+
+    for name in ("create_run", "log_batch", "set_terminated"):
+        lossy(name)
+    monkeypatch.setattr(bulk, "fits", lambda uri: False)
+    monkeypatch.setattr(writer, "RETRY_SECONDS", (0.0,))
+    with Outbox(outbox_path(tmp_path)) as outbox:
+        for record in study(6, 2):
+            outbox.append(record)
+    leash = writer.Leash()
+    leash.draining = leash.flushing = True
+    writer.Writer(outbox.path, uri, tmp_path / "artifacts", leash).run()
+    assert lost >= 4
+    found = snapshot(uri)
+    assert len(found) == 7 and not [name for name, run in found.items() if run["status"] == "RUNNING"]
 
 
 @pytest.mark.slow
