@@ -21,11 +21,12 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test slow sweep lint docs bench throughput studies clean
+.PHONY: help demo test slow sweep faults lint docs bench throughput studies clean
 
 help:
 	@echo "make demo    search 200 settings on handwritten digits and print the answer"
 	@echo "make test    the tests (make slow: the long ones; make sweep: ten minutes more; make lint: style and types)"
+	@echo "make faults  the fault matrix: kills, lost workers and servers, full disks; ten strikes each (FAULTS=--help)"
 	@echo "make bench   trials per second against a plain Optuna + torch + MLflow loop (make throughput: training steps)"
 	@echo "make studies one study per area, on real data (ten minutes); studies/README.md gets their answers"
 	@echo "make docs    the demo's answer and picture in the README, and the page of the regularizers, anew"
@@ -46,6 +47,9 @@ slow: .venv/installed-dev
 
 sweep: .venv/installed-dev
 	$(BIN)/python -m pytest -m sweep -n 2 --dist worksteal
+
+faults: .venv/installed-dev
+	$(BIN)/python -m tests.faults $(FAULTS)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -17,7 +17,7 @@ from regsearch.tracking.cursor import read_cursor
 from tests.faults.setups import Setup
 
 ROOT = Path(__file__).parents[2]
-LIMIT = 400.0
+LIMIT = 900.0
 PHASES = ("sealing", "checking", "starting", "search", "finals", "registering", "delivering")
 OBEYED = ("MLFLOW_TRACKING_URI", "REGSEARCH_HOME")
 
