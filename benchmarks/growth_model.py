@@ -157,13 +157,14 @@ def simulate(
         if (search.left[cohort] > 0).any():
             search.turn(cohort)
         cohort = (cohort + 1) % COHORTS
+    now = float(search.now)
     return {
-        "seconds": search.now,
+        "seconds": now,
         "reports": search.reports,
         "turns": search.turns,
-        "lag": max(0.0, search.writer - search.now),
-        "busy": search.busy / (workers * search.now) if search.now else 0.0,
-        "spent": {name: value / search.now for name, value in search.spent.items()} if search.now else {},
+        "lag": float(max(0.0, search.writer - now)),
+        "busy": float(search.busy / (workers * now)),
+        "spent": {name: float(value / now) for name, value in search.spent.items()},
     }
 
 

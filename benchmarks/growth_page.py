@@ -162,13 +162,14 @@ def _remedies(fleets: dict[str, Any]) -> list[list[str]]:
 
 
 def _validation(found: dict[str, Any]) -> str:
-    took = {name: f"took {e['measured']:.1f} s, in the model {e['model']:.1f} s" for name, e in found.items()}
+    took = {name: f"{e['measured']:.1f} s, in the model {e['model']:.1f} s" for name, e in found.items()}
     reports = {name: "{:,} and {:,} reports".format(*each["reports"]) for name, each in found.items()}
     driver, study = found["driver"], found["study"]
     return (
-        f"A search of {driver['trials']} trials with workers that answer at once {took['driver']} ({reports['driver']})."
+        f"A search of {driver['trials']} trials with workers that answer at once took {took['driver']} of the driver's CPU"
+        f" time ({reports['driver']})."
         f" A search of {study['trials']} trials on two workers by `--ray local`, whose rounds took"
-        f" {1e3 * study['round']:.0f} ms, {took['study']} ({reports['study']})."
+        f" {1e3 * study['round']:.0f} ms, took {took['study']} ({reports['study']})."
     )
 
 
