@@ -115,21 +115,21 @@ def clock(lanes: int) -> dict[str, Any]:
 @contextmanager
 def _latest(search: OptunaSearch) -> Iterator[None]:
     """Let the sampler see the last trials alone; the storage lists all of them before."""
-    storage, sample = search._storage, search.study.ask
+    storage, ask = search._storage, search.ask
     every = storage.get_all_trials
 
-    def ask() -> Any:
+    def ask_of_latest() -> Any:
         storage.get_all_trials = lambda *given, **named: every(*given, **named)[-WINDOW:]  # type: ignore[method-assign]
         try:
-            return sample()
+            return ask()
         finally:
             storage.get_all_trials = every  # type: ignore[method-assign]
 
-    search.study.ask = ask  # type: ignore[method-assign, assignment]
+    search.ask = ask_of_latest  # type: ignore[method-assign]
     try:
         yield
     finally:
-        search.study.ask = sample  # type: ignore[method-assign]
+        search.ask = ask  # type: ignore[method-assign]
 
 
 def records(folder: Path, metrics: int) -> dict[str, float]:

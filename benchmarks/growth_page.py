@@ -166,8 +166,8 @@ def _validation(found: dict[str, Any]) -> str:
     reports = {name: "{:,} and {:,} reports".format(*each["reports"]) for name, each in found.items()}
     driver, study = found["driver"], found["study"]
     return (
-        f"A search of {driver['trials']} trials with workers that answer at once took {took['driver']} of the driver's CPU"
-        f" time ({reports['driver']})."
+        f"A search of {driver['trials']} trials with workers that answer at once took {took['driver']} of the driver's"
+        f" CPU time ({reports['driver']})."
         f" A search of {study['trials']} trials on two workers by `--ray local`, whose rounds took"
         f" {1e3 * study['round']:.0f} ms, took {took['study']} ({reports['study']})."
     )
