@@ -18,6 +18,7 @@ from growth_parts import EPOCHS, LightCrew, driven, study_of
 
 from regsearch.core.pack import Load
 from regsearch.executors.base import COHORTS
+from regsearch.search.journal import JournalFile
 from regsearch.search.optuna import OptunaSearch
 from regsearch.tracking.outbox import Outbox
 from regsearch.tracking.protocol import Metrics, RunStart
@@ -41,12 +42,17 @@ class Decisions:
             driven(Path(few), 256, sampler="random", pruner="asha")
             study = study_of(Path(few), sampler="random")
             old = OptunaSearch(
-                "digits", study.space, study.config.search, Path(few) / "search.journal", ["minimize"], EPOCHS
+                "digits",
+                study.space,
+                study.config.search,
+                JournalFile(Path(few) / "search.journal"),
+                ["minimize"],
+                EPOCHS,
             )
             self._like = [trial for trial in old.study.get_trials() if trial.number and trial.state.is_finished()]
         config = study_of(folder, parallel=lanes, **search).config
         self._file = folder / "search.journal"
-        self.search = OptunaSearch("digits", study.space, config.search, self._file, ["minimize"], EPOCHS)
+        self.search = OptunaSearch("digits", study.space, config.search, JournalFile(self._file), ["minimize"], EPOCHS)
         self.ended = 0
         self.search.ask()
         self.search.report(0, EPOCHS, 1.0)
@@ -94,7 +100,9 @@ class Decisions:
         """Seconds that a resumed study needs to read the journal."""
         self.search.commit(clock(0))
         start, study = time.process_time(), self.search.study
-        OptunaSearch(study.study_name, self.search.space, self.search.config, self._file, ["minimize"], EPOCHS)
+        OptunaSearch(
+            study.study_name, self.search.space, self.search.config, JournalFile(self._file), ["minimize"], EPOCHS
+        )
         return time.process_time() - start
 
     def commit(self, lanes: int) -> float:

@@ -22,6 +22,7 @@ from regsearch.driver import Driver
 from regsearch.executors.base import COHORTS, Executor
 from regsearch.executors.member import Member
 from regsearch.executors.worker import Found, WorkerSpec
+from regsearch.search.journal import JournalFile
 from regsearch.search.optuna import OptunaSearch
 from regsearch.study import Study
 from regsearch.tracking.outbox import Outbox
@@ -105,7 +106,12 @@ def driven(
     """A whole search with light workers: the driver's seconds, without the light workers' own, and what it wrote."""
     study = study_of(folder, trials=trials, parallel=lanes, **search)
     own = OptunaSearch(
-        "digits", study.space, study.config.search, folder / "search.journal", ["minimize"], study.config.train.epochs
+        "digits",
+        study.space,
+        study.config.search,
+        JournalFile(folder / "search.journal"),
+        ["minimize"],
+        study.config.train.epochs,
     )
     executor = LightCrew(workers, lanes, metrics)
     with Outbox(folder / "outbox.jsonl") as outbox:
