@@ -21,13 +21,14 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test slow sweep faults lint docs bench throughput studies clean
+.PHONY: help demo test slow sweep faults lint docs bench bench-ray scaling growth throughput studies clean
 
 help:
 	@echo "make demo    search 200 settings on handwritten digits and print the answer"
 	@echo "make test    the tests (make slow: the long ones; make sweep: ten minutes more; make lint: style and types)"
 	@echo "make faults  the fault matrix: kills, lost workers and servers, full disks; ten strikes each (FAULTS=--help)"
 	@echo "make bench   trials per second against a plain Optuna + torch + MLflow loop (make throughput: training steps)"
+	@echo "make bench-ray  the same against plain Ray Tune (make scaling: two workers against one; make growth: docs/growth.md)"
 	@echo "make studies one study per area, on real data (ten minutes); studies/README.md gets their answers"
 	@echo "make docs    the demo's answer and picture in the README, and the page of the regularizers, anew"
 	@echo "make clean   remove the environment and caches; runs in mlruns/ stay"
@@ -64,6 +65,15 @@ docs: .venv/installed
 
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/bench.py $(BENCH)
+
+bench-ray: .venv/installed-dev
+	$(BIN)/python benchmarks/ray_tune.py $(BENCH)
+
+scaling: .venv/installed-dev
+	$(BIN)/python benchmarks/scaling.py $(BENCH)
+
+growth: .venv/installed-dev
+	$(BIN)/python benchmarks/growth.py $(GROWTH)
 
 throughput: .venv/installed-dev
 	$(BIN)/python benchmarks/throughput.py $(THROUGHPUT)

@@ -66,16 +66,16 @@ def train(config: dict[str, Any], rows: Rows, epochs: int, batch: int, learning_
         tune.report(evaluate(model, rows))
 
 
+def asha(epochs: int) -> ASHAScheduler:
+    """Asynchronous halving from a tenth of the epochs on."""
+    return ASHAScheduler(max_t=epochs, grace_period=max(1, round(epochs / 10)), reduction_factor=REDUCTION)
+
+
 def sweep(options: argparse.Namespace) -> tune.ResultGrid:
     """All trials; returns when the last one has ended."""
     store = Path(options.store).resolve()
     store.mkdir(parents=True, exist_ok=True)
     recipe = {name: getattr(options, name) for name in ("epochs", "batch", "learning_rate", "hidden")}
-    first = max(1, round(options.epochs / 10))
-    schedulers = {
-        "asha": lambda: ASHAScheduler(max_t=options.epochs, grace_period=first, reduction_factor=REDUCTION),
-        "none": FIFOScheduler,
-    }
     callbacks = [MLflowLoggerCallback(tracking_uri=f"sqlite:///{store / 'mlflow.db'}", experiment_name="peer")]
     trainable = tune.with_parameters(train, rows=Rows(options.data), **recipe)
     tuner = tune.Tuner(
@@ -86,7 +86,7 @@ def sweep(options: argparse.Namespace) -> tune.ResultGrid:
             search_alg=OptunaSearch(
                 draw, metric=METRIC, mode="min", sampler=optuna.samplers.TPESampler(seed=options.seed)
             ),
-            scheduler=schedulers[options.scheduler](),
+            scheduler=asha(options.epochs) if options.scheduler == "asha" else FIFOScheduler(),
             num_samples=options.trials,
             reuse_actors=options.reuse_actors,
         ),

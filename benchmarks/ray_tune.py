@@ -39,8 +39,7 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
     found["train"]["epochs"] = options.epochs
     found["search"] = {"trials": options.trials, "parallel": 32, "seed": 0}
     if options.engine == "ray_tune":
-        found["search"] |= {"engine": "ray_tune", "algorithm": "optuna"}
-        found["search"] |= {"scheduler": "asha"} if options.scheduler == "asha" else {}
+        found["search"] |= {"engine": "ray_tune", "algorithm": "optuna", "scheduler": options.scheduler}
     else:
         found["search"] |= {"sampler": "tpe", "pruner": options.scheduler}
     found["finalize"] = {"seeds": 0}
@@ -167,7 +166,9 @@ def main() -> None:
     parser.add_argument("--fresh-repeats", type=int, default=1, help="of the peer with a process per trial")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--scheduler", choices=("asha", "none"), default="asha")
-    parser.add_argument("--engine", choices=("optuna", "ray_tune"), default="optuna", help="regsearch's search.engine")
+    parser.add_argument(
+        "--engine", choices=("ray_tune", "optuna"), default="ray_tune", help="regsearch's search.engine"
+    )
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
     parser.add_argument("--name", default="ray-tune", help="of the result files")
     options = parser.parse_args()

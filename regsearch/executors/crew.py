@@ -198,11 +198,13 @@ class Crew(ABC):
         have = {index: post.lanes.get(cohort, ()) for index, post in self._crew.items()}
         busiest = sorted(have, key=lambda index: (-len(have[index]), index))
         keeps = {index: have[index][: fewest + (place < more)] for place, index in enumerate(busiest)}
-        moving = [lane for lane in wanted if not any(lane in lanes for lanes in keeps.values())]
+        kept = {lane for lanes in keeps.values() for lane in lanes}
+        moving = [lane for lane in wanted if lane not in kept]
+        leaves = set(moving)
         saved: dict[int, Any] = {}
         for index in have:
             leaving = [
-                lane for lane in moving if lane in have[index] and lane in self._held and lane not in self._stale
+                lane for lane in have[index] if lane in leaves and lane in self._held and lane not in self._stale
             ]
             if leaving:
                 saved |= self._ask(index, "save", leaving) or {}

@@ -17,8 +17,8 @@ import pytest
 
 from regsearch.errors import UserError
 from regsearch.study import Study
-from tests.servers import Server, create_database, execute, free_port, mlflow_server, postgres
 from tests.faults.contents import differences
+from tests.servers import Server, create_database, execute, free_port, mlflow_server, postgres
 from tests.study.small import study_file
 from tests.tracking.readback import snapshot
 
