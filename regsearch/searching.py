@@ -50,7 +50,7 @@ def make_driver(
     if config.engine == "optuna":
         search = OptunaSearch(study.config.name, space, config, storage, directions, epochs)
         return Driver(search, outbox, executor, **kept)
-    from regsearch.search.ray_tune import TuneSearch
+    from regsearch.search.ray_tune.session import TuneSearch
     from regsearch.tune_driver import TuneDriver
 
     sampler = "random" if config.algorithm_name == "random" else "tpe"

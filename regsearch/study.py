@@ -235,7 +235,7 @@ class Study:
     def _check_search(self) -> None:
         """Refuse what Ray Tune is asked for and cannot do."""
         if self.config.search.engine == "ray_tune":
-            from regsearch.search.ray_tune import check
+            from regsearch.search.ray_tune.session import check
 
             check(self.config.search, self.space, self.config.train.epochs)
 

@@ -26,9 +26,12 @@ from regsearch.tracking.protocol import Tracker
 from regsearch.trial import Report, Trial, TrialState
 
 if TYPE_CHECKING:
-    from regsearch.search.ray_tune import Asked, TuneSearch
+    from regsearch.search.ray_tune.proxy import Asked
+    from regsearch.search.ray_tune.session import TuneSearch
 
 _LOOK_SECONDS = 0.2
+_SETTLED = 5.0
+"""Seconds without another proxy after which those that came are all for now."""
 
 
 @dataclass
@@ -63,12 +66,15 @@ class TuneDriver(Books["TuneSearch"]):
         self._parts: dict[int, Part] = {}
         self._lanes: list[int | None] = [None] * executor.lanes
         self._flying: dict[int, list[int]] = {}
+        self._awaited = 0
+        self._came = time.monotonic()
 
     def run(self, watch: Watcher | None = None) -> None:
         self.turn = int((self.search.clock() or {}).get("turn", 0))
         self._snapshots.mkdir(exist_ok=True)
         baseline = self.search.baseline()
         self.search.start()
+        self._awaited, self._came = self.search.proxies, time.monotonic() + 30.0
         try:
             first = self._part(0, baseline)
             if not self.trials[0].state.ended:
@@ -91,8 +97,7 @@ class TuneDriver(Books["TuneSearch"]):
     def _take_in(self) -> None:
         """Take what proxies ask and what Tune ended; make it durable before anybody is told."""
         start = time.perf_counter()
-        idle = not self._flying and not any(part.wants for part in self._parts.values())
-        asked = self.search.asked(_LOOK_SECONDS if idle else 0.0)
+        asked = self.search.asked(0.0 if self._flying else _LOOK_SECONDS)
         self.timing.ask += time.perf_counter() - start
         ended = self.search.ended()
         answers = {}
@@ -104,7 +109,7 @@ class TuneDriver(Books["TuneSearch"]):
             trial = self.trials.get(number)
             if trial is not None and not trial.state.ended:
                 self._close(trial, TrialState.PRUNED if error is None and trial.reports else TrialState.FAIL, error)
-        if asked or ended:
+        if answers or ((asked or ended) and not self._flying):
             self._commit({"turn": self.turn})
             self.search.answer(answers)
 
@@ -131,6 +136,7 @@ class TuneDriver(Books["TuneSearch"]):
 
     def _begin(self, trial: Trial, part: Part, asked: Asked) -> None:
         """Set a trial to where its proxy begins: its seed or a saved state, with other knobs perhaps."""
+        self._awaited, self._came = max(0, self._awaited - 1), time.monotonic()
         if asked.snapshot is None:
             part.at, part.snapshot = 0, None
         else:
@@ -164,16 +170,22 @@ class TuneDriver(Books["TuneSearch"]):
     # --- what is trained ----------------------------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
-        for number, part in self._parts.items():
-            if part.wants:
-                self._take_lane(number, part)
+        if self._awaited and time.monotonic() < self._came + _SETTLED:
+            # Tune gives a waiting trial the proxy of one that ended, and throws away the one that starts for it: where
+            # trials are short the first ones must not end before all proxies have started.
+            ready = [number for number in self._parts if number == 0]
+        else:
+            self._awaited, ready = 0, list(self._parts)
+        for number in ready:
+            if self._parts[number].wants:
+                self._take_lane(number, self._parts[number])
         for cohort in range(COHORTS):
             if cohort in self._flying:
                 continue
             lanes = [
                 lane
                 for lane, number in enumerate(self._lanes)
-                if number is not None and self._parts[number].wants and self.executor.cohort(lane) == cohort
+                if number in ready and self._parts[number].wants and self.executor.cohort(lane) == cohort
             ]
             if lanes:
                 self._flying[cohort] = lanes

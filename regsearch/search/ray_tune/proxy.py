@@ -6,9 +6,13 @@ Nothing here imports torch: a proxy is a process, and there may be as many as tr
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+# Read by ray when it is imported: no word about this use leaves the cluster.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import ray
 from ray.tune import Trainable

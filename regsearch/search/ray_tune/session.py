@@ -33,7 +33,7 @@ from regsearch.space import Params, SearchSpace, Value
 from regsearch.trial import TrialState, derive_seed
 
 _PROXY_BYTES = 200 << 20
-"""What a proxy takes at least; a node has as many as find room, and no more than trials in flight."""
+"""What a proxy takes at least; there are as many as find room on the node, and no more than trials in flight."""
 _RETRIES = 3
 """How often a proxy that is lost is started again."""
 _SETTINGS = {
@@ -156,6 +156,7 @@ class TuneSearch:
     def start(self) -> None:
         """Let Tune begin, or go on from where it was last saved."""
         os.environ.update(_SETTINGS)
+        # As many are staged at once as there is room for: their processes start side by side.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self._parallel)
         for name in ("ray.tune", "ray.train", "ray.air"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -199,7 +200,7 @@ class TuneSearch:
         """A proxy's place: this node, which has Tune's state on its disk, and room in its memory."""
         here = ray.get_runtime_context().get_node_id()
         node = next(each for each in ray.nodes() if each["NodeID"] == here)  # type: ignore[no-untyped-call]
-        room = max(_PROXY_BYTES, int(node["Resources"].get("memory", 0)) // (self._parallel + 1))
+        room = max(_PROXY_BYTES, int(node["Resources"].get("memory", 0)) // self._parallel)
         address = next(name for name in node["Resources"] if name.startswith("node:") and "__" not in name)
         return PlacementGroupFactory([{"CPU": 0, "memory": room, address: 0.0001}])
 
@@ -234,6 +235,13 @@ class TuneSearch:
             while True:
                 found.append(self._listener.ended.get_nowait())
         return found
+
+    @property
+    def proxies(self) -> int:
+        """How many proxies there will be at first."""
+        with self._lock:
+            ended = sum(known.state.ended for known in self._memory.trials() if known.number)
+        return min(self._parallel, self._numbered.total_samples - ended)
 
     @property
     def over(self) -> bool:

@@ -7,9 +7,9 @@ import pytest
 from regsearch.config import SearchConfig, build_space
 from regsearch.errors import UserError
 from regsearch.regularizers import knobs
-from regsearch.search.ray_tune import check
 from regsearch.search.ray_tune.choices import make_scheduler, make_searcher
 from regsearch.search.ray_tune.encoding import decode, domains, numbers, sampled
+from regsearch.search.ray_tune.session import check
 from regsearch.space import Choice, SearchSpace
 
 SPACES = {
