@@ -1,8 +1,8 @@
 #!/bin/sh
 # The head of a Ray cluster: it keeps the books and trains nothing. What is given goes to `ray start`.
 set -eu
-# shellcheck source=ray-token.sh
-. "$(dirname "$0")/ray-token.sh"
+# shellcheck source=ray-settings.sh
+. "$(dirname "$0")/ray-settings.sh"
 exec ray start --head --block --disable-usage-stats --num-cpus=0 --num-gpus=0 \
     --port="${RAY_PORT:-6379}" \
     --node-manager-port="${RAY_NODE_PORT:-6380}" \

@@ -3,8 +3,8 @@
 # may use, or for each GPU. What is given goes to `ray start`.
 set -eu
 : "${RAY_ADDRESS:?is HOST:PORT of the head}"
-# shellcheck source=ray-token.sh
-. "$(dirname "$0")/ray-token.sh"
+# shellcheck source=ray-settings.sh
+. "$(dirname "$0")/ray-settings.sh"
 exec ray start --block --disable-usage-stats \
     --address="$RAY_ADDRESS" \
     --node-manager-port="${RAY_NODE_PORT:-6380}" \

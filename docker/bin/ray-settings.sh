@@ -1,7 +1,13 @@
 # shellcheck shell=sh
-# Sourced by what starts Ray: the token goes from the environment, which every child would inherit, into a file that
-# only this user reads. Without a token nothing starts.
-export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
+# Sourced by what starts Ray.
+
+export RAY_USAGE_STATS_ENABLED=0
+# A node that is told to stop would wait half a minute for its pack workers to fall idle, which they never do.
+export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0
+
+# The token goes from the environment, which every child would inherit, into a file that only this user reads. Without a
+# token nothing starts.
+export RAY_AUTH_MODE=token
 : "${RAY_AUTH_TOKEN_PATH:?names the file for the token of the cluster}"
 if [ -n "${RAY_AUTH_TOKEN:-}" ]; then
     (
