@@ -25,7 +25,7 @@ from regsearch.tracking.store import ensure_store
 from tests.bad_input import CASES, FACTORIES, OWN, STUDY, Bad
 
 QUICK = ("hidden state", "ragged lists", "a strange label")
-ALL = [*CASES, *(bad if bad.what in QUICK else pytest.param(bad, marks=pytest.mark.slow) for bad in OWN)]
+ALL = [*CASES, *(bad if bad.what in QUICK else pytest.param(bad, marks=pytest.mark.sweep) for bad in OWN)]
 
 
 def written(bad: Bad) -> None:
@@ -118,7 +118,7 @@ def test_two_studies_of_one_name() -> None:
     assert "give the study another name" in line
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 def test_a_trial_that_diverges_fails_with_its_epoch_and_reason_and_the_study_goes_on() -> None:
     """Steps of up to 10 under plain gradient descent on a regression blow up; small ones do not."""
     text = STUDY.replace("csv:t.csv', target: y, task: classification", "sklearn:diabetes'")

@@ -37,7 +37,7 @@ def patients(path: Path) -> None:
     table.to_csv(path, index=False)
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.timeout(900)  # half a minute on an idle machine
 def test_your_own_table(tmp_path: Path) -> None:
     patients(tmp_path / "patients.csv")
@@ -95,7 +95,7 @@ def test_a_study_on_a_ray_cluster(tmp_path: Path) -> None:
     assert "mine: 12 trials" in run(here, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.timeout(600)
 def test_ray_tune_as_the_search(tmp_path: Path) -> None:
     write_files("README.md", tmp_path)

@@ -106,7 +106,7 @@ def test_independence_is_given_up_in_its_context_alone() -> None:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 def test_the_script_writes_figures_that_fit_one_another(tmp_path: Path) -> None:
     few = [
         "--repeats",

@@ -119,9 +119,8 @@ POISONS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(each, marks=pytest.mark.slow if each == "end" else pytest.mark.sweep) for each in POISONS]
-)
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", POISONS)
 def test_a_trial_that_ends_its_worker_fails_and_its_neighbours_keep_their_bits(
     here: Path, name: str, peace_alone: Curves
 ) -> None:

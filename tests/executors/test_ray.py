@@ -127,7 +127,7 @@ def until(true: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 def test_this_machine_as_a_cluster(tmp_path: Path, peace: Curves) -> None:
     made = RayExecutor("local", *sealed(tmp_path), 2, 4, False, said.append)
     idle = [process(made, index).memory_info().rss for index in range(2)]

@@ -10,7 +10,7 @@ from regsearch.errors import UserError
 from regsearch.regularizers import SITES, page
 from regsearch.testing import CASES, PROPERTIES, WHERE, Case, Rule, check_agreement, exclusion, settings, train
 from tests.regularizers.reference import reference
-from tests.regularizers.rules import RULES, cocktail, some
+from tests.regularizers.rules import FIRST, RULES, cocktail, some
 
 MODELS = ("convnet", "gru", "gru-codes", "transformer")
 TRAINED = [check for name, check in PROPERTIES.items() if name not in ("declaration", "off", "slope")]
@@ -35,7 +35,9 @@ def agree(chosen: dict[str, Rule], case: Case) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list(RULES))
+@pytest.mark.parametrize(
+    "name", [name if name in FIRST else pytest.param(name, marks=pytest.mark.sweep) for name in RULES]
+)
 @pytest.mark.parametrize(
     "model", [pytest.param("gru-codes", marks=pytest.mark.sweep) if m == "gru-codes" else m for m in MODELS]
 )

@@ -27,7 +27,7 @@ def study(folder: Path, name: str, search: str) -> Study:
     return Study.from_file(file)
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 def test_the_recorded_width_holds_for_the_life_of_a_study(own_folder: Path) -> None:
     undisturbed = study(own_folder, "undisturbed", "width: 1, workers: 2").run()
     assert undisturbed.pack == {"width": 1, "workers": 2}

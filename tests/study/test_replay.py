@@ -54,7 +54,7 @@ def alter(table: str, metric: str, trial: int, where: str = "") -> None:
     assert changed == 1
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 def test_every_kind_of_trial_agrees(studied: Study) -> None:
     frame = studied.frame()
     shaped = frame[frame["l2.strength.schedule"].notna()]

@@ -38,7 +38,7 @@ finalize: {seeds: 2}
 """
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 def test_it_trains_alone_and_says_why(tmp_path: Path) -> None:
     (tmp_path / "branching.py").write_text(MODEL)
     (tmp_path / "branching.yaml").write_text(STUDY)

@@ -55,7 +55,7 @@ def test_a_drained_outbox_is_all_at_the_store(undisturbed: dict[str, object]) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.sweep)])
 def test_kills_at_random_moments_lose_nothing_and_repeat_nothing(
     tmp_path: Path, uri: str, writers: Writers, undisturbed: dict[str, object], seed: int
 ) -> None:
