@@ -100,7 +100,12 @@ class Services:
         self.head = Place("head", folder, {**token, **_node(2), **head})
         joins = {**token, "RAY_ADDRESS": self.address}
         self.worker = Place("worker", folder, {**joins, **_node(3), "RAY_CPUS": "1"})
-        self.driver = Place("submit", folder, {**joins, **_node(4), "MLFLOW_TRACKING_URI": self.uri})
+        searches = {
+            "MLFLOW_TRACKING_URI": self.uri,
+            "REGSEARCH_STORAGE": f"postgresql+psycopg2://search@{where}/search",
+            "PGPASSWORD": self.passwords["SEARCH_DB_PASSWORD"],
+        }
+        self.driver = Place("submit", folder, {**joins, **_node(4), **searches})
 
     @property
     def places(self) -> tuple[Place, ...]:

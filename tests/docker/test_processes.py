@@ -46,7 +46,7 @@ def submit(up: Services, *words: str, **env: str) -> subprocess.CompletedProcess
 
 def test_a_submitted_study_ends_in_mlflow(up: Services) -> None:
     study_file(up.driver.folder, width=2, workers=2)
-    done = submit(up, "small.yaml", "--json")
+    done = submit(up, "small.yaml", "--json", "--storage", "${REGSEARCH_STORAGE}")
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert answer["pack"]["workers"] == 1, "the head and the driver have no cores"
@@ -60,6 +60,9 @@ def test_a_submitted_study_ends_in_mlflow(up: Services) -> None:
     assert ends.count("FINISHED") == answer["trials"]["complete"]
     champion = ask(up, "registered-models/alias?name=small&alias=champion", None)["model_version"]
     assert champion["status"] == "READY"
+    storage = up.driver.env["REGSEARCH_STORAGE"].replace("+psycopg2", "")
+    storage = storage.replace("search@", f"search:{up.passwords['SEARCH_DB_PASSWORD']}@")
+    assert execute(storage, "SELECT count(*) FROM trials") == [(24,)]
     assert not up.driver.healthy("node"), "its node ends with the study"
     assert all(place.healthy(what) for place, what in zip(up.places, ("mlflow", "head", "node"), strict=False))
 
