@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from tests.faults.fault import Fault, Scene, Undisturbed
 from tests.faults.invariant import Ended
-from tests.faults.setups import Setup
+from tests.faults.setups import LEASE, Setup
 from tests.faults.workers import NO_ANSWER
 
 TEXT = """
@@ -81,7 +81,7 @@ def _module(body: str, act: str = "Poison.apply(h)") -> str:
 
 
 def _setup(body: str, act: str, calm: str) -> Setup:
-    return Setup(f"poison {calm}", TEXT, 16, _module(body, act), _module("pass", calm), lease=5.0)
+    return Setup(f"poison {calm}", TEXT, 16, _module(body, act), _module("pass", calm), lease=LEASE)
 
 
 def _failed(reason: str) -> object:

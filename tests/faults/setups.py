@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 NAME = "small"
+LEASE = 10.0
+"""Longer than a round takes on a busy machine, far shorter than the minute and more of real studies."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ search: {trials: 16, parallel: 8, width: 2, workers: 2, pruner: none}
 finalize: {seeds: 0}
 """,
     16,
-    lease=5.0,
+    lease=LEASE,
 )
 # The search in a database: the same answer as without, so `WHOLE` is its undisturbed run.
 DATABASE = replace(WHOLE, text=WHOLE.text.replace("search: {", "search: {storage: STORAGE, "))

@@ -10,9 +10,9 @@ import psutil
 
 from tests.faults.fault import Fault, Scene, Undisturbed, in_search, wait_for
 from tests.faults.invariant import Ended
-from tests.faults.setups import LONG
+from tests.faults.setups import LEASE, LONG
 
-NO_ANSWER = "gave no answer in 5 seconds"
+NO_ANSWER = f"gave no answer in {LEASE:.0f} seconds"
 
 
 def _one_of(scene: Scene) -> psutil.Process | None:
