@@ -41,10 +41,10 @@ demo: .venv/installed
 	@echo "Your table: $(BIN)/regsearch study init TABLE.csv --target COLUMN"
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -m "not slow and not sweep" -n 2 --dist worksteal
+	$(BIN)/python -m pytest -m "not slow and not sweep and not faults" -n 2 --dist worksteal
 
 slow: .venv/installed-dev
-	$(BIN)/python -m pytest -m "slow and not sweep" -n 2 --dist worksteal
+	$(BIN)/python -m pytest -m "slow and not sweep and not faults" -n 2 --dist worksteal
 
 sweep: .venv/installed-dev
 	$(BIN)/python -m pytest -m sweep -n 2 --dist worksteal

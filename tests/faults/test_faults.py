@@ -24,7 +24,7 @@ QUICK = ("disk: one bit of a saved trial flipped", "store: eight processes open 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "fault",
-    [pytest.param(each, id=each.name, marks=() if each.name in QUICK else pytest.mark.sweep) for each in FAULTS],
+    [pytest.param(each, id=each.name, marks=() if each.name in QUICK else pytest.mark.faults) for each in FAULTS],
 )
 def test_it_strikes_and_nothing_is_lost(fault: Strike, tmp_path: Path) -> None:
     outcomes = campaign(tmp_path, [fault], each=1, seed=5, jobs=1)
