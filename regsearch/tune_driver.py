@@ -71,6 +71,8 @@ class TuneDriver(Books["TuneSearch"]):
 
     def run(self, watch: Watcher | None = None) -> None:
         self.turn = int((self.search.clock() or {}).get("turn", 0))
+        if len(self.trials) >= self.total and all(trial.state.ended for trial in self.trials.values()):
+            return
         self._snapshots.mkdir(exist_ok=True)
         baseline = self.search.baseline()
         self.search.start()
