@@ -25,7 +25,7 @@ endif
 
 help:
 	@echo "make demo    search 200 settings on handwritten digits and print the answer"
-	@echo "make test    the tests (make slow: the long ones; make sweep: ten minutes more; make lint: style and types)"
+	@echo "make test    the tests (make slow: the long ones; make sweep: a quarter of an hour more; make lint: style and types)"
 	@echo "make faults  the fault matrix: kills, lost workers and servers, full disks; ten strikes each (FAULTS=--help)"
 	@echo "make bench   trials per second against a plain Optuna + torch + MLflow loop (make throughput: training steps)"
 	@echo "make bench-ray  the same against plain Ray Tune (make scaling: two workers against one; make growth: docs/growth.md)"

@@ -20,6 +20,7 @@ from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from regsearch.cli import app
+from regsearch.config import load_config
 from regsearch.study import Study
 from regsearch.tracking.store import ensure_store
 from tests.bad_input import CASES, FACTORIES, OWN, STUDY, Bad
@@ -98,7 +99,8 @@ def test_two_studies_of_one_name() -> None:
     """Refused are the name of a study here, of one that is being started, and of an experiment of something else."""
     written(Bad("fine"))
     Path("mlruns/studies/small").mkdir(parents=True)
-    Path("mlruns/studies/small/study.json").write_text("{}")
+    record = json.dumps({"config": json.loads(load_config("study.yaml").to_json()), "created_ms": 1})
+    Path("mlruns/studies/small/study.json").write_text(record)
     line = refused()
     assert line.startswith("study.yaml: name: a study of this name exists (got 'small')")
     assert "`regsearch study resume small` goes on, --replace starts anew" in line

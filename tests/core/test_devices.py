@@ -65,6 +65,7 @@ def step_elsewhere(name: str, device: str) -> None:
         raise RuntimeError(f"{name} ends on {found}")
 
 
+@pytest.mark.slow
 def test_no_step_and_no_evaluation_mixes_devices() -> None:
     """The device is one that torch leaves to others; it is registered for good, hence in a process of its own."""
     code = """

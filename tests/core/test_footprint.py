@@ -47,6 +47,7 @@ print(footprint.bytes())
     assert 400e6 < int(alone(code)) < 440e6
 
 
+@pytest.mark.slow
 def test_no_pack_is_tried_that_would_take_more() -> None:
     """Four slots take 80 MB for each copy of what the model makes; eight are expected to take twice as much."""
     code = """

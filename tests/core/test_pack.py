@@ -17,9 +17,9 @@ LOADS = [Load(n, setting(n) if n else {}, 17 * n + 5) for n in range(8)]
     ("optimizer", "norm"),
     [
         ("adamw", "none"),
-        ("sgd", "batch"),
+        pytest.param("sgd", "batch", marks=pytest.mark.slow),
         pytest.param("adamw", "batch", marks=pytest.mark.sweep),
-        pytest.param("sgd", "none", marks=pytest.mark.slow),
+        pytest.param("sgd", "none", marks=pytest.mark.sweep),
     ],
 )
 def test_a_curve_depends_on_neither_width_nor_slot_nor_neighbours(optimizer: str, norm: str) -> None:

@@ -41,6 +41,7 @@ def peace_alone(tmp_path_factory: pytest.TempPathFactory) -> Curves:
     return trained(executor(tmp_path_factory.mktemp("alone"), ALONE + "return h", width=1))[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.sweep)])
 def test_a_worker_that_is_killed(here: Path, sign: signal.Signals, peace: Curves) -> None:
     disturbed, reasons = trained(executor(here), lambda made: os.kill(processes(made)[1], sign))
@@ -132,6 +133,7 @@ def test_a_trial_that_ends_its_worker_fails_and_its_neighbours_keep_their_bits(
     assert {**disturbed, 5: None} == {**peace_alone, 5: None}
 
 
+@pytest.mark.sweep
 def test_what_ends_every_trial_ends_the_study(here: Path) -> None:
     made = executor(here, ALONE + "if len(h) == 32: raise KeyError('no')\nreturn h", width=1)
     with pytest.raises(KeyError, match="no"):

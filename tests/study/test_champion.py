@@ -119,7 +119,8 @@ CASES = {
 
 
 @pytest.mark.parametrize(
-    "name", [name if name == "classification" else pytest.param(name, marks=pytest.mark.sweep) for name in CASES]
+    "name",
+    [pytest.param(each, marks=pytest.mark.slow if each == "classification" else pytest.mark.sweep) for each in CASES],
 )
 def test_predictions_equal_those_of_the_trained_weights(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -52,7 +52,7 @@ def test_lost_answers_leave_nothing_twice(
             outbox.append(record)
     monkeypatch.setattr(bulk, "fits", lambda uri: False)  # the lane that servers get
     monkeypatch.setattr(writer, "RETRY_SECONDS", (0.0,))
-    lost = [lose_answers(monkeypatch, name, each) for name, each in (("create_run", 2), ("log_batch", 5))]
+    lost = [lose_answers(monkeypatch, name, each) for name, each in (("create_run", 2), ("log_batch", 3))]
     mine = writer.Writer(outbox.path, uri, tmp_path / "artifacts", Told())  # type: ignore[arg-type]
     mine.run()
     assert lost == [[4], [4]]
