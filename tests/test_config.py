@@ -202,6 +202,12 @@ BAD_LINES = [
     ("search: {pruner: 3}", "search.pruner", "3", "asha, hyperband, median, patient, none"),
     ("search: {objective: []}", "search.objective", "[]", "one or more tracked metrics"),
     ("search: {objective: [gap, gap]}", "search.objective", "'gap'", "each once"),
+    (
+        "search: {deterministic: false}",
+        "search.deterministic",
+        "false",
+        "engine ray_tune decides in the order of arrival",
+    ),
     ("search: {deterministic: on}", "search.deterministic", "'on'", "true and false"),
     ("search: [a]", "search", "['a']", "a section with the keys engine, sampler"),
     ("train: {epochs: 0}", "train.epochs", "0", "whole numbers from 1 up"),

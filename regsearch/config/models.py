@@ -156,6 +156,7 @@ class SearchConfig(Section):
     ] = "val_loss"
     seed: Seed = 0
     deterministic: Flag = True
+    """Optuna's decisions follow a logical clock and cannot be turned loose; Ray Tune's follow the order of arrival."""
     storage: Text | None = None
     """A database for the search, `postgresql://...`, `mysql+pymysql://...` or `sqlite:///FILE`, by Optuna's own tables;
     left out, a journal file beside the study. `${NAME}` stands for the environment's NAME."""
@@ -230,6 +231,9 @@ class SearchConfig(Section):
                     value=getattr(self, name),
                     allowed=f"engine {self.engine} has {ours}",
                 )
+        if not self.deterministic and self.engine == "optuna":
+            allowed = "allowed is true; engine ray_tune decides in the order of arrival"
+            raise UserError("stragglers do not run ahead", key="deterministic", value=False, allowed=allowed)
         if self.is_population and self.algorithm_name != "random":
             raise UserError(
                 f"{self.scheduler_name} draws settings itself",
