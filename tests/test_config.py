@@ -205,7 +205,7 @@ BAD_LINES = [
     (
         "search: {deterministic: false}",
         "search.deterministic",
-        "false",
+        "False",
         "engine ray_tune decides in the order of arrival",
     ),
     ("search: {deterministic: on}", "search.deterministic", "'on'", "true and false"),
