@@ -64,4 +64,4 @@ finalize: {seeds: 0}
 # The search in a database: the same answer as without, so `WHOLE` is its undisturbed run.
 DATABASE = replace(WHOLE, text=WHOLE.text.replace("search: {", "search: {storage: STORAGE, "))
 # Nodes take seconds to go and to come.
-CLUSTER = replace(LONG, key="cluster", text=LONG.text.replace("epochs: 40", "epochs: 120"))
+CLUSTER = replace(LONG, key="cluster", text=LONG.text.replace("epochs: 40", "epochs: 60"))
