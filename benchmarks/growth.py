@@ -16,6 +16,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from importlib.metadata import version
@@ -58,24 +59,65 @@ def decisions(seen: list[int], seconds: float) -> dict[str, Any]:
     return found
 
 
-def wires(seconds: float, delivered: tuple[int, int]) -> dict[str, Any]:
-    from growth_driver import orders, records
-    from growth_parts import driven
-    from growth_wires import delivery, rounds, servers_there
+def handed_out() -> list[dict[str, float]]:
+    from growth_driver import orders
 
-    found: dict[str, Any] = {"orders": [orders(workers, SLOTS) for workers in WORKERS]}
-    say(f"orders to {WORKERS[-1]} workers: {1e3 * found['orders'][-1]['seconds']:.0f} ms a round")
+    found = [orders(workers, SLOTS) for workers in WORKERS]
+    say(f"orders to {WORKERS[-1]} workers: {1e3 * found[-1]['seconds']:.0f} ms a round")
+    return found
+
+
+def recorded() -> dict[int, dict[str, float]]:
+    from growth_driver import records
+
     with tempfile.TemporaryDirectory(prefix="regsearch-growth-") as name:
-        found["records"] = {count: records(Path(name), count) for count in METRICS}
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:  # of which memory is measured
-            found["search"] = fresh.submit(driven, Path(name), 1000, sampler="random").result()
-    found["rounds"] = {place: [rounds(place, lanes, seconds) for lanes in LANES] for place in ("processes", "ray")}
-    say(f"Ray: {found['rounds']['ray'][-1]['reports_per_second']:.0f} reports per second from two workers")
-    stores = ("sqlite", "postgresql") if servers_there() else ("sqlite",)
-    found["delivery"] = {}
-    for store, trials in zip(stores, delivered, strict=False):
-        found["delivery"][store] = [delivery(store, trials, count) for count in METRICS]
-        say(f"{store}: {found['delivery'][store][-1]}")
+        return {count: records(Path(name), count) for count in METRICS}
+
+
+def searched() -> dict[str, float]:
+    """A search in a fresh process, of which memory is measured."""
+    from growth_parts import driven
+
+    fresh = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+    with tempfile.TemporaryDirectory(prefix="regsearch-growth-") as name, fresh:
+        return fresh.submit(driven, Path(name), 1000, sampler="random").result()
+
+
+def trained(seconds: float) -> dict[str, list[dict[str, float]]]:
+    from growth_wires import rounds
+
+    found = {place: [rounds(place, lanes, seconds) for lanes in LANES] for place in ("processes", "ray")}
+    say(f"Ray: {found['ray'][-1]['reports_per_second']:.0f} reports per second from two workers")
+    return found
+
+
+def delivered(store: str, trials: int) -> list[dict[str, float]]:
+    from growth_wires import delivery
+
+    found = [delivery(store, trials, count) for count in METRICS]
+    took = " and ".join(f"{each['seconds']:.1f} s" for each in found)
+    say(f"{store}: {took} for {trials} trials")
+    return found
+
+
+def measured(options: argparse.Namespace) -> dict[str, Any]:
+    """Every part's figures; those that are in `options.parts` already are taken from there, and new ones put there."""
+    file: Path | None = options.parts
+    found: dict[str, Any] = json.loads(file.read_text()) if file and file.exists() else {}
+    steps: dict[str, Callable[[], Any]] = {
+        "decisions": lambda: decisions(sorted(options.seen), options.seconds),
+        "orders": handed_out,
+        "records": recorded,
+        "search": searched,
+        "rounds": lambda: trained(options.seconds),
+        "sqlite": lambda: delivered("sqlite", options.delivered[0]),
+        "postgresql": lambda: delivered("postgresql", options.delivered[1]),
+    }
+    for name, step in steps.items():
+        if name not in found:
+            found[name] = json.loads(json.dumps(step()))  # keys as they are read back
+            if file:
+                file.write_text(json.dumps(found, indent=1) + "\n")
     return found
 
 
@@ -84,21 +126,22 @@ def costs_of(parts: dict[str, Any]) -> Any:
     from growth_model import Costs
 
     tpe = parts["decisions"]["cost"]["tpe"]
-    fits = {name: line([(n, each[name]) for n, each in tpe.items()]) for name in ("ask", "prune")}
+    fits = {name: line([(int(n), each[name]) for n, each in tpe.items()]) for name in ("ask", "prune")}
     few, many = (parts["rounds"]["ray"][k] for k in (0, 1))
     share = [each["lanes"] / 2 for each in (few, many)]
     wire = max(0.0, (many["driver_cpu"] - few["driver_cpu"]) / (share[1] - share[0]))
     order = max(0.0, few["driver_cpu"] - wire * share[0]) / few["workers"]
     commits = parts["decisions"]["commit"]
-    lane = (commits[GPUS * SLOTS] - commits[32]) / (GPUS * SLOTS - 32)
-    records = parts["records"]
-    trial, report = deliver(parts["delivery"]["sqlite"], "cpu", 9)
-    last = tpe[max(tpe)]
+    few_lanes, many_lanes = sorted(commits, key=int)
+    lane = (commits[many_lanes] - commits[few_lanes]) / (int(many_lanes) - int(few_lanes))
+    records = {int(count): each for count, each in parts["records"].items()}
+    trial, report = deliver(parts["sqlite"], "cpu", 9)
+    last = tpe[max(tpe, key=int)]
     return Costs(
         ask=fits["ask"][0], ask_seen=fits["ask"][1], report=last["report"], tell=last["tell"],
         prune=fits["prune"][0], prune_seen=fits["prune"][1],
         record=between({count: each["report"] for count, each in records.items()}, 9), begin=records[3]["begin"],
-        commit=commits[32] + records[3]["commit"], commit_lane=max(0.0, lane), order=order, wire=wire,
+        commit=commits[few_lanes] + records[3]["commit"], commit_lane=max(0.0, lane), order=order, wire=wire,
         deliver_trial=trial, deliver_report=report,
     )  # fmt: skip
 
@@ -178,6 +221,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement of decisions and rounds")
     parser.add_argument("--delivered", type=int, nargs=2, default=[1000, 60], help="trials, to SQLite and PostgreSQL")
     parser.add_argument("--driven", type=int, default=400, help="trials of the search that the model is held against")
+    parser.add_argument("--parts", type=Path, help="a file of parts: those in it are not measured again, others added")
     parser.add_argument("--out", type=Path, default=HERE.parent / "docs", help="folder of the page")
     options = parser.parse_args()
     if min(*options.seen, options.driven, *options.delivered) < 2 or len(options.seen) < 2:
@@ -186,8 +230,7 @@ def main() -> None:
     from growth_page import draw, page
 
     load = round(os.getloadavg()[0], 2)
-    parts = {"decisions": decisions(sorted(options.seen), options.seconds)}
-    parts |= wires(options.seconds, tuple(options.delivered))
+    parts = measured(options)
     costs = costs_of(parts)
     result = {
         "machine": {**machine(), "ray": version("ray"), "load_before": load},

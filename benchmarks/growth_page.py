@@ -141,7 +141,8 @@ def _by_rest(parts: dict[str, Any], costs: dict[str, Any]) -> list[list[str]]:
         ["bytes of a report / of an order that begins a trial", sizes, "reports"],
         ["bytes in the object store of each node", _bytes(ray["parcel_bytes"]), "rows, nodes"],
     ]
-    for store, (low, high) in parts["delivery"].items():
+    for store in ("sqlite", "postgresql"):
+        low, high = parts[store]
         clock = "cpu" if store == "sqlite" else "seconds"
         name = "MLflow in SQLite" if store == "sqlite" else "MLflow's server on PostgreSQL (*wall*)"
         each = [f"{1e3 * one[clock] / one['trials']:.1f}" for one in (low, high)]

@@ -5,7 +5,7 @@ Legend: R reports.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import pickle
 import statistics
 import sys
@@ -48,7 +48,7 @@ def delivery(store: str, trials: int, metrics: int) -> dict[str, float]:
         folder.mkdir(parents=True)
         uri = f"sqlite:///{name}/mlflow.db"
         if store == "postgresql":
-            sys.path.insert(0, str(HERE.parent))
+            sys.path.append(str(HERE.parent))
             servers = importlib.import_module(SERVERS)
             uri = stack.enter_context(servers.mlflow_server(stack.enter_context(servers.postgres()).uri)).uri
         (folder / "outbox.jsonl").touch()
@@ -75,11 +75,6 @@ def _deliver(folder: Path, uri: str, found: dict[str, float], source: Path) -> t
     for beside in folder.glob("outbox.*"):
         beside.unlink()
     return seconds, spent
-
-
-def servers_there() -> bool:
-    """Whether the fixtures that start PostgreSQL and MLflow's server are there."""
-    return (HERE.parent / (SERVERS.replace(".", "/") + ".py")).exists()
 
 
 def rounds(place: str, lanes: int, seconds: float) -> dict[str, float]:

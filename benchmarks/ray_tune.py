@@ -94,7 +94,7 @@ def measured(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
                     flush=True,
                 )
                 shutil.rmtree(folder)
-    return runs
+    return {side: each for side, each in runs.items() if each}
 
 
 def compared(runs: dict[str, list[dict[str, Any]]], key: str) -> dict[str, dict[str, float]]:
@@ -102,7 +102,7 @@ def compared(runs: dict[str, list[dict[str, Any]]], key: str) -> dict[str, dict[
     return {
         side: summary([ours[key] / theirs[key] for ours, theirs in zip(runs[OURS], rates, strict=False)])
         for side, rates in runs.items()
-        if side != OURS and rates
+        if side != OURS
     }
 
 
