@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -133,7 +133,7 @@ def costs_of(parts: dict[str, Any]) -> Any:
     order = max(0.0, few["driver_cpu"] - wire * share[0]) / few["workers"]
     commits = parts["decisions"]["commit"]
     few_lanes, many_lanes = sorted(commits, key=int)
-    lane = (commits[many_lanes] - commits[few_lanes]) / (int(many_lanes) - int(few_lanes))
+    lane = (commits[many_lanes]["cpu"] - commits[few_lanes]["cpu"]) / (int(many_lanes) - int(few_lanes))
     records = {int(count): each for count, each in parts["records"].items()}
     trial, report = deliver(parts["sqlite"], "cpu", 9)
     last = tpe[max(tpe, key=int)]
@@ -141,7 +141,7 @@ def costs_of(parts: dict[str, Any]) -> Any:
         ask=fits["ask"][0], ask_seen=fits["ask"][1], report=last["report"], tell=last["tell"],
         prune=fits["prune"][0], prune_seen=fits["prune"][1],
         record=between({count: each["report"] for count, each in records.items()}, 9), begin=records[3]["begin"],
-        commit=commits[few_lanes] + records[3]["commit"], commit_lane=max(0.0, lane), order=order, wire=wire,
+        commit=commits[few_lanes]["wall"] + records[3]["commit"], commit_lane=max(0.0, lane), order=order, wire=wire,
         deliver_trial=trial, deliver_report=report,
     )  # fmt: skip
 
@@ -167,7 +167,7 @@ def validated(costs: Any, trials: int) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory(prefix="regsearch-growth-") as name:
         measured = driven(Path(name), trials)
-    bound = simulate(costs, 1, 32, trials, 0.0)
+    bound = simulate(replace(costs, order=0.0, wire=0.0), 1, 32, trials, 0.0)  # no worker is beyond a wire
     computing = bound["seconds"] * (1 - bound["spent"]["commit"])  # the rest waits for the disk
     found = {"driver": {"trials": trials, "measured": measured["cpu"], "model": computing}}
     found["driver"] |= {"reports": [measured["reports"], bound["reports"]]}
@@ -192,16 +192,20 @@ def _turns(journal: Path) -> int:
     return int(last.partition('"turn":')[2].partition(",")[0])
 
 
-def predicted(costs: Any) -> dict[str, Any]:
-    """The model on 1 to `GPUS` GPUs with 1,000 trials each, by remedy."""
-    from growth_model import REMEDIES, simulate
+def predicted(costs: Any, parts: dict[str, Any]) -> dict[str, Any]:
+    """The model on 1 to `GPUS` GPUs with 1,000 trials each, by remedy; with MLflow's server, too, for how far it lags."""
+    from growth_driver import LATEST
+    from growth_model import remedies, simulate
 
+    latest = parts["decisions"]["cost"][LATEST]
+    trial, report = deliver(parts["postgresql"], "seconds", 9)
     found: dict[str, Any] = {}
-    for name, change in REMEDIES.items():
-        changed = change(costs)
+    for name, changed in remedies(costs, line([(int(n), each["ask"]) for n, each in latest.items()])).items():
         found[name] = {n: simulate(changed, n, SLOTS, TRIALS * n // GPUS, ROUND) for n in FLEETS}
         last = found[name][GPUS]
-        say(f"{GPUS} GPUs, {name}: busy {last['busy']:.1%} in {last['seconds'] / 3600:.1f} hours")
+        server = replace(changed, deliver_trial=trial, deliver_report=report)
+        last["server_lag"] = simulate(server, GPUS, SLOTS, TRIALS, ROUND)["lag"]
+        say(f"{GPUS} GPUs, {name}: busy {last['busy']:.2%} in {last['seconds'] / 3600:.1f} hours")
     return found
 
 
@@ -221,7 +225,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement of decisions and rounds")
     parser.add_argument("--delivered", type=int, nargs=2, default=[1000, 60], help="trials, to SQLite and PostgreSQL")
     parser.add_argument("--driven", type=int, default=400, help="trials of the search that the model is held against")
-    parser.add_argument("--parts", type=Path, help="a file of parts: those in it are not measured again, others added")
+    parser.add_argument("--parts", type=Path, help="a file of parts: what it has is not measured again")
     parser.add_argument("--out", type=Path, default=HERE.parent / "docs", help="folder of the page")
     options = parser.parse_args()
     if min(*options.seen, options.driven, *options.delivered) < 2 or len(options.seen) < 2:
@@ -238,7 +242,7 @@ def main() -> None:
         "costs": asdict(costs),
         "validated": validated(costs, options.driven),
         "scenario": {"gpus": GPUS, "slots": SLOTS, "trials": TRIALS, "round": ROUND},
-        "predicted": predicted(costs),
+        "predicted": predicted(costs, parts),
         "seconds": round(time.perf_counter() - BEGUN),
     }
     options.out.mkdir(parents=True, exist_ok=True)

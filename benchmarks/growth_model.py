@@ -11,7 +11,6 @@ Legend: W workers, S trials of one cohort per worker, n trials asked for so far.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +19,7 @@ import numpy as np
 RUNGS, REDUCTION, EPOCHS = (3, 9, 27), 3, 30
 COHORTS = 2
 SHARED = 32
-"""How many asks share one fitted model of the sampler, where they do; a fit is nearly all that an ask costs."""
+"""How many asks share one fit of the sampler's model, where they do; the fit is nearly all that an ask costs."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,7 @@ class Costs:
     """Seconds of the driver, where nothing else is said.
 
     Args:
-        ask, ask_seen: of one ask, and more for each of the n trials that the sampler sees.
-        window: how many trials the sampler sees at most; None for all.
+        ask, ask_seen: of one ask, and more for each of the n trials so far.
         report, record: to decide over a report between rungs; to write it to the outbox.
         prune, prune_seen: of a report at a rung, and more for each of the n trials.
         tell, begin: to end a trial; to record that one begins.
@@ -40,7 +38,6 @@ class Costs:
 
     ask: float = 0.0
     ask_seen: float = 0.0
-    window: int | None = None
     report: float = 0.0
     record: float = 0.0
     prune: float = 0.0
@@ -55,10 +52,8 @@ class Costs:
     deliver_report: float = 0.0
 
     def asks(self, seen: int, count: int) -> float:
-        """Of so many asks in a row, of which the first one sees `seen` trials."""
-        most = seen + count if self.window is None else min(self.window, seen + count)
-        least = seen if self.window is None else min(self.window, seen)
-        return count * (self.ask + self.ask_seen * (least + most) / 2)
+        """Of so many asks in a row, of which the first one comes after `seen` trials."""
+        return count * (self.ask + self.ask_seen * (seen + count / 2))
 
 
 def lengths(count: int, random: np.random.Generator) -> np.ndarray[Any, Any]:
@@ -168,12 +163,19 @@ def simulate(
     }
 
 
-REMEDIES: dict[str, Callable[[Costs], Costs]] = {
-    "as it is": lambda costs: costs,
-    "the sampler sees the last 1,000": lambda costs: replace(costs, window=1000),
-    "and halving keeps its rungs sorted": lambda costs: replace(costs, window=1000, prune_seen=0.0),
-    "and one model of the sampler per turn": lambda costs: replace(
-        costs, window=1000, prune_seen=0.0, ask=costs.ask / SHARED, ask_seen=costs.ask_seen / SHARED
-    ),
-}
-"""What the driver may be changed to, each besides the one before."""
+def remedies(costs: Costs, latest: tuple[float, float]) -> dict[str, Costs]:
+    """What the driver may be changed to, each change besides those before.
+
+    Args:
+        latest: `ask` and `ask_seen` where the sampler sees the latest trials alone.
+    """
+    seen = replace(costs, ask=latest[0], ask_seen=latest[1])
+    sorted_rungs = replace(seen, prune_seen=0.0)
+    unlisted = replace(sorted_rungs, ask_seen=0.0)
+    return {
+        "as it is": costs,
+        "1. the sampler sees the latest trials": seen,
+        "2. and halving keeps its rungs sorted": sorted_rungs,
+        "3. and an ask lists no trials": unlisted,
+        "4. and the asks of a turn share a fit": replace(unlisted, ask=unlisted.ask / SHARED),
+    }

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from throughput_page import FAINT, INK, QUIET, SIZE
 
-COLOURS = ("#D55E00", "#E69F00", "#0072B2", "#009E73")
+COLOURS = ("#D55E00", "#E69F00", "#CC79A7", "#0072B2", "#009E73")
 BUSY = 0.9
 WORDS = {
     "ask": ("the sampler's asks", "TPE is fitted again for every ask, to every trial so far"),
@@ -24,15 +24,20 @@ WORDS = {
 
 REMEDY = """In this order:
 
-1. **The sampler sees the last 1,000 trials** (`TPESampler` over the latest trials, ended and running). The row `tpe,
-   last 1,000` of the first table was measured so, on Optuna's own code. Studies of up to 1,000 trials keep their
-   answers. `sampler: random` has no such cost as it is.
-2. **Halving keeps the values of each rung sorted**, filled once from the journal: the decisions are Optuna's, and each
-   one takes a search in a sorted list in place of a walk over all trials.
-3. **One model of the sampler per turn**: the asks of a turn draw their candidates from one fit (the model: 32 of them),
-   since within a turn nothing is learned.
-4. What is left is the driver's memory and the journal, which both keep every report: Optuna's snapshots of the journal,
-   or PostgreSQL (`search.storage`), and trials that have ended without their curves, which the outbox has."""
+1. **The sampler sees the latest 1,000 trials**, ended and running, by a `get_all_trials` that gives it no others. The
+   row `tpe, last 1,000` was measured so, on Optuna's own code; studies of up to 1,000 trials keep their answers.
+2. **Halving keeps the values of each rung sorted**, filled once from the storage. The decisions are Optuna's, and each
+   is a search in a sorted list in place of a walk over all trials.
+3. **An ask lists no trials.** Optuna's lists all of them to look for waiting ones, which `sampler: random` pays for,
+   too, and lists them again for the sampler. The driver has them: it can draw by `sample_relative` and write the trial
+   down with its numbers in one `create_new_trial`.
+4. **The asks of a turn share a fit** of the sampler's model (in the table: 32 of them), each with candidates of its
+   own: within a turn nothing is learned.
+
+Then come the driver's memory, which keeps every report of trials that have ended, though the outbox has them, and the
+clock, which writes down every lane each turn, where those that changed would do. An MLflow server lags long before: its
+lane sends a trial at a time. The outbox keeps what it has not taken, so no training waits for it; the bulk writing
+that SQLite gets would do for PostgreSQL, too."""
 
 
 def page(result: dict[str, Any]) -> str:
@@ -62,7 +67,7 @@ Trials like those of [studies/digits.yaml](../studies/digits.yaml): up to 30 epo
 A queueing model of the driver's loop (`benchmarks/growth_model.py`) with the costs above: {what["slots"]} trials in
 flight per GPU, {what["round"]:g} s per epoch of one cohort of a pack, {each} trials per GPU, one driver.
 The last column has the largest parts of the driver's time; the rest it waits for the GPUs.""",
-        _table(("driver", "GPUs train", "hours", "MLflow behind by", "the driver's time"), _remedies(fleets)),
+        _table(("driver", "GPUs train", "hours", "SQLite / server lags", "the driver's time"), _remedies(fleets)),
         REMEDY,
         f"""## How far the model holds
 
@@ -91,7 +96,7 @@ def _first(now: dict[str, Any], first: str | None, last: str, what: dict[str, An
     each = f"{what['trials'] // what['gpus']:,}"
     return (
         f"**The first bottleneck is {words}**: {why}. With {each} trials per GPU {until}with {int(first):,}"
-        f" they train {now[first]['busy']:.0%} of the time, with {int(last):,} {now[last]['busy']:.1%}."
+        f" they train {now[first]['busy']:.0%} of the time, with {int(last):,} GPUs {now[last]['busy']:.2%}."
     )
 
 
@@ -119,8 +124,8 @@ def _by_rest(parts: dict[str, Any], costs: dict[str, Any]) -> list[list[str]]:
     sizes = f"{ray['report_bytes']:.0f} / {ray['load_bytes']:.0f}"
     rows = [
         [f"outbox, a report of {counts[0]} or {counts[1]} metrics", report, "metrics"],
-        ["commit of a turn: outbox and journal (*wall*)", _ms(costs["commit"]), "turns"],
-        [f"its clock with {int(lanes[-1]):,} trials in flight (*wall*)", _ms(commit[lanes[-1]]), "trials in flight"],
+        ["commit of a turn, outbox and journal (*wall*)", _ms(costs["commit"]), "turns"],
+        [f"its clock with {int(lanes[-1]):,} trials in flight", _ms(commit[lanes[-1]]["cpu"]), "trials in flight"],
         [
             "orders of a round and their answers, "
             + " / ".join(f"{each['workers']:,}" for each in orders)
@@ -157,8 +162,8 @@ def _remedies(fleets: dict[str, Any]) -> list[list[str]]:
         last = list(each.values())[-1]
         spent = sorted(((v, k) for k, v in last["spent"].items() if k != "wait"), reverse=True)[:3]
         shares = ", ".join(f"{part} {share:.0%}" for share, part in spent if share >= 0.005)
-        lag = f"{last['lag'] / 60:.0f} min"
-        rows.append([name, f"{last['busy']:.1%}", f"{last['seconds'] / 3600:,.1f}", lag, shares])
+        lag = f"{last['lag'] / 3600:.1f} h / {last['server_lag'] / 3600:.1f} h"
+        rows.append([name, f"{last['busy']:.2%}", f"{last['seconds'] / 3600:,.1f}", lag, shares])
     return rows
 
 
