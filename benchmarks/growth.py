@@ -193,7 +193,7 @@ def _turns(journal: Path) -> int:
 
 
 def predicted(costs: Any, parts: dict[str, Any]) -> dict[str, Any]:
-    """The model on 1 to `GPUS` GPUs with 1,000 trials each, by remedy; with MLflow's server, too, for its lag."""
+    """The model on 1 to `GPUS` GPUs with 1,000 trials each, by remedy; how far MLflow's server lags, too."""
     from growth_driver import LATEST
     from growth_model import remedies, simulate
 
