@@ -48,11 +48,12 @@ def page(result: dict[str, Any]) -> str:
     first = next((n for n, each in now.items() if each["busy"] < BUSY), None)
     last, each = list(now)[-1], f"{what['trials'] // what['gpus']:,}"
     versions = ", ".join(f"{name} {host[name]}" for name in ("python", "optuna", "mlflow", "ray"))
+    busy = "\n**The machine was busy: wall times are too long.**" if host["load_before"] > host["cores"] else ""
     sections = [
         f"""# What grows with nodes, trials and metrics
 
 Made by `benchmarks/growth.py` on {host["cpu"]}, {host["cores"]} cores, {host["system"]}; {versions}; load before the
-measurement {host["load_before"]}. What computes is given in CPU time of its process, what waits in *wall* time.""",
+measurement {host["load_before"]}. What computes is given in CPU time of its process, what waits in *wall* time.{busy}""",
         _first(now, first, last, what),
         "![Milliseconds of the driver's decisions against the number of trials, and the share of the time in which GPUs"
         " train against their number](growth.png)",
@@ -181,7 +182,7 @@ def _validation(found: dict[str, Any]) -> str:
 
 def draw(result: dict[str, Any], path: Path) -> None:
     """Left: the driver's decisions against trials. Right: how busy GPUs are against their number."""
-    figure = Figure(figsize=(8.4, 3.5), facecolor="white", layout="constrained")
+    figure = Figure(figsize=(8.4, 4.3), facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     costs = result["parts"]["decisions"]["cost"]
@@ -208,7 +209,7 @@ def _style(axes: Axes, across: str, up: str) -> None:
     axes.set_ylabel(up, fontsize=SIZE, color=INK)
     axes.tick_params(labelsize=SIZE - 1, colors=QUIET, labelcolor=INK)
     axes.grid(True, color=FAINT, linewidth=0.5)
-    axes.legend(fontsize=SIZE - 2, frameon=False)
+    axes.legend(fontsize=SIZE - 2, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.17))
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
 
