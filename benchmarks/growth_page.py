@@ -48,12 +48,13 @@ def page(result: dict[str, Any]) -> str:
     first = next((n for n, each in now.items() if each["busy"] < BUSY), None)
     last, each = list(now)[-1], f"{what['trials'] // what['gpus']:,}"
     versions = ", ".join(f"{name} {host[name]}" for name in ("python", "optuna", "mlflow", "ray"))
-    busy = "\n**The machine was busy: wall times are too long.**" if host["load_before"] > host["cores"] else ""
+    busy = "**The machine was busy: wall times are too long.**" if host["load_before"] > host["cores"] else ""
     sections = [
         f"""# What grows with nodes, trials and metrics
 
 Made by `benchmarks/growth.py` on {host["cpu"]}, {host["cores"]} cores, {host["system"]}; {versions}; load before the
-measurement {host["load_before"]}. What computes is given in CPU time of its process, what waits in *wall* time.{busy}""",
+measurement {host["load_before"]}. What computes is given in CPU time of its process, what waits in *wall* time.
+{busy}""",
         _first(now, first, last, what),
         "![Milliseconds of the driver's decisions against the number of trials, and the share of the time in which GPUs"
         " train against their number](growth.png)",
