@@ -54,7 +54,7 @@ def page(result: dict[str, Any]) -> str:
 
 Made by `benchmarks/growth.py` on {host["cpu"]}, {host["cores"]} cores, {host["system"]}; {versions}; load before the
 measurement {host["load_before"]}. What computes is given in CPU time of its process, what waits in *wall* time.
-{busy}""".rstrip(),
+{busy}""",
         _first(now, first, last, what),
         "![Milliseconds of the driver's decisions against the number of trials, and the share of the time in which GPUs"
         " train against their number](growth.png)",
