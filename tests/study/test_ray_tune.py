@@ -79,7 +79,6 @@ def replayed(folder: Path, number: int) -> None:
     assert line.returncode == 0, line.stdout + line.stderr
 
 
-@pytest.mark.sweep
 def test_a_study_is_whole_and_its_curves_are_those_of_the_trials_alone(tmp_path: Path) -> None:
     """HyperBand pauses trials: their curves go on where they were, whatever lane they are in then."""
     found = answer(start(tmp_path, "start", str(tuned_file(tmp_path, "algorithm: optuna, scheduler: hyperband"))))
@@ -90,6 +89,7 @@ def test_a_study_is_whole_and_its_curves_are_those_of_the_trials_alone(tmp_path:
         replayed(tmp_path, number)
 
 
+@pytest.mark.sweep
 def test_a_study_that_is_killed_goes_on(tmp_path: Path) -> None:
     """Twice, with trials paused; by Tuner.restore where Tune's state was saved by then."""
     process = start(tmp_path, "start", str(tuned_file(tmp_path, "scheduler: hyperband", epochs=27)))
