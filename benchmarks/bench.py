@@ -138,6 +138,11 @@ def summary(values: list[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "lowest": min(values), "highest": max(values)}
 
 
+def in_words(each: dict[str, float]) -> str:
+    """A summary in a table: the median, and the range in brackets."""
+    return f"{each['median']:.1f} [{each['lowest']:.1f}, {each['highest']:.1f}]"
+
+
 def page(result: dict[str, Any]) -> str:
     """The result as a short Markdown page."""
     what, host, rows = result["workload"], result["machine"], []

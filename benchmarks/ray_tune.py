@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from bench import HERE, epochs_in, machine, summary, timed
+from bench import HERE, epochs_in, in_words, machine, summary, timed
 
 AIM = 10.0
 OURS, FRESH, REUSED = "regsearch", "Ray Tune, a process per trial", "Ray Tune, processes reused"
@@ -118,7 +118,7 @@ def page(result: dict[str, Any]) -> str:
     for side, each in runs.items():
         columns = [spread([one[key] for one in each]) for key in RATES]
         epochs, best = (statistics.median(one[key] for one in each) for key in ("epochs", "best"))
-        times = [""] * len(RATES) if side == OURS else [ratio(result["times"][key][side]) for key in RATES]
+        times = [""] * len(RATES) if side == OURS else [in_words(result["times"][key][side]) for key in RATES]
         rows.append(
             [
                 side,
@@ -155,10 +155,6 @@ def spread(values: list[float]) -> str:
     return f"{statistics.median(values):.2f} [{min(values):.2f}, {max(values):.2f}]"
 
 
-def ratio(each: dict[str, float]) -> str:
-    return f"{each['median']:.1f} [{each['lowest']:.1f}, {each['highest']:.1f}]"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=128)
@@ -189,7 +185,7 @@ def main() -> None:
     (options.out / f"{options.name}.json").write_text(json.dumps(result, indent=2) + "\n")
     (options.out / f"{options.name}.md").write_text(page(result))
     for side, each in times["rate"].items():
-        print(f"{ratio(each)} times {side}; once started {ratio(times['sweep_rate'][side])}")
+        print(f"{in_words(each)} times {side}; once started {in_words(times['sweep_rate'][side])}")
     print(f"{'met   ' if result['met'] else 'MISSED'} at least {AIM:g} times the faster peer")
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from bench import HERE, STUDY, check_epochs, machine, summary, timed
+from bench import HERE, STUDY, check_epochs, in_words, machine, summary, timed
 
 AIMS = {"scaling": 1.7, "ray_seconds": 10.0, "megabytes": 700.0}
 PLACES = {"processes": [], "ray": ["--ray", "local"]}
@@ -142,7 +142,7 @@ two workers share their cores with.
 {chr(10).join(rows)}
 
 The whole command with two workers against one, start-up included: {whole} times as fast. Ray adds
-{_words(found["ray_seconds"])} s before the search and {_words(found["ray_whole_seconds"])} s in all.
+{in_words(found["ray_seconds"])} s before the search and {in_words(found["ray_whole_seconds"])} s in all.
 """
 
 
@@ -151,10 +151,6 @@ COLUMNS = [("trial_steps_per_second", 0), ("start", 1), ("search", 1), ("seconds
 
 def _spread(values: list[float], digits: int) -> str:
     return f"{statistics.median(values):.{digits}f} [{min(values):.{digits}f}, {max(values):.{digits}f}]"
-
-
-def _words(each: dict[str, float]) -> str:
-    return f"{each['median']:.1f} [{each['lowest']:.1f}, {each['highest']:.1f}]"
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
@@ -37,7 +38,7 @@ class Timing:
     parts: tuple[str, ...] = field(default=("ask", "decide", "track", "store", "wait"), repr=False)
 
 
-class Books(Generic[S]):
+class Books(ABC, Generic[S]):
     """The trials of one study, and who proposes, records and trains them.
 
     Args:
@@ -80,9 +81,9 @@ class Books(Generic[S]):
             trial.reports = sorted((curves or {}).get(known.number, []), key=lambda report: report.epoch)
             self.trials[known.number] = trial
 
+    @abstractmethod
     def run(self, watch: Watcher | None = None) -> None:
         """Go on until every trial has ended, or `watch` says stop."""
-        raise NotImplementedError
 
     def ranked(self) -> list[Trial]:
         """The complete trials, best first, the earlier one first among equals."""

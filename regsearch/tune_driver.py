@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -175,19 +174,19 @@ class TuneDriver(Books["TuneSearch"]):
         if self._awaited and time.monotonic() < self._came + _SETTLED:
             # Tune gives a waiting trial the proxy of one that ended, and throws away the one that starts for it: where
             # trials are short the first ones must not end before all proxies have started.
-            ready = [number for number in self._parts if number == 0]
+            held = True
         else:
-            self._awaited, ready = 0, list(self._parts)
-        for number in ready:
-            if self._parts[number].wants:
-                self._take_lane(number, self._parts[number])
+            self._awaited, held = 0, False
+        waiting = {number: part for number, part in self._parts.items() if part.wants and (number == 0 or not held)}
+        for number, part in waiting.items():
+            self._take_lane(number, part)
         for cohort in range(COHORTS):
             if cohort in self._flying:
                 continue
             lanes = [
                 lane
                 for lane, number in enumerate(self._lanes)
-                if number in ready and self._parts[number].wants and self.executor.cohort(lane) == cohort
+                if number in waiting and self.executor.cohort(lane) == cohort
             ]
             if lanes:
                 self._flying[cohort] = lanes
@@ -312,5 +311,4 @@ class TuneDriver(Books["TuneSearch"]):
 
 
 def _result(report: Report, over: bool) -> dict[str, Any]:
-    metrics: Mapping[str, float] = report.metrics
-    return {**metrics, "epoch": report.epoch, "done": over}
+    return {**report.metrics, "epoch": report.epoch, "done": over}

@@ -36,11 +36,8 @@ def make_searcher(config: SearchConfig, space: SearchSpace, metric: str, mode: s
         seeded = {seeds[name]: config.seed % 2**32} if name in seeds else {}
         searcher: Searcher = maker(**{**seeded, **options})
         searcher.set_search_properties(metric, mode, domains(space))
-    except (
-        ImportError,
-        AssertionError,
-        RuntimeError,
-    ) as error:  # so Tune's searchers say that their package is missing
+    except (ImportError, AssertionError, RuntimeError) as error:
+        # So Tune's searchers say that their package is missing.
         said = " ".join(str(error).split())
         raise UserError(
             "the algorithm cannot be used",
@@ -62,8 +59,10 @@ def make_scheduler(config: SearchConfig, space: SearchSpace, epochs: int) -> Tri
     name = config.scheduler_name
     first = max(1, round(epochs / 10))
     counted = {"time_attr": EPOCH}
-    if config.is_population and not numbers(space):
+    ranges, drawn = numbers(space), domains(space)
+    if config.is_population and not ranges:
         raise UserError("a population needs a number to change", key="search.scheduler", value=name)
+    population = {**counted, "perturbation_interval": first, "custom_explore_fn": _Bounded(space)}
     makers: dict[str, tuple[Callable[..., TrialScheduler], dict[str, Any]]] = {
         "asha": (
             schedulers.ASHAScheduler,
@@ -76,21 +75,11 @@ def make_scheduler(config: SearchConfig, space: SearchSpace, epochs: int) -> Tri
         ),
         "pbt": (
             schedulers.PopulationBasedTraining,
-            {
-                **counted,
-                "perturbation_interval": first,
-                "hyperparam_mutations": {key: domains(space)[key] for key in numbers(space)},
-                "custom_explore_fn": _Bounded(space),
-            },
+            {**population, "hyperparam_mutations": {key: drawn[key] for key in ranges}},
         ),
         "pb2": (
             _pb2,
-            {
-                **counted,
-                "perturbation_interval": first,
-                "hyperparam_bounds": {key: [of.low, of.high] for key, of in numbers(space).items()},
-                "custom_explore_fn": _Bounded(space),
-            },
+            {**population, "hyperparam_bounds": {key: [of.low, of.high] for key, of in ranges.items()}},
         ),
         "none": (schedulers.FIFOScheduler, {}),
     }
@@ -98,7 +87,7 @@ def make_scheduler(config: SearchConfig, space: SearchSpace, epochs: int) -> Tri
     try:
         return maker(**{**given, **config.scheduler_options})
     except (TypeError, ValueError, AssertionError, TuneError) as error:
-        allowed = ", ".join(set(given) - {EPOCH}) or "none"
+        allowed = ", ".join(option for option in given if option not in counted) or "none"
         raise UserError(
             str(error), key="search.scheduler", value=name, allowed=f"options are those of Tune's class, like {allowed}"
         ) from None

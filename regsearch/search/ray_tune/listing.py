@@ -136,5 +136,4 @@ class Listener(Callback):
         self.ended.put((int(trial.trial_id), None))
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        said = "its proxy was lost again and again"
-        self.ended.put((int(trial.trial_id), said))
+        self.ended.put((int(trial.trial_id), "its proxy was lost again and again"))

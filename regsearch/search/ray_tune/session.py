@@ -132,7 +132,7 @@ class TuneSearch:
     def _issue(self) -> tuple[int, Mapping[str, Value]] | None:
         """The next setting that Tune has none of: one that is remembered, else a new one."""
         with self._lock:
-            number = 1 + max(self._numbered.issued, default=0)
+            number = 1 + len(self._numbered.issued)
             if number >= len(self._memory) and not self._draw(number):
                 return None
             return number, self._space.answers(self._memory.setting(number))
