@@ -3,16 +3,19 @@
     python benchmarks/null.py [--studies N] [--only ARM ...] [--workers N] [--seconds S] [--records FILE] [--out DIR]
 
 Runs the studies of null_arms.py, a process per core, each study from a seed of its own, and writes `null.md`,
-`null.json` and `null.png`. What every study came to is a line of the file of records: studies that are in it are not run
-again, so the work can be done in pieces.
+`null.json` and `null.png`. What every study came to is a line of the file of records: studies that are in it are not
+run again, so the work can be done in pieces.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import multiprocessing
 import os
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -27,6 +30,14 @@ from regsearch.executors.local import MEMORY, THREADS, cores
 
 BEGUN = time.perf_counter()
 Task = tuple[str, int]
+
+
+def end_with(parent: int) -> None:
+    """End this process when its parent ends, however that ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def study(task: Task) -> dict[str, Any]:
@@ -48,7 +59,8 @@ def run(tasks: list[Task], workers: int, seconds: float) -> Iterator[dict[str, A
     """The records of the studies as they end, begun until `seconds` have gone by."""
     os.environ.update(THREADS | MEMORY)
     waiting, running = iter(tasks), set[Future[dict[str, Any]]]()
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, fresh, initializer=end_with, initargs=(os.getpid(),)) as pool:
         while True:
             while len(running) < workers and time.perf_counter() - BEGUN < seconds:
                 task = next(waiting, None)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from null_arms import ARMS, FRESH_ROWS, FRESH_SEEDS
+from null_arms import ARMS, FRESH_ROWS, FRESH_SEEDS, TRAIN
 from scipy import stats
 
 LEVEL = 0.95
@@ -93,7 +93,7 @@ def tested(record: Record, part: str) -> bool:
 
 
 def plain_test(predicted: Array, truth: Array, counts: bool) -> tuple[bool, float]:
-    """Whether the first of two models, predictions [2, N], is better on these rows, and p of a two-sided test over them.
+    """Whether the first of two models, predictions [2, N], is better on these rows, and p of a two-sided test on them.
 
     For right and wrong McNemar's exact test, for squared errors Student's paired one. Neither knows of other seeds.
     """
@@ -169,7 +169,7 @@ def result_of(records: list[Record]) -> dict[str, Any]:
         "planted": groups["planted"],
     }
     verdicts = {}
-    for name, found in families.items():
+    for name, found in ((name, found) for name, found in families.items() if found):
         claims = share(found, READERS["regsearch"][1])
         wanted = enough_found if name == "planted" else few_false
         verdicts[name] = claims.to_json() | {"holds": wanted(claims)}
@@ -178,23 +178,25 @@ def result_of(records: list[Record]) -> dict[str, Any]:
 
 def page(result: dict[str, Any]) -> str:
     """The results as a Markdown page."""
-    arms, host = result["arms"], result["machine"]
+    arms, host, planted = result["arms"], result["machine"], ARMS["planted"]
     studies = sum(each["claims"]["regsearch"]["n"] for each in arms.values())
     sections = [
         "# Does the answer hold where the truth is known?",
         f"""`make null` ran {studies} whole studies on data made for them, so that the truth is known: where there is
 nothing to be found every claim is false, where an effect was planted every missing claim is a miss. Each has a world,
-rows, a split, a search of 24 settings and finals (the two best settings and the baseline, 10 paired seeds) of its own,
-all from a seed of its own. Shares have exact 95 % binomial intervals (Clopper and Pearson).""",
+rows, a split, a search of 24 settings and finals (the two best settings and the baseline on 10 paired seeds) of its
+own. Shares have exact 95 % binomial intervals (Clopper and Pearson).""",
         _table(("kind of study", "claims", "wanted", "holds"), _verdicts(result["verdicts"])),
-        """- **Shuffled labels**: the labels were permuted over all rows before the split; a model of 16 hidden units, L1, L2
-  and dropout, each on or off. Balanced accuracy, of which nothing can have more than a half.
+        f"""- **Shuffled labels**: the labels were permuted over all rows before the split; 16 hidden units, L1, L2 and dropout,
+  each on or off. No model can truly be right in more than half of the cases, every class counting alike.
 - **Placebo**: real labels, and two regularizers that do nothing at any dose. On paired seeds winner and baseline are
   the same to the last bit, so their difference is exactly 0: what is a lucky seed in the search is none in the finals.
 - **Other coins**: dropout in every trial, the baseline's, too; the knob turns its coins, so settings differ in luck
-  alone. This is the harder test, as nothing is the same to the bit: a setting may win by the luck of its ten finals.
-- **Planted**: 4 of 120 features say something, 80 rows to learn from. The size of the effect was set by a calculation
-  of the power (`benchmarks/null_arms.py`), before these studies ran.""",
+  alone. This is the harder test, as nothing is the same to the bit. *Hardest*: five settings beside the baseline in the
+  finals, and {ARMS["coins-hardest"].test:,} test rows, so that luck of the seeds is most of what there is. A setting
+  chosen by the luck of its ten finals keeps it on the test rows.
+- **Planted**: {planted.informative} of {planted.features} features say something, {TRAIN} rows to learn from. The size
+  of the effect was set by a calculation of the power (`benchmarks/null_arms.py`) and tried on other seeds.""",
         "## What other readers of the same searches would have claimed",
         _table(("studies", *(words for words, _ in READERS.values())), _readers(arms)),
         """The last four see what most people see: the search's best trial, trained once, against trial 0. *A test* is
@@ -202,21 +204,30 @@ two-sided at 5 %, over rows: McNemar's exact one for classes, Student's paired o
 honest about the two models, and says nothing of the settings: other seeds give other models.""",
         "## By kind of study",
         _table(
-            ("studies", "n", "baseline won", "winner better by, measured", "truly better by", "interval holds the truth"),
+            (
+                "studies",
+                "n",
+                "baseline won",
+                "winner better by, measured",
+                "truly better by",
+                "interval holds the truth",
+            ),
             _truths(arms),
         ),
-        f"""In points of balanced accuracy or in the target's own units (RMSE), the mean over studies and its 95 % interval.
-*Truly*: {FRESH_ROWS:,} fresh rows and {FRESH_SEEDS} fresh seeds. {_shrinking(arms)}""",
+        f"""In points of balanced accuracy, or in the target's own units (RMSE); the mean over studies and its 95 %
+interval. *Truly*: {FRESH_ROWS:,} fresh rows and {FRESH_SEEDS} fresh seeds. {_shrinking(arms)}""",
         "## Optimism",
         _table(("studies", "best trial of the search", "winner's finals", "baseline's finals"), _optimism(arms)),
-        """Test loss − the validation loss that it was chosen by, the mean over studies and its 95 % interval: by how much the
-number flatters. The best of 24 validation losses is a lucky one. Of the finals the mean over ten seeds decides, among
-three candidates: what is left of the luck is theirs. The claim rests on neither, but on the test rows.""",
+        """Test loss − the validation loss that it was chosen by, the mean over studies and its 95 % interval: by how
+much the number flatters. The best of 24 validation losses is a lucky one. Of the finals the mean over ten seeds decides, among
+a few candidates, and so does what is left of the luck. The claim rests on neither, but on the test rows.""",
         "## `p_better` where there is nothing",
         f"![How often p_better falls in each tenth: evenly where there is no effect]({result['name']}.png)",
-        _table(("studies", *(f"{k / BINS:.1f} to {(k + 1) / BINS:.1f}" for k in range(BINS)), "p, if even"), _bins(arms)),
-        """Where there is no effect each tenth should have as many (last column: Kolmogorov and Smirnov's test of that). Studies
-in which winner and baseline predict the same are left out.""",
+        _table(
+            ("studies", *(f"{k / BINS:.1f} to {(k + 1) / BINS:.1f}" for k in range(BINS)), "p, if even"), _bins(arms)
+        ),
+        """Where there is no effect each tenth should have as many (last column: Kolmogorov and Smirnov's test of that).
+Studies in which winner and baseline predict the same are left out.""",
         f"""Python {host["python"]}, torch {host["torch"]}, optuna {host["optuna"]}; {host["cores"]} cores, load
 {host["load"]:g}; {_seconds(arms)} s of one core per study. Nothing here is a timing: a busy machine gives the same
 figures. {"Every sealed test split was opened for one decision." if result["opened_once"] else ""}""",
@@ -293,7 +304,7 @@ def _bins(arms: dict[str, Any]) -> list[list[str]]:
 
 def _seconds(arms: dict[str, Any]) -> str:
     low, high = (pick(each["seconds"] for each in arms.values()) for pick in (min, max))
-    return f"{low:.1f} to {high:.1f}"
+    return f"{low:.1f}" if low == high else f"{low:.1f} to {high:.1f}"
 
 
 def _table(head: tuple[str, ...], lines: list[list[str]]) -> str:
@@ -315,7 +326,9 @@ def draw(result: dict[str, Any], file: Path) -> None:
         axes.bar((np.arange(BINS) + 0.5) / BINS, counts, 0.9 / BINS, color="#0072B2")
         if truth == "none":
             axes.axhline(counts.sum() / BINS, color=INK, lw=1, ls="--")
-            axes.annotate("evenly", (0.01, counts.sum() / BINS), (0, 3), textcoords="offset points", color=INK, fontsize=8)
+            axes.annotate(
+                "evenly", (0.01, counts.sum() / BINS), (0, 3), textcoords="offset points", color=INK, fontsize=8
+            )
         axes.set_title(f"{words}: {counts.sum()} studies", fontsize=10, color=INK, loc="left")
         axes.set_xlabel("p_better", color=INK, fontsize=9)
         axes.set_ylabel("studies", color=INK, fontsize=9)

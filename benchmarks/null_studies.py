@@ -17,7 +17,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,12 @@ from null_page import plain_test
 
 from regsearch.config import StudyConfig
 from regsearch.core.fit import build_program, load_data, task_of
+from regsearch.core.pack import Load
 from regsearch.core.program import Program
 from regsearch.core.strengths import Knobs
 from regsearch.data import Manifest, decisions, open_test, sealing
-from regsearch.driver import Driver, train_all
-from regsearch.executors.base import Executor
+from regsearch.driver import Driver
+from regsearch.executors.base import COHORTS, Executor
 from regsearch.executors.member import Member
 from regsearch.executors.worker import Found, Worker, WorkerSpec
 from regsearch.finals import Finals, mean_validation, stacked, test_finals, train_finals
@@ -49,15 +50,16 @@ Rows = tuple[torch.Tensor, ...]
 
 def config_of(name: str, index: int, trials: int = 24, seeds: int = 10) -> StudyConfig:
     arm, seed = ARMS[name], seed_of(name, index)
+    less = {"area_under_curve": False} if arm.task == "classification" else {}
     split = {"train": TRAIN, "validation": VALIDATION, "test": arm.test, "seed": seed}
     return StudyConfig.model_validate(
         {
             "name": f"{name}-{index}",
-            "data": {"source": "python:null_arms:made", "task": arm.task, "split": split},
+            "data": {"source": "python:null_arms:made", "task": arm.task, "split": split, **less},
             "model": {"name": "mlp", "hidden": [16]},
             "train": {"epochs": arm.epochs, "batch_size": 40, "learning_rate": 1e-2, "compile": False},
             "space": dict(arm.space),
-            "search": {"trials": trials, "parallel": 12, "seed": seed, "width": 6, "workers": 1},
+            "search": {"trials": trials, "parallel": 12, "seed": seed, "width": 32, "workers": 1},
             "finalize": {"top": arm.top, "seeds": seeds},
             "folder": str(Path(__file__).parent),
         }
@@ -72,6 +74,8 @@ class Kept:
 
     def __init__(self, spec: WorkerSpec) -> None:
         self.worker = Worker(spec)
+        # A default device, though it is the CPU, makes every operation pass through Python once more.
+        torch.set_default_device(None)
         self.worker.settle_on(spec.width or 2, compiled=False)
         self.program = build_program(
             StudyConfig.from_json(spec.config), Manifest.load(Path(spec.data)), spec.regularizers
@@ -80,7 +84,7 @@ class Kept:
     def take(self, data: Path) -> None:
         """Go over to the rows of another study; nothing of the last one is left."""
         manifest, own = Manifest.load(data), self.worker
-        own.data, own._place = load_data(data), {}
+        own.data = load_data(data)
         for program in (own._program, self.program):
             program.task = task_of(manifest)
             if manifest.target_scale is not None:
@@ -118,13 +122,14 @@ class InProcess(Executor):
 
     def __init__(self, kept: Kept, spec: WorkerSpec, lanes: int) -> None:
         self._worker = kept.worker
+        self._worker._place = {}
         super().__init__(spec, lanes, 1)
 
     def hire(self, spec: WorkerSpec) -> Member:
         return _Here(self._worker)
 
 
-_SEALERS: list[ProcessPoolExecutor] = []
+_SEALERS: list[Pool] = []
 
 
 def sealed(config: StudyConfig, study: str, out: Path) -> Manifest:
@@ -132,10 +137,10 @@ def sealed(config: StudyConfig, study: str, out: Path) -> Manifest:
     to start one for each study costs more than the study.
     """
     if not _SEALERS:
-        _SEALERS.append(ProcessPoolExecutor(1, multiprocessing.get_context("spawn")))
+        _SEALERS.append(multiprocessing.get_context("spawn").Pool(1))
     data = config.data.model_dump(mode="json")
     order = {"config": data, "folder": config.folder, "out": str(out), "test": True, "parent": os.getpid()}
-    if _SEALERS[0].submit(_seal, json.dumps(order), study).result():
+    if _SEALERS[0].apply(_seal, (json.dumps(order), study)):
         raise RuntimeError(f"{study} could not be sealed")
     return Manifest.load(out)
 
@@ -189,13 +194,15 @@ def whole(name: str, index: int, folder: Path, **sizes: int) -> dict[str, Any]:
     spec = WorkerSpec(0, config.to_json(), str(folder / "data"), names, 0, config.search.width, False)
     kept = _KEPT.get(name) or _KEPT.setdefault(name, Kept(spec))
     kept.take(folder / "data")
-    executor, tracker, program = InProcess(kept, spec, config.search.parallel), MemoryTracker(), kept.program
-    driver = searched(config, executor, tracker)
+    tracker, program = MemoryTracker(), kept.program
+    driver = searched(config, InProcess(kept, spec, config.search.parallel), tracker)
     base, ranked = driver.trials[0], [trial for trial in driver.ranked() if trial.number]
     if base.state is not TrialState.COMPLETE or not ranked:
         raise RuntimeError(f"{config.name}: the baseline is {base.state}, {len(ranked)} trials are complete")
     candidates = [*ranked[: config.finalize.top], base]
-    finals = train_finals(config, executor, tracker, candidates, driver.now_ms(), lambda trial: {})
+    # In lanes for all of them at once: which lane a trial is in has no say in its curve.
+    wide = InProcess(kept, spec, len(candidates) * config.finalize.seeds)
+    finals = train_finals(config, wide, tracker, candidates, driver.now_ms(), lambda trial: {})
     summary, best = test_finals(config, program, finals, folder, folder / "ledger")
     found: dict[str, Any] = {
         "arm": name,
@@ -212,9 +219,10 @@ def whole(name: str, index: int, folder: Path, **sizes: int) -> dict[str, Any]:
     found["finals"] = {"best": _honest(program, finals, best, test), "baseline": _honest(program, finals, -1, test)}
     seen = load_data(folder / "data")
     parts = {"validation": (seen.validation_x, seen.validation_y), "test": test}
-    found["naive"] = _naive(config, program, executor, driver, parts)
+    found["naive"] = _naive(config, program, InProcess(kept, spec, 2 * COHORTS), driver, parts)
     if arm.fresh:
-        found["truth"] = _truth(config, arm, kept.program, executor, [candidates[best], base], manifest)
+        wide = InProcess(kept, spec, 2 * FRESH_SEEDS)
+        found["truth"] = _truth(config, arm, program, wide, [candidates[best], base], manifest)
     return found | {"seconds": time.perf_counter() - start}
 
 
@@ -253,9 +261,15 @@ def _naive(
     # Trained again: a trial's curve is the same whatever trains beside it, and the search keeps no weights.
     pair = {each.number: each for each in (best, base)}
     again = [Trial(each.number, dict(each.params), each.seed) for each in pair.values()]
-    train_all(executor, again, config.train.epochs, lambda trial, trained: weights.update({trial.number: trained}))
-    for trial, before in zip(again, pair.values(), strict=True):
-        if trial.reports[-1].metrics["val_loss"] != before.value:
+    lanes = [COHORTS * k for k in range(len(again))]
+    for lane, trial in zip(lanes, again, strict=True):
+        executor.hold(lane, Load(trial.number, trial.params, trial.seed), 0)
+    for _ in range(config.train.epochs):
+        executor.dispatch(0, [], lanes)
+        reports = dict(executor.wait(0))
+    for lane, trial, before in zip(lanes, again, pair.values(), strict=True):
+        weights[trial.number] = executor.weights(lane)
+        if reports[lane].metrics["val_loss"] != before.value:
             raise RuntimeError(f"{config.name}: trial {trial.number} is not the same when it is trained again")
     found: dict[str, Any] = {"same": best is base, "best": best.value, "baseline": base.value}
     for part, (x, y) in parts.items():
