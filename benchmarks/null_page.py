@@ -187,8 +187,8 @@ nothing to be found every claim is false, where an effect was planted every miss
 rows, a split, a search of 24 settings and finals (the two best settings and the baseline on 10 paired seeds) of its
 own. Shares have exact 95 % binomial intervals (Clopper and Pearson).""",
         _table(("kind of study", "claims", "wanted", "holds"), _verdicts(result["verdicts"])),
-        f"""- **Shuffled labels**: the labels were permuted over all rows before the split; 16 hidden units, L1, L2 and dropout,
-  each on or off. No model can truly be right in more than half of the cases, every class counting alike.
+        f"""- **Shuffled labels**: the labels were permuted over all rows before the split; 16 hidden units, L1, L2 and
+  dropout, each on or off. No model can truly be right in more than half of the cases, every class counting alike.
 - **Placebo**: real labels, and two regularizers that do nothing at any dose. On paired seeds winner and baseline are
   the same to the last bit, so their difference is exactly 0: what is a lucky seed in the search is none in the finals.
 - **Other coins**: dropout in every trial, the baseline's, too; the knob turns its coins, so settings differ in luck
@@ -219,8 +219,9 @@ interval. *Truly*: {FRESH_ROWS:,} fresh rows and {FRESH_SEEDS} fresh seeds. {_sh
         "## Optimism",
         _table(("studies", "best trial of the search", "winner's finals", "baseline's finals"), _optimism(arms)),
         """Test loss − the validation loss that it was chosen by, the mean over studies and its 95 % interval: by how
-much the number flatters. The best of 24 validation losses is a lucky one. Of the finals the mean over ten seeds decides, among
-a few candidates, and so does what is left of the luck. The claim rests on neither, but on the test rows.""",
+much the number flatters. The best of 24 validation losses is a lucky one. Of the finals the mean over ten seeds
+decides, among a few candidates, and so does what is left of the luck. The claim rests on neither, but on the test
+rows.""",
         "## `p_better` where there is nothing",
         f"![How often p_better falls in each tenth: evenly where there is no effect]({result['name']}.png)",
         _table(

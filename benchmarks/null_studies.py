@@ -255,8 +255,6 @@ def _naive(
     Student's paired one for squared errors. `better`: the best one is, in the task's metric.
     """
     best, base = driver.ranked()[0], driver.trials[0]
-    if best is base:
-        return {"same": True, "best": base.value, "baseline": base.value}
     weights: dict[int, Any] = {}
     # Trained again: a trial's curve is the same whatever trains beside it, and the search keeps no weights.
     pair = {each.number: each for each in (best, base)}
