@@ -70,6 +70,13 @@ def write_study(folder: Path, config: StudyConfig, created_ms: int) -> None:
         file.write(text)
 
 
+def at_store(config: StudyConfig, uri: str | None) -> StudyConfig:
+    """The same study with its MLflow store named, where its file names none: a resume must not go to another one."""
+    if config.tracking.uri is not None or not uri:
+        return config
+    return config.model_copy(update={"tracking": config.tracking.model_copy(update={"uri": uri})})
+
+
 def without_addresses(config: StudyConfig) -> StudyConfig:
     """The same study without its stores: what workers get, on other machines too."""
     tracking = config.tracking.model_copy(update={"uri": None})

@@ -17,7 +17,7 @@ from regsearch.display import Snapshot
 from regsearch.errors import UserError
 from regsearch.locks import aside, hold
 from regsearch.space import SearchSpace
-from regsearch.stores import check_stores, forget, read_study, write_study
+from regsearch.stores import at_store, check_stores, forget, read_study, write_study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -213,6 +213,7 @@ class Study:
                 progress.show(Snapshot(study=self.config.name, phase="sealing", message="cutting and sealing the data"))
             self._check_model(seal(self.config.data, self.config.folder, new / "data"))
             self.created_ms = int(begun * 1000)
+            self.config = at_store(self.config, os.environ.get("MLFLOW_TRACKING_URI"))
             write_study(new, self.config, self.created_ms)
             if known:
                 self.delete()
@@ -238,6 +239,10 @@ class Study:
             from regsearch.search.ray_tune.session import check
 
             check(self.config.search, self.space, self.config.train.epochs)
+            if self.ray is not None and self.ray.startswith("ray://"):
+                allowed = "start it on a machine of the cluster with --ray auto, or submit it there as a job"
+                what = "Ray Tune keeps its state on the disk of a machine of the cluster, which a client is not"
+                raise UserError(what, key="--ray", value=self.ray, allowed=allowed)
 
     def aside(self) -> contextlib.AbstractContextManager[Path]:
         """An empty folder that may become the study's."""
