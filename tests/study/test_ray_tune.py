@@ -122,6 +122,7 @@ def test_a_study_that_is_killed_goes_on(tmp_path: Path) -> None:
     replayed(tmp_path, next(trial.number for trial in trials if trial.number and trial.state is TrialState.COMPLETE))
 
 
+@pytest.mark.sweep
 def test_a_population_copies_weights_and_changes_strengths(tmp_path: Path) -> None:
     """A copy trains on to the bit as the one it copied would with the copy's knobs and seed; changes are tracked."""
     found = answer(
