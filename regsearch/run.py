@@ -28,7 +28,7 @@ from regsearch.trial import Trial, TrialState
 DRAIN_SECONDS = 120.0
 _PHASES = {
     "starting": "starting the workers, compiling, measuring the pack width",
-    "finals": "winner and baseline on fresh paired seeds",
+    "finals": "the candidates on fresh paired seeds",
     "registering": "packaging the champion",
     "delivering": "the rest of the records to MLflow",
 }
@@ -95,7 +95,8 @@ class Run:
                 last.callback(outbox.close)
                 if executor is not None:
                     last.callback(executor.close)
-                    record_machine(self.folder, executor)
+                    if executor.workers:  # finals on other rows close it before the end
+                        record_machine(self.folder, executor)
         start = time.time()
         self._say(phase="delivering")
         if not writer.drain(DRAIN_SECONDS):
@@ -126,7 +127,8 @@ class Run:
         for size in manifest.inputs:
             features *= size
         data = Dataset(config.name, manifest.source, manifest.digest, manifest.sizes["train"], features)
-        return StudyStart(config.name, params, {"regsearch.digest": manifest.digest}, self.start_ms, data)
+        tags = {"regsearch.digest": manifest.digest, "regsearch.test_digest": manifest.test_digest}
+        return StudyStart(config.name, params, tags, self.start_ms, data)
 
     def _engine(self) -> dict[str, str]:
         search = self.config.search
