@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -149,6 +150,7 @@ class Ending:
             yield executor
         finally:
             executor.close()
+            shutil.rmtree(folder.parent)  # they can be cut again
 
     def _refit(self, finals: Finals, winner: int, numbers: Numbers, start_ms: int) -> tuple[Trial, Weights] | None:
         """The winner trained on training and validation rows together; None where that diverged."""

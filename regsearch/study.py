@@ -191,7 +191,8 @@ class Study:
         task = task_of(manifest)
         tracked = [f"{part}_{name}" for part in ("train", "val", "gap") for name in task.metrics_names]
         check_objective(self.config.search.objectives, ["train_loss", "val_loss", "gap", *tracked])
-        return build_program(self.config, manifest, self.space.regularizers()).layers
+        with guarded():  # the model is the author's own code
+            return build_program(self.config, manifest, self.space.regularizers()).layers
 
     def run(self, *, replace: bool = False, timeout: float | None = None, progress: Progress | None = None) -> Answer:
         """Start the study: seal the data, search, hold finals, register the champion.

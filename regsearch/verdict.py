@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from regsearch.analysis.comparison import Candidate, FinalsSummary, tested
+from regsearch.analysis.comparison import Candidate, FinalsSummary, per_final
 from regsearch.books import TURN_MS
 from regsearch.finals import Finals, kept_epoch
 from regsearch.tracking.outbox import Outbox, read_from
@@ -38,7 +38,7 @@ def tell_tests(
     for group, candidate in zip(finals.trials, measured, strict=True):
         if candidate is None:
             continue
-        for final, values in zip(group, tested(candidate, truth, metric), strict=True):
+        for final, values in zip(group, per_final(candidate, truth, metric), strict=True):
             if values:
                 epoch = kept_epoch(final)
                 time_ms = start_ms + final.number * TURN_MS + epoch

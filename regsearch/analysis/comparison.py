@@ -267,7 +267,7 @@ class _Comparison:
         return {"seed": self.seed, "draws": self.draws, "level": self.level, "splits": self.splits}
 
 
-def tested(candidate: Candidate, y: ArrayLike, metric: str) -> list[dict[str, float]]:
+def per_final(candidate: Candidate, y: ArrayLike, metric: str) -> list[dict[str, float]]:
     """What each final of a candidate measured on the test rows: `test_loss`, `test_<metric>` and `optimism`, its test
     loss - the validation loss that the search selected on. What is not finite is left out.
     """

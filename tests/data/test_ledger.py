@@ -97,3 +97,17 @@ def test_a_guarded_process_opens_no_test_but_by_the_ledger(tmp_path: Path) -> No
             np.load(data / "sealed" / "test_y.npy")
     np.testing.assert_array_equal(y, np.load(data / "sealed" / "test_y.npy"))
     assert len(x) == 60
+
+
+def test_whoever_only_looks_has_no_test_written(tmp_path: Path) -> None:
+    frame = table()
+    manifest = cut(tmp_path / "s", frame)
+    config = DataConfig.model_validate(
+        {"source": "csv:t.csv", "task": "regression", "target": "y", "split": {"by": {"column": "part"}}}
+    )
+    _cut(config, str(tmp_path / "s"), tmp_path / "look", False)
+    assert Manifest.load(tmp_path / "look") == manifest, "digests included"
+    assert not list((tmp_path / "look" / "sealed").iterdir())
+    sealed = tmp_path / "s" / "data" / "sealed"
+    assert oct(sealed.stat().st_mode & 0o777) == "0o700"
+    assert {oct(file.stat().st_mode & 0o777) for file in sealed.iterdir()} == {"0o600"}
