@@ -185,14 +185,18 @@ class Ending:
         one, other = measured[winner], measured[finals.baseline]
         if one is None or other is None:
             raise UserError("at every seed of the finals a candidate diverged", allowed="lower the learning rate")
-        rest = [
-            (entrant.all_roles(won=False)[0], candidate)
+        others = [
+            (entrant, candidate)
             for index, (entrant, candidate) in enumerate(zip(finals.entrants, measured, strict=True))
-            if index not in (winner, finals.baseline) and candidate is not None
+            if index not in (winner, finals.baseline)
         ]
+        rest = [(entrant.all_roles(won=False)[0], candidate) for entrant, candidate in others if candidate is not None]
         seed = self.config.search.seed
         summary = summarize(one, other, truth, metric, seed=seed, splits=finals.splits, others=rest)
-        return replace(summary, missing=tuple(missing))
+        told = {each.summary.label for each in summary.others}
+        lost = [label for entrant, _ in others if (label := describe(entrant.trial.params)) not in told]
+        lines = [f"{label or 'no regularization'} is left out: at every seed it diverged" for label in lost]
+        return replace(summary, missing=(*missing, *lines))
 
     def _keep(self, finals: Finals, winner: int, summary: FinalsSummary, loss_words: str) -> None:
         """The summary and the learning curves, here and with the parent run."""

@@ -43,7 +43,7 @@ class Opened:
         words = f"test opened {_times(self.times)}"
         if not self.others:
             return words
-        share = f"{self.share:.0%}" if self.share >= 0.005 else "under 1%"
+        share = f"{100 * self.share:.0f} %" if self.share >= 0.005 else "under 1 %"
         return f"{words}; {share} of its rows were in other tests too, opened {_times(self.others)}"
 
     def to_json(self) -> dict[str, Any]:

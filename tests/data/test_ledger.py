@@ -59,7 +59,7 @@ def test_other_splits_of_the_same_rows_are_told_of(tmp_path: Path) -> None:
     share = len(rows[0] & rows[1]) / len(rows[1])
     assert digests[0] != digests[1] and 0 < share < 1
     assert opened(ledger, digests[1]) == Opened(1, 1, share)
-    assert str(Opened(1, 2, 0.4)) == "test opened once; 40% of its rows were in other tests too, opened 2 times"
+    assert str(Opened(1, 2, 0.4)) == "test opened once; 40 % of its rows were in other tests too, opened 2 times"
     assert str(Opened(3)) == "test opened 3 times"
 
 

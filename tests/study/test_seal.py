@@ -94,7 +94,6 @@ def test_no_process_of_a_search_opens_the_test(engine: str, tmp_path: Path) -> N
     _label_is_nowhere(tmp_path / "mlruns", folder)
 
 
-
 def _label_is_nowhere(root: Path, folder: Path) -> None:
     """In no file that the study leaves but the sealed ones: neither as text, nor as bits, raw or standardised."""
     manifest = Manifest.load(folder / "data")
