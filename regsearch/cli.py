@@ -134,13 +134,21 @@ def resume(
 
 
 @command(study_app, "finalize")
-def finalize(name: Name, ray: Ray = None, as_json: Json = False) -> None:
-    """Hold the finals of a study whose search has ended."""
+def finalize(
+    name: Name,
+    top: Annotated[int | None, typer.Option(help="How many of the best trials enter, for finalize.top.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Fresh seeds of each, for finalize.seeds.")] = None,
+    splits: Annotated[int | None, typer.Option(help="Cuts of training and validation, for finalize.splits.")] = None,
+    refit: Annotated[bool | None, typer.Option("--refit/--no-refit", help="Train it on validation rows too.")] = None,
+    ray: Ray = None,
+    as_json: Json = False,
+) -> None:
+    """Hold the finals of a study, again if it had some: each time is another opening of its test."""
     from regsearch.study import Study
 
     study = Study.open(name, ray)
     with _watched(study) as progress:
-        answer = study.finalize(progress=progress)
+        answer = study.finalize(top=top, seeds=seeds, splits=splits, refit=refit, progress=progress)
     _print_answer(answer, as_json)
 
 

@@ -34,8 +34,8 @@ def print_answer(answer: Answer) -> None:
         setting = ", ".join(words) or "every searched regularizer off"
         number, value = answer.best["number"], answer.best["value"]
         _print(Text(f"best of the search: trial {number}, value {value:.4g}: {setting}"))
-    rows = answer.finals_table()
-    if rows:
+    tables = [rows for rows in (answer.finals_table(), answer.others_table()) if rows]
+    for rows in tables:
         table = Table(*rows[0], header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
         table.columns[0].no_wrap = True
         for column in table.columns[1:]:
@@ -44,6 +44,7 @@ def print_answer(answer: Answer) -> None:
             table.add_row(*map(escape, row))
         _print(Text())
         _print(table)
+    if tables:
         _print(Text())
     for note in answer.notes():
         _print(Text(note))

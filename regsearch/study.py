@@ -15,6 +15,7 @@ from regsearch.answer import Answer
 from regsearch.config import StudyConfig, build_space, check_name, check_objective, load_config, train_knobs
 from regsearch.display import Snapshot
 from regsearch.errors import UserError
+from regsearch.guard import guarded
 from regsearch.locks import aside, hold
 from regsearch.space import SearchSpace
 from regsearch.stores import at_store, check_stores, forget, read_study, write_study
@@ -171,14 +172,14 @@ class Study:
 
     @contextlib.contextmanager
     def _sealed_for_now(self) -> Iterator[tuple[Manifest, Path]]:
-        """The study's data, sealed in a folder that is gone afterwards."""
+        """The study's data without their test rows, in a folder that is gone afterwards."""
         import tempfile
 
         from regsearch.data import seal
 
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / "data"
-            yield seal(self.config.data, self.config.folder, folder), folder
+            yield seal(self.config.data, self.config.folder, folder, test=False), folder
 
     def _check_model(self, manifest: Manifest) -> dict[str, tuple[str, ...]]:
         """Refuse a model that cannot be searched so; its layers, for each strength that has a number for each."""
@@ -190,7 +191,8 @@ class Study:
         task = task_of(manifest)
         tracked = [f"{part}_{name}" for part in ("train", "val", "gap") for name in task.metrics_names]
         check_objective(self.config.search.objectives, ["train_loss", "val_loss", "gap", *tracked])
-        return build_program(self.config, manifest, self.space.regularizers()).layers
+        with guarded():  # the model is the author's own code
+            return build_program(self.config, manifest, self.space.regularizers()).layers
 
     def run(self, *, replace: bool = False, timeout: float | None = None, progress: Progress | None = None) -> Answer:
         """Start the study: seal the data, search, hold finals, register the champion.
@@ -258,7 +260,7 @@ class Study:
 
         answer = self.folder / "answer.json"
         if answer.exists() and self._delivered():
-            return Answer.from_json(json.loads(answer.read_text()))
+            return Answer.read(self.folder, self.root / "ledger")
         self._join_cluster()
         begun = time.time()
         with self._lock():
@@ -267,10 +269,32 @@ class Study:
             verify_digest(self.config.data, self.config.folder, self.folder / "data")
             return self._go_on(timeout, progress, begun)
 
-    def finalize(self, progress: Progress | None = None) -> Answer:
-        """Hold the finals of a study whose search has ended (again)."""
-        (self.folder / "answer.json").unlink(missing_ok=True)
-        return self.resume(progress=progress)
+    def finalize(
+        self,
+        *,
+        top: int | None = None,
+        seeds: int | None = None,
+        splits: int | None = None,
+        refit: bool | None = None,
+        progress: Progress | None = None,
+    ) -> Answer:
+        """Hold the finals of a study, again if it had some; a search that was stopped goes on to its end first.
+
+        The arguments take the place of the study file's `finalize`, from here on.
+
+        Raises:
+            UserError: one of them cannot be used, no trial or not the baseline has finished, the data changed, or
+                another process works on this study.
+        """
+        from regsearch.finalizing import asked, make_ready
+
+        config = asked(self.config, top=top, seeds=seeds, splits=splits, refit=refit)
+        self._join_cluster()
+        begun = time.time()
+        with self._lock():
+            make_ready(self, config)
+            self.config = config
+            return self._go_on(None, progress, begun)
 
     def _delivered(self) -> bool:
         from regsearch.tracking.cursor import read_cursor
@@ -282,7 +306,8 @@ class Study:
     def _lock(self) -> Iterator[None]:
         with open(self.folder / "lock", "w") as file:
             hold(file.fileno(), self.config.name)
-            yield
+            with guarded():
+                yield
 
     def _go_on(self, timeout: float | None, progress: Progress | None, begun: float) -> Answer:
         from regsearch.run import Run
@@ -310,9 +335,8 @@ class Study:
 
     def show(self) -> dict[str, Any]:
         """The study's answer where it has one, else how far it is."""
-        answer = self.folder / "answer.json"
-        if answer.exists():
-            return Answer.from_json(json.loads(answer.read_text())).to_json()
+        if (self.folder / "answer.json").exists():
+            return Answer.read(self.folder, self.root / "ledger").to_json()
         return {"study": self.config.name, "finished": False, "resume": f"regsearch study resume {self.config.name}"}
 
     def delete(self) -> None:

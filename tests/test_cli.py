@@ -191,7 +191,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_json_is_one_object_of_the_contract(finished: dict[str, Any]) -> None:
     found = json.loads(finished["stdout"])
-    assert list(found) == ["study", "trials", "best", "pack", "finals", "timing"]
+    assert list(found) == ["study", "trials", "best", "pack", "finals", "timing", "test_opened"]
     assert found["study"] == "small"
     assert sum(found["trials"].values()) == 3
     assert list(found["trials"]) == ["complete", "pruned", "failed"]

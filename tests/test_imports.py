@@ -17,7 +17,7 @@ PACKAGE = ROOT / "regsearch"
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
-        "errors space trial",
+        "errors guard space trial",
         "addresses",
         "databases",
         "config",
@@ -25,7 +25,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "core",
         "executors search tracking",
         "analysis",
-        "answer books display driver fetch finals locks machine replay run searching stores study tune_driver",
+        "answer books display driver ending entrants fetch finalizing finals locks machine refit replay run "
+        "searching stores study tune_driver verdict",
         "cli printing starter testing __main__",
     )
 )
@@ -34,7 +35,7 @@ OPEN_LAYERS = LAYERS[-2:]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 STRANGERS = frozenset({"core", "search", "tracking"})
 """These never import one another, whatever their layers."""
-STANDARD_ONLY = frozenset({"errors", "space", "trial"})
+STANDARD_ONLY = frozenset({"errors", "guard", "space", "trial"})
 OWNERS = {
     "optuna": ("search/",),
     "mlflow": ("tracking/",),

@@ -1,10 +1,10 @@
 """The study file: its sections as frozen models, its reader, and the search space it asks for."""
 
 from regsearch.config.data import DataConfig, SplitConfig
+from regsearch.config.finals import FinalizeConfig, refuse_splits
 from regsearch.config.load import check_objective, load_config
 from regsearch.config.models import (
     PRUNERS,
-    FinalizeConfig,
     ModelConfig,
     SearchConfig,
     StudyConfig,
@@ -31,5 +31,6 @@ __all__ = [
     "check_name",
     "check_objective",
     "load_config",
+    "refuse_splits",
     "train_knobs",
 ]

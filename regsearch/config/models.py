@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from regsearch.config.data import DataConfig
-from regsearch.config.fields import Count, Flag, Natural, Rate, Section, Seed, Share, Text, as_tuple
+from regsearch.config.fields import Count, Flag, Rate, Section, Seed, Share, Text, as_tuple
+from regsearch.config.finals import FinalizeConfig, refuse_splits
 from regsearch.config.refusal import Allowed, SetByLoader, refusal
 from regsearch.config.stock import STOCK
 from regsearch.config.training import OPTIMIZER_DEFAULTS, OptimizerName, ScheduleName, train_knobs
@@ -258,14 +259,6 @@ def _named(given: str | dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return str(given["name"]), {key: value for key, value in given.items() if key != "name"}
 
 
-class FinalizeConfig(Section):
-    """The finals: winner and baseline trained again on fresh paired seeds, then tested once."""
-
-    top: Count = 1
-    seeds: Natural = 10
-    """0 skips finals; the answer is then not tested on unseen data."""
-
-
 class TrackingConfig(Section):
     """Where MLflow records the study."""
 
@@ -298,6 +291,7 @@ class StudyConfig(Section):
 
     @model_validator(mode="after")
     def _tested(self) -> StudyConfig:
+        refuse_splits(self.finalize, self.data)
         if self.finalize.seeds and self.data.split.test == 0 and self.data.split.kind != "column":
             raise UserError(
                 "finals need unseen rows to test on",

@@ -58,7 +58,7 @@ def merge(records: Iterable[Record]) -> list[Step]:
                 changes = {}
             steps.append(record)
         else:
-            key = (record.kind, record.number) if isinstance(record, RunStart | Metrics | RunEnd) else STUDY
+            key = (record.kind, record.number) if isinstance(record, RunStart | Metrics | RunEnd | Note) else STUDY
             _apply(record, changes.setdefault(key, Change(key)))
     if changes:
         steps.append(list(changes.values()))

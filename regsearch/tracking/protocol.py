@@ -100,10 +100,13 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Tags of the parent run that change as the study goes on; `mlflow.note.content` is its description."""
+    """Tags of a run, by default the parent, that change as the study goes on; `mlflow.note.content` is its
+    description."""
 
     type: ClassVar[str] = "note"
     tags: Mapping[str, str]
+    kind: Owner = "study"
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)

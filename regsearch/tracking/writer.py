@@ -21,6 +21,7 @@ from typing import Any
 
 from regsearch.addresses import scrub
 from regsearch.errors import UserError
+from regsearch.guard import guard
 from regsearch.tracking.changes import Change, RunKey, Step, merge
 from regsearch.tracking.cursor import URI, Status, read_cursor, status_path, write_cursor, write_status
 from regsearch.tracking.outbox import read_from
@@ -283,6 +284,7 @@ def main(arguments: list[str]) -> int:
     parent, outbox, uri = int(arguments[0]), Path(arguments[1]), os.environ.pop(URI)
     artifacts = Path(arguments[2]) if len(arguments) > 2 else None
     _die_with(parent)
+    guard()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(5)
     logging.basicConfig()
