@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -14,12 +16,67 @@ from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 
 from regsearch.errors import UserError
-from regsearch.tracking.changes import KIND_TAG, NUMBER_TAG, REASON_TAG, START_TAG
+from regsearch.tracking.changes import KIND_TAG, NUMBER_TAG, REASON_TAG, RESTORED_TAG, START_TAG, STUDY
 from regsearch.tracking.mlflow import list_runs, retire_deleted, run_key
 from regsearch.tracking.store import local_file, reach_store
 
 LATEST = " (latest)"
 STATES = {"FINISHED": "COMPLETE", "KILLED": "PRUNED", "FAILED": "FAIL"}
+OF_RUNS = ("role", "regularizers")
+"""Tags of trials and finals, `regsearch.<name>`, that `read_study` gives as columns."""
+KEPT = ("train_loss", "val_loss")
+"""What `read_study` reads at the epoch whose weights a run kept; the gap is their difference."""
+
+
+@dataclass(frozen=True)
+class StudyRuns:
+    """A study as its store tells it; nothing else is needed to compare it with others.
+
+    Args:
+        name: of the study.
+        params, tags: of the parent run; empty where the store has none.
+        runs: as `read_runs` gives them, with the columns `role` and `regularizers` besides (missing where a run has no
+            such tag). Losses and gap are those of the epoch whose weights a run kept.
+    """
+
+    name: str
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    runs: pd.DataFrame
+
+
+def read_study(uri: str, study: str) -> StudyRuns:
+    """The study called `study` in the store at `uri`: its parent run, its trials and its finals.
+
+    Raises:
+        UserError: the store cannot be used, or has no study of this name.
+    """
+    client, experiment = _find(uri, study)
+    parent, rows = None, []
+    for run in list_runs(client, experiment.experiment_id):
+        key = run_key(run)
+        if key == STUDY:
+            parent = run
+        elif key is not None:
+            tags = {name: run.data.tags.get(f"regsearch.{name}") for name in OF_RUNS}
+            rows.append({**_row(run), **tags, **_kept(client, run)})
+    if parent is None:
+        return StudyRuns(study, {}, {}, _frame(rows, OF_RUNS))
+    return StudyRuns(study, dict(parent.data.params), dict(parent.data.tags), _frame(rows, OF_RUNS))
+
+
+def _kept(client: MlflowClient, run: Run) -> dict[str, float]:
+    """The losses and the gap of a run that went back to an earlier epoch; empty for one that kept its last."""
+    restored = run.data.tags.get(RESTORED_TAG)
+    if restored is None:
+        return {}
+    found: dict[str, float] = {}
+    for name in KEPT:
+        history = client.get_metric_history(run.info.run_id, name) if name in run.data.metrics else []
+        found.update({name: point.value for point in history if str(point.step) == restored})
+    if len(found) == len(KEPT):
+        found["gap"] = found["val_loss"] - found["train_loss"]
+    return found
 
 
 def read_runs(uri: str, study: str) -> pd.DataFrame:
@@ -32,11 +89,7 @@ def read_runs(uri: str, study: str) -> pd.DataFrame:
         UserError: the store has no study of this name.
     """
     client, experiment = _find(uri, study)
-    rows = [_row(run) for run in list_runs(client, experiment.experiment_id) if run.data.tags.get(NUMBER_TAG)]
-    fixed = ["kind", "number", "state", "reason", "run_id", "start", "end"]
-    frame = pd.DataFrame(rows, columns=list(dict.fromkeys([*fixed, *(name for row in rows for name in row)])))
-    order = frame["kind"].map({"trial": 0, "final": 1})
-    return frame.assign(_order=order).sort_values(["_order", "number"], ignore_index=True).drop(columns="_order")
+    return _frame([_row(run) for run in list_runs(client, experiment.experiment_id) if run.data.tags.get(NUMBER_TAG)])
 
 
 def read_curve(uri: str, study: str, number: int) -> dict[tuple[int, str], float]:
@@ -95,6 +148,13 @@ def _find(uri: str, study: str, deleted_too: bool = False) -> tuple[MlflowClient
         if found is not None and (deleted_too or found.lifecycle_stage == "active"):
             return client, found
     raise UserError("the MLflow store has no study of this name", key="name", value=study)
+
+
+def _frame(rows: list[dict[str, Any]], more: tuple[str, ...] = ()) -> pd.DataFrame:
+    fixed = ["kind", "number", "state", "reason", "run_id", "start", "end", *more]
+    frame = pd.DataFrame(rows, columns=list(dict.fromkeys([*fixed, *(name for row in rows for name in row)])))
+    order = frame["kind"].map({"trial": 0, "final": 1})
+    return frame.assign(_order=order).sort_values(["_order", "number"], ignore_index=True).drop(columns="_order")
 
 
 def _row(run: Run) -> dict[str, Any]:
