@@ -129,7 +129,9 @@ class Run:
         for size in manifest.inputs:
             features *= size
         data = Dataset(config.name, manifest.source, manifest.digest, manifest.sizes["train"], features)
-        return StudyStart(config.name, params, {"regsearch.digest": manifest.digest}, self.start_ms, data)
+        method = {} if config.tracking.method is None else {"regsearch.method": config.tracking.method}
+        tags = {"regsearch.digest": manifest.digest, **method}
+        return StudyStart(config.name, params, tags, self.start_ms, data)
 
     def _engine(self) -> dict[str, str]:
         search = self.config.search

@@ -26,7 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "executors search tracking",
         "analysis",
         "answer books display driver fetch finals locks machine replay run searching stores study tune_driver",
-        "cli printing starter testing __main__",
+        "cli compare printing starter testing __main__",
     )
 )
 # In these layers the parts are single files that also see one another.

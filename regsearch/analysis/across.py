@@ -37,6 +37,8 @@ class Pair:
         smallest: the smallest `p_holm` that this many units allow.
         needed: units that would show an effect of this size in 80 of 100 repetitions; None where no number would,
             because none is seen.
+        seeds: seeds per unit that would do the same with the units at hand, where a unit is a mean over seeds; None
+            where none would, or where that is unknown.
     """
 
     first: str
@@ -51,6 +53,7 @@ class Pair:
     p_holm: float
     smallest: float
     needed: int | None
+    seeds: int | None = None
 
     @property
     def holds(self) -> bool:
@@ -85,9 +88,7 @@ def _pair(first: str, second: str, d: Array, p: float, p_holm: float, pairs: int
     counts = (int((d > 0).sum()), int((d == 0).sum()), int((d < 0).sum()))
     smallest = min(1.0, pairs * 2.0 ** (1 - d.size))
     difference, effect = hodges_lehmann(d), signed_rank(d)[1]
-    return Pair(
-        first, second, d.size, *counts, difference, effect, p, p_holm, smallest, units_needed(d, pairs=pairs)
-    )
+    return Pair(first, second, d.size, *counts, difference, effect, p, p_holm, smallest, units_needed(d, pairs=pairs))
 
 
 def signed_rank(differences: ArrayLike) -> tuple[float, float]:
@@ -172,6 +173,28 @@ def units_needed(differences: ArrayLike, *, pairs: int = 1, level: float = LEVEL
         return None
     z = float(ndtri(1 - (1 - level) / pairs / 2) + ndtri(power))
     return max(floor, math.ceil(z**2 / (3 * (favour - 0.5) ** 2)))
+
+
+def seeds_needed(differences: ArrayLike, noise: float, seeds: int, *, pairs: int = 1) -> int | None:
+    """How many seeds per unit would show the effect seen with the N units at hand; None where no number would.
+
+    The variance of the differences is t + v s / S: t between units, v their noise with the s seeds at hand, S seeds.
+    Noether's number is proportional to it for a given effect, so S is where `units_needed` comes down to N.
+
+    Args:
+        differences: [N], each a mean over seeds.
+        noise: v, the part of a difference's variance that comes from its seeds, mean over units.
+        seeds: s.
+    """
+    d = _rounded(differences)
+    needed = units_needed(d, pairs=pairs)
+    if needed is None or d.size < max(2, smallest_units(pairs)):
+        return None
+    if needed <= d.size:
+        return seeds
+    variance = float(d.var(ddof=1))
+    room = variance * d.size / needed - max(variance - noise, 0.0)
+    return math.ceil(noise * seeds / room) if room > 0 else None
 
 
 def smallest_units(pairs: int = 1, level: float = LEVEL) -> int:

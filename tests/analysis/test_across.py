@@ -54,7 +54,7 @@ def test_friedman_agrees_with_demsar_and_scipy() -> None:
     assert 0.01 < friedman(DEMSAR) < 0.0197
     statistic = stats.friedmanchisquare(*DEMSAR.T).statistic
     assert friedman(DEMSAR) == pytest.approx(stats.f.sf(13 * statistic / (14 * 3 - statistic), 3, 39), rel=1e-9)
-    scores = np.random.default_rng(0).random((12, 4)) + [0.0, 0.1, 0.2, 0.3]
+    scores = np.random.default_rng(0).random((12, 4)) + np.array([0.0, 0.1, 0.2, 0.3])
     statistic = stats.friedmanchisquare(*scores.T).statistic
     iman_davenport = 11 * statistic / (12 * 3 - statistic)
     assert friedman(scores) == pytest.approx(stats.f.sf(iman_davenport, 3, 33), rel=1e-9)
