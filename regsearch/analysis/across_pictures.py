@@ -114,8 +114,7 @@ def svg(figure: Figure, label: str, colours: Mapping[str, str]) -> str:
         colours: what stands in the place of each colour, like `var(--ink)`.
     """
     buffer = io.StringIO()
-    settings = {"svg.hashsalt": f"regsearch {label}", "svg.fonttype": "none"}
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context({"svg.hashsalt": f"regsearch {label}", "svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]

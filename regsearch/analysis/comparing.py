@@ -1,7 +1,7 @@
 """From the runs of studies to their comparison: of one data set over paired seeds, or of methods over data sets.
 
-A study answers with its winner: the finals of role `winner`, or where there are none (nothing was searched, or the
-winner is the baseline) those of role `baseline`.
+A study answers with its winner: the finals with `winner` among their roles (tags `regsearch.role`, the weightiest, and
+`regsearch.roles`, all of them), or where there are none those of the baseline.
 """
 
 from __future__ import annotations
@@ -160,10 +160,16 @@ def _answer(study: Runs) -> pd.DataFrame:
     if finals.empty:
         raise _lacks(study.name, "it has no finals", f"`regsearch study finalize {study.name}` holds them")
     for role in ("winner", "baseline"):
-        chosen = finals[finals["role"] == role]
+        chosen = _of_role(finals, role)
         if not chosen.empty:
             return chosen
     raise _lacks(study.name, "its finals do not say which is the winner (tag regsearch.role)")
+
+
+def _of_role(runs: pd.DataFrame, role: str) -> pd.DataFrame:
+    finals = runs[runs["kind"] == "final"]
+    said = finals["roles"].fillna(finals["role"]).fillna("").astype(str)
+    return finals[[role in each.split(",") for each in said]]
 
 
 def _summary(study: Runs, metric: str, by: str | None) -> StudySummary:
@@ -180,7 +186,7 @@ def _summary(study: Runs, metric: str, by: str | None) -> StudySummary:
     good = answer[(answer["state"] == "COMPLETE") & answer[column].notna()]
     if good.empty or "seed" not in good or good["seed"].isna().any():
         raise _lacks(study.name, f"its finals lack {column}" if good.empty else "its finals have no parameter seed")
-    baseline = runs[(runs["kind"] == "final") & (runs["role"] == "baseline")].get(column, pd.Series(dtype=float))
+    baseline = _of_role(runs, "baseline").get(column, pd.Series(dtype=float))
     gaps = complete["gap"].dropna().to_numpy(dtype=float)
     states = trials["state"].value_counts()
     return StudySummary(
@@ -197,8 +203,16 @@ def _summary(study: Runs, metric: str, by: str | None) -> StudySummary:
         final_gap=interval(good["gap"].to_numpy(dtype=float)),
         baseline=float(baseline.mean()) if baseline.notna().any() else None,
         lost=len(answer) - len(good),
-        scores={str(seed): float(value) for seed, value in zip(good["seed"], good[column], strict=True)},
+        scores=dict(zip(_seeds(good), good[column].astype(float), strict=True)),
     )
+
+
+def _seeds(finals: pd.DataFrame) -> list[str]:
+    """What pairs a final with another study's: its seed, and which cut of training and validation it had."""
+    splits = finals["split"].fillna(0) if "split" in finals else [0] * len(finals)
+    return [
+        f"{seed:.0f}" + (f"/{split:.0f}" if split else "") for seed, split in zip(finals["seed"], splits, strict=True)
+    ]
 
 
 def _method(study: Runs, trials: pd.DataFrame, by: str | None) -> str:

@@ -8,6 +8,7 @@ Source: Alcala-Fdez et al. (2011), "KEEL data-mining software tool: data set rep
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pandas as pd
 
@@ -61,8 +62,9 @@ def read(name: str) -> pd.DataFrame:
     lines = content.decode("latin-1").splitlines()
     rows = "\n".join(line for line in lines if line.strip() and line.lstrip()[0] not in "@%")
     # Only their own signs are missing values: "NA" may be a word.
-    frame: pd.DataFrame = pd.read_csv(
-        io.StringIO(rows), header=None, skipinitialspace=True, na_values=_MISSING, keep_default_na=False
-    )
+    # A label is a word, also where it is a number or true.
+    label = rows.partition("\n")[0].count(",")
+    kept: dict[str, Any] = {"dtype": {label: str}, "na_values": _MISSING, "keep_default_na": False}
+    frame: pd.DataFrame = pd.read_csv(io.StringIO(rows), header=None, skipinitialspace=True, **kept)
     frame.columns = pd.Index([*(f"x{place}" for place in range(1, frame.shape[1])), TARGET])
-    return frame.assign(**{TARGET: frame[TARGET].astype(str).str.strip()})
+    return frame.assign(**{TARGET: frame[TARGET].str.strip()})

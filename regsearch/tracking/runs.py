@@ -24,7 +24,7 @@ from regsearch.tracking.store import local_file, reach_store
 
 LATEST = " (latest)"
 STATES = {"FINISHED": "COMPLETE", "KILLED": "PRUNED", "FAILED": "FAIL"}
-OF_RUNS = ("role", "regularizers")
+OF_RUNS = ("role", "roles", "regularizers")
 """Tags of trials and finals, `regsearch.<name>`, that `read_study` gives as columns."""
 KEPT = ("train_loss", "val_loss")
 """What `read_study` reads at the epoch whose weights a run kept; the gap is their difference."""
@@ -40,8 +40,8 @@ class StudyRuns:
     Args:
         name: of the study.
         params, tags: of the parent run; empty where the store has none.
-        runs: as `read_runs` gives them, with the columns `role` and `regularizers` besides (missing where a run has no
-            such tag). Losses and gap are those of the epoch whose weights a run kept.
+        runs: as `read_runs` gives them, and with the columns of `OF_RUNS`, missing where a run has no such tag. Losses
+            and gap are those of the epoch whose weights a run kept.
     """
 
     name: str

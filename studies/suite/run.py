@@ -1,6 +1,6 @@
 """Four methods of regularization on the twelve smallest sets of the tabular suite, compared; `make suite`.
 
-    python studies/suite/run.py [DATA ...] [--trials N] [--seeds N]
+    python studies/suite/run.py [DATA ...] [--trials N] [--seeds N] [--jobs N]
 
 Each method is a study file beside this one and runs on each data set: 48 studies, one worker each, as many at a time
 as there are cores. A study that has its answer is not trained again and one that was killed goes on, so the command can
@@ -57,7 +57,7 @@ def main() -> int:
     os.environ.update({"OMP_NUM_THREADS": "1", "MKL_CBWR": "AVX2"})
     jobs = [(method, name, asked.trials, asked.seeds) for name in sets for method in METHODS]
     failed = 0
-    with ProcessPoolExecutor(max(1, os.cpu_count() or 1), get_context("spawn")) as pool:
+    with ProcessPoolExecutor(asked.jobs, get_context("spawn")) as pool:
         running = [pool.submit(run_study, *job) for job in jobs]
         for place, done in enumerate(as_completed(running), 1):
             line, went_well = done.result()
@@ -125,6 +125,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("data", nargs="*", metavar="DATA", help="data sets; all of them by default")
     parser.add_argument("--trials", type=int, help="trials of each search, in place of the files' numbers")
     parser.add_argument("--seeds", type=int, help="seeds of the finals, in place of the files' numbers")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="studies at a time; one per core by default"
+    )
     return parser.parse_args()
 
 

@@ -21,8 +21,8 @@ from regsearch.tracking.bulk import BulkLane
 from regsearch.tracking.changes import merge
 from regsearch.tracking.mlflow import ClientLane
 from regsearch.tracking.protocol import Record
-from regsearch.tracking.runs import read_study
-from tests.analysis.across import told
+from regsearch.tracking.runs import StudyRuns, read_study
+from tests.analysis.across import remembered, told
 
 Tell = Callable[..., str]
 
@@ -93,24 +93,32 @@ def test_losses_are_those_of_the_epoch_that_a_trial_went_back_to(tell: Tell, mon
     assert tuple(runs.loc[7, ["val_loss", "gap"]]) == (pytest.approx(0.77), pytest.approx(0.37))
 
 
+def memory(*studies: dict[str, Any], by: str | None = None) -> Comparison:
+    """Of studies that no store has, named a, b, ..."""
+    return compare([remembered(name, **about) for name, about in zip("abc", studies, strict=False)], by)
+
+
+def test_what_is_remembered_is_what_a_store_tells(tell: Tell) -> None:
+    about: list[dict[str, Any]] = [{"regularizers": ["l2"]}, {"restored": True, "level": 0.8, "gap": 0.1}]
+    tell("a", **about[0])
+    assert of(tell("b", **about[1]), "a", "b") == memory(*about)
+
+
 METHODS = {"none": 0.0, "l2": 0.02, "dropout": 0.03}
 
 
-def many(tell: Tell, sets: int, missing: tuple[str, ...] = ()) -> tuple[str, list[str]]:
-    names, uri = [], ""
+def many(sets: int, missing: tuple[str, ...] = ()) -> list[StudyRuns]:
+    """Three methods on so many data sets, but for the studies named."""
+    found = []
     for number in range(sets):
         for method, more in METHODS.items():
-            name = f"{method}-{number}"
-            if name not in missing:
-                about = {"method": method, "level": 0.7 + 0.02 * number + more, "noise": number, "trials": 2}
-                uri = tell(name, source=f"keel:set{number}", **about)
-                names.append(name)
-    return uri, names
+            about = {"method": method, "level": 0.7 + 0.02 * number + more, "noise": number, "trials": 2}
+            found.append(remembered(f"{method}-{number}", source=f"keel:set{number}", **about))
+    return [each for each in found if each.name not in missing]
 
 
-def test_methods_are_compared_over_data_sets(tell: Tell) -> None:
-    uri, names = many(tell, 8)
-    found = of(uri, *names)
+def test_methods_are_compared_over_data_sets() -> None:
+    found = compare(many(8))
     assert (found.unit, found.compared) == ("data set", ("dropout", "l2", "none"))
     assert found.ranks == {"dropout": 1.0, "l2": 2.0, "none": 3.0}
     assert [pair.p_holm for pair in found.pairs] == [pytest.approx(3 * 2 / 2**8)] * 3
@@ -125,9 +133,8 @@ def test_methods_are_compared_over_data_sets(tell: Tell) -> None:
     assert found.p_ranks == 0.0
 
 
-def test_five_data_sets_are_told_to_be_too_few(tell: Tell) -> None:
-    uri, names = many(tell, 5)
-    found = of(uri, *names)
+def test_five_data_sets_are_told_to_be_too_few() -> None:
+    found = compare(many(5))
     assert all(pair.powerless and not pair.holds for pair in found.pairs)
     said = "5 data sets cannot give p < 0.19 after Holm's correction over 3 pairs, at least 7 data sets are needed"
     assert said in sentence(found) and f"{said}." in notes(found)
@@ -135,31 +142,26 @@ def test_five_data_sets_are_told_to_be_too_few(tell: Tell) -> None:
     assert [row[8].split()[0] for row in pair_table(found)[1]] == ["14"] * 3  # Noether's number, p' = 1, a = 0.05 / 3
 
 
-def test_an_incomplete_data_set_is_named_and_its_pairs_are_used(tell: Tell) -> None:
-    uri, names = many(tell, 7, missing=("l2-3",))
-    found = of(uri, *names)
+def test_an_incomplete_data_set_is_named_and_its_pairs_are_used() -> None:
+    found = compare(many(7, missing=("l2-3",)))
     assert len(found.units) == 6
     assert {(pair.first, pair.second): pair.units for pair in found.pairs}["dropout", "none"] == 7
     assert "keel:set3 is left out of the ranks: it has no study of l2." in notes(found)
 
 
-def test_the_method_may_be_a_parameter(tell: Tell) -> None:
-    tell("a", noise=1)
-    uri = tell("b", noise=2)
-    assert {each.method for each in of(uri, "a", "b", by="search.seed").studies} == {"1", "2"}
+def test_the_method_may_be_a_parameter() -> None:
+    assert {each.method for each in memory({"noise": 1}, {"noise": 2}, by="search.seed").studies} == {"1", "2"}
     with pytest.raises(UserError, match="--by: study a has no such tag or parameter"):
-        of(uri, "a", "b", by="search.pace")
+        memory({}, {}, by="search.pace")
 
 
-def test_seeds_that_differ_are_not_paired(tell: Tell) -> None:
-    tell("a")
-    tell("b", level=0.8)
-    uri = tell("c", seeds=range(100, 110), level=0.99)
-    found = of(uri, "a", "b", "c")
+def test_seeds_that_differ_are_not_paired() -> None:
+    other = {"seeds": range(100, 110), "level": 0.99}
+    found = memory({}, {"level": 0.8}, other)
     assert [(pair.first, pair.second) for pair in found.pairs] == [("a", "b")]
     assert set(found.unpaired) == {("c", "a"), ("c", "b")} and found.ranks == {}
     assert any(each.startswith("c and a share no final seed") for each in notes(found))
-    assert sentence(of(uri, "a", "c")).startswith("No two of these studies share a final seed")
+    assert sentence(memory({}, other)).startswith("No two of these studies share a final seed")
 
 
 REFUSED = {
@@ -179,34 +181,26 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_compared_is_refused(tell: Tell, case: str) -> None:
+def test_what_cannot_be_compared_is_refused(case: str) -> None:
     about, line = REFUSED[case]
-    uri = ""
-    for name, each in zip("ab", about, strict=False):
-        uri = tell(name, **each)
     with pytest.raises(UserError) as refused:
-        of(uri, *"ab"[: len(about)])
+        memory(*about)
     assert re.search(line, str(refused.value)), refused.value
 
 
-def test_two_studies_of_one_method_and_data_set_are_refused(tell: Tell) -> None:
-    uri, names = many(tell, 2)
-    tell("again", source="keel:set0", method="l2")
+def test_two_studies_of_one_method_and_data_set_are_refused() -> None:
     with pytest.raises(UserError, match="l2-0 and again are both l2 on keel:set0"):
-        of(uri, *names, "again")
+        compare([*many(2), remembered("again", source="keel:set0", method="l2")])
 
 
-def test_a_smaller_error_ranks_better(tell: Tell) -> None:
-    tell("a", metric="rmse", level=2.0)
-    uri = tell("b", metric="rmse", level=1.0, noise=1)
-    found = of(uri, "a", "b")
+def test_a_smaller_error_ranks_better() -> None:
+    found = memory({"metric": "rmse", "level": 2.0}, {"metric": "rmse", "level": 1.0, "noise": 1})
     assert found.compared == ("b", "a") and found.pairs[0].difference.value == pytest.approx(1, abs=0.01)
     assert "b ranks best" in sentence(found) and "points" not in sentence(found)
 
 
-def test_the_page_stands_alone_and_says_what_the_terminal_does(tell: Tell, tmp_path: Path) -> None:
-    uri, names = many(tell, 7)
-    found = of(uri, *names)
+def test_the_page_stands_alone_and_says_what_the_terminal_does(tmp_path: Path) -> None:
+    found = compare(many(7))
     page = comparison_page(found, tmp_path / "page.html").read_text()
     assert sentence(found) in page
     for header, rows in (study_table(found), pair_table(found)):
@@ -233,7 +227,7 @@ def test_the_command(tell: Tell, tmp_path: Path) -> None:
     table, page = tmp_path / "table.csv", tmp_path / "page.html"
     shown = CliRunner().invoke(app, [*words, "--csv", str(table), "--html", str(page)])
     assert shown.exit_code == 0, shown.output
-    assert re.search(r"^b +a +10 points .*holds", shown.stdout, flags=re.MULTILINE)
+    assert re.search(r"^b +a +9.9 points .*holds", shown.stdout, flags=re.MULTILINE)
     frame = pd.read_csv(table)
     assert list(frame["study"]) == ["a", "b"] and frame["balanced_accuracy"].between(0.7, 1).all()
     assert page.read_text().startswith("<!doctype html>")
@@ -247,3 +241,19 @@ def test_the_command(tell: Tell, tmp_path: Path) -> None:
         refused = CliRunner().invoke(app, [*words, *more])
         assert (refused.exit_code, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
         assert line in refused.stderr
+
+
+@pytest.mark.slow
+def test_a_server_tells_the_same_as_the_file_behind_it(tell: Tell) -> None:
+    """Over HTTP nothing else is known than what the store has, and the comparison is the same to the last bit."""
+    from tests.servers import mlflow_server
+
+    tell("a", regularizers=["l2"], restored=True)
+    uri = tell("b", level=0.95, noise=2)
+    with mlflow_server(uri) as server:
+        assert of(server.uri, "a", "b") == of(uri, "a", "b")
+
+
+def test_a_winner_that_is_the_baseline_counts_as_both() -> None:
+    found = memory({"roles": ("winner,baseline",)}, {"roles": ("baseline",), "level": 0.85})
+    assert [each.baseline == pytest.approx(each.test.value) for each in found.studies] == [True, True]
