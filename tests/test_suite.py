@@ -79,7 +79,7 @@ def test_the_tables_of_a_store(store: str, tmp_path: Path) -> None:
     text = tables.suite_tables(names, list(names)[:5])
     assert text.startswith("**Over 6 data sets, cocktail ranks best (mean rank 1.00 of 4)")
     assert "at least 8 data sets are needed" in text
-    assert len(re.findall(r"^\| (\w+) \| \d+\.\d ± ", text, flags=re.MULTILINE)) == 6
+    assert len(re.findall(r"^\| keel:(\w+) \| \d+\.\d ± ", text, flags=re.MULTILINE)) == 6
     assert (tmp_path / "ranks.svg").read_text().count("<svg") == 1
     # Trial 0 says 0.99; its setting, here the baseline's, holds 0.05 less than the winner's level.
     one = tables.optimism("sonar", read_study(store, "sonar-cocktail"))
@@ -96,3 +96,20 @@ def test_a_data_set_that_is_not_of_the_suite_is_named(
     monkeypatch.setattr(sys, "argv", ["run.py", "iris"])
     assert run.main() == 2
     assert capsys.readouterr().err.startswith("no such data set in the suite: iris; there are sonar, ")
+
+
+@needs_packages
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_method_without_a_search_runs_and_is_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One trial, and finals of the baseline alone; the parent run says which method it is."""
+    monkeypatch.setenv("REGSEARCH_HOME", str(tmp_path))
+    line, well = run.run_study("none", "sonar", None, 2)
+    assert well, line
+    study = read_study(f"sqlite:///{tmp_path / 'mlflow.db'}", "suite-sonar-none")
+    assert study.tags["regsearch.method"] == "none" and study.params["data.source"] == "keel:sonar"
+    assert (study.runs["kind"] == "trial").sum() == 1 and (study.runs["kind"] == "final").sum() >= 2
+    begun = study.runs["run_id"].tolist()
+    again, well = run.run_study("none", "sonar", None, 2)
+    assert well and again.partition("; ")[2] == line.partition("; ")[2]
+    assert read_study(f"sqlite:///{tmp_path / 'mlflow.db'}", "suite-sonar-none").runs["run_id"].tolist() == begun

@@ -91,6 +91,8 @@ def remembered(name: str, **about: Any) -> StudyRuns:
         elif isinstance(record, RunEnd):
             key = (record.kind, record.number)
             kept = metrics[key][record.restored or max(metrics[key])]
+            if record.restored:
+                kept["gap"] = kept["val_loss"] - kept["train_loss"]
             rows[key] |= {"state": record.status, **metrics[key][max(metrics[key])], **kept}
     fixed = ["kind", "number", "state", "role", "roles", "regularizers"]
     frame = pd.DataFrame(list(rows.values()), columns=[*fixed, *({n for row in rows.values() for n in row} - {*fixed})])

@@ -16,6 +16,7 @@ from regsearch.analysis.across import (
     friedman,
     hodges_lehmann,
     mean_ranks,
+    seeds_needed,
     signed_rank,
     smallest_units,
     units_needed,
@@ -123,6 +124,19 @@ def test_units_needed_give_the_power_they_promise() -> None:
     assert units_needed([1.0, -1.0]) is None
     assert units_needed([0.0, 0.0, 0.0]) is None
     assert smallest_units(1) == 6 and units_needed(np.arange(1.0, 4)) == 11
+
+
+def test_more_seeds_help_as_far_as_seeds_are_the_noise() -> None:
+    d = np.array([0.9, 1.4, -0.8, 2.1, 0.2, -1.2, 1.6, 0.4])
+    needed, variance = units_needed(d), float(d.var(ddof=1))
+    assert needed is not None and needed > d.size
+    # Where all of the variance is the seeds', twice the seeds do what twice the data sets do.
+    assert seeds_needed(d, variance, 10) == math.ceil(10 * needed / d.size - 1e-9)
+    assert seeds_needed(d, 0.0, 10) is None
+    more = seeds_needed(d, 0.9 * variance, 10)
+    assert more is not None and more > 10 * needed / d.size
+    assert seeds_needed(np.arange(1.0, 20), 1.0, 10) == 10  # enough of them already
+    assert seeds_needed(d[:5], variance, 10) is None  # five data sets have no power, whatever their seeds
 
 
 def test_pairs_over_what_both_have_with_holm_over_all() -> None:
