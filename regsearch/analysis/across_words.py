@@ -120,7 +120,8 @@ def notes(found: Comparison) -> list[str]:
         lack = lack if found.unit == "seed" else "share no data set"
         lines.append(f"{one} and {other} {lack}: their difference is not tested, since unpaired it would mislead.")
     counted = "p: exact Wilcoxon signed-rank tests, Holm's correction over "
-    counted += f"{_count(len(found.pairs), 'pair')}; effect: matched-pairs rank-biserial correlation."
+    counted += f"{_count(len(found.pairs), 'pair')}; intervals are of one pair each; "
+    counted += "effect: matched-pairs rank-biserial correlation."
     if found.pairs:
         lines.append(counted)
     if found.unit == "seed":
