@@ -68,7 +68,14 @@ def main() -> int:
         return 1
     from tables import suite_tables, with_tables
 
-    found = suite_tables({name: {method: study_name(method, name) for method in METHODS} for name in sets}, SMALLEST)
+    from regsearch.errors import UserError
+
+    names = {name: {method: study_name(method, name) for method in METHODS} for name in sets}
+    try:
+        found = suite_tables(names, SMALLEST)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
     print(found)
     if not asked.data:
         PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), found), encoding="utf-8")
