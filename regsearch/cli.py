@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
+from regsearch.compare import compare
 from regsearch.errors import UserError, mended_by_hand
 
 if TYPE_CHECKING:
@@ -174,6 +175,9 @@ def show(name: Name, as_json: Json = False) -> None:
     from regsearch.study import Study
 
     _print_mapping(Study.open(name).show(), as_json)
+
+
+command(study_app, "compare")(compare)
 
 
 @command(trial_app, "replay")

@@ -127,7 +127,9 @@ class Run:
         for size in manifest.inputs:
             features *= size
         data = Dataset(config.name, manifest.source, manifest.digest, manifest.sizes["train"], features)
-        tags = {"regsearch.digest": manifest.digest, "regsearch.test_digest": manifest.test_digest}
+        method = {} if config.tracking.method is None else {"regsearch.method": config.tracking.method}
+        digests = {"regsearch.digest": manifest.digest, "regsearch.test_digest": manifest.test_digest}
+        tags = {**digests, **method}
         return StudyStart(config.name, params, tags, self.start_ms, data)
 
     def _engine(self) -> dict[str, str]:

@@ -27,7 +27,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "analysis",
         "answer books display driver ending entrants fetch finalizing finals locks machine refit replay run "
         "searching stores study tune_driver verdict",
-        "cli printing starter testing __main__",
+        "cli compare printing starter testing __main__",
     )
 )
 # In these layers the parts are single files that also see one another.

@@ -264,6 +264,9 @@ class TrackingConfig(Section):
 
     uri: Text | None = None
     models: Literal["champion", "finals", "all"] = "champion"
+    method: Text | None = None
+    """What this study tries, in a word: `study compare` sets methods side by side; left out, the regularizers that its
+    trials had on."""
 
 
 class StudyConfig(Section):
