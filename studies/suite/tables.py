@@ -60,7 +60,6 @@ def suite_tables(studies: Mapping[str, Mapping[str, str]], smallest: Sequence[st
     found = compare(every)
     parts = [f"**{sentence(found)}**"]
     if found.unit == "data set":
-        parts += ["Balanced accuracy on unseen rows in percent, mean over seeds ± half its 95 % interval; * the best."]
         parts += [markdown(score_table(found))]
         if len(found.units) == len(studies) and len(studies) > 5:
             _draw(found)
