@@ -30,7 +30,7 @@ h1 { font-size: 1.4rem; margin: 0.5rem 0; } h2 { font-size: 1.1rem; margin: 2rem
 table { border-collapse: collapse; font-size: 0.85rem; }
 th, td { text-align: left; vertical-align: top; padding: 0.3rem 0.8rem 0.3rem 0; }
 tr > * { border-bottom: 1px solid var(--faint); }
-td { white-space: nowrap; font-variant-numeric: tabular-nums; }
+td, tbody th { white-space: nowrap; font-variant-numeric: tabular-nums; }
 figure { margin: 1rem 0; } figure svg { width: 100%; height: auto; max-width: 46rem; min-width: 30rem; }
 li { color: var(--quiet); }
 """

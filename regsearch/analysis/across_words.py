@@ -112,6 +112,11 @@ def pair_table(found: Comparison) -> Table:
 def notes(found: Comparison) -> list[str]:
     """What else to know, a sentence each: what has no power, what is not paired, what the tests count."""
     lines = []
+    if found.unit == "data set":
+        shown = f"{metric_of(found.metric).words}{' in percent' if _share(found) else ''} on unseen rows"
+        lines.append(
+            f"Data sets: {shown}, mean over seeds ± half its {100 * LEVEL:g} % interval over them; * the best."
+        )
     without = [pair for pair in found.pairs if pair.powerless]
     if without:
         lines.append(f"{_powerless(without[0], len(found.pairs), found.unit)}.")

@@ -12,7 +12,9 @@ Named data sets alone are run where names are given; README.md is then left as i
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
+import signal
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -57,7 +59,7 @@ def main() -> int:
     os.environ.update({"OMP_NUM_THREADS": "1", "MKL_CBWR": "AVX2"})
     jobs = [(method, name, asked.trials, asked.seeds) for name in sets for method in METHODS]
     failed = 0
-    with ProcessPoolExecutor(asked.jobs, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(asked.jobs, get_context("spawn"), _end_with_the_parent) as pool:
         running = [pool.submit(run_study, *job) for job in jobs]
         for place, done in enumerate(as_completed(running), 1):
             line, went_well = done.result()
@@ -115,6 +117,12 @@ def wanted(method: str, data: str, trials: int | None = None, seeds: int | None 
     if seeds is not None:
         change["finalize"] = config.finalize.model_copy(update={"seeds": seeds})
     return Study(config.model_copy(update=change))
+
+
+def _end_with_the_parent() -> None:
+    """A killed command leaves no study training on, which the next one would meet."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def study_name(method: str, data: str) -> str:

