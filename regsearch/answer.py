@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ class Answer:
         finals: what the finals say, as `regsearch.analysis.report.answer` gives it; None where there were none.
         sentence: the answer in one sentence.
         test_opened: how often the sealed test of these data has been opened, this study's finals included.
+        front: with several objectives the trials that no other dominates: `number`, `values` by objective, `params`.
+        constraints: where there are some: `asked`, and `kept_by` so many `of` the complete trials.
         timing: seconds per part, shares, and trial-steps per second, by name; parts that end later are added to it.
     """
 
@@ -39,6 +41,8 @@ class Answer:
     sentence: str
     test_opened: int = 0
     timing: dict[str, float] = field(default_factory=dict)
+    front: Sequence[Mapping[str, Any]] | None = None
+    constraints: Mapping[str, Any] | None = None
 
     def to_json(self, full: bool = False) -> dict[str, Any]:
         """The object that `--json` prints; plain JSON throughout, a number that is not finite is null.
@@ -51,19 +55,13 @@ class Answer:
         finals = self.finals
         if finals is not None and not full:
             finals = {name: finals[name] for name in _FINALS}
-        best = self.best and {
-            "number": self.best["number"],
-            "value": self.best["value"],
-            "params": {
-                name: value
-                for name, value in self.best["params"].items()
-                if not isinstance(value, float) or math.isfinite(value)
-            },
-        }
+        best = self.best and {"number": self.best["number"], "value": self.best["value"], **_setting(self.best)}
         contract = {
             "study": self.study,
             "trials": {"complete": self.complete, "pruned": self.pruned, "failed": self.failed},
             "best": best,
+            **({} if self.front is None else {"front": [{**each, **_setting(each)} for each in self.front]}),
+            **({} if self.constraints is None else {"constraints": self.constraints}),
             "pack": self.pack,
             "finals": finals,
             "timing": self.timing,
@@ -75,7 +73,8 @@ class Answer:
     def from_json(cls, found: Mapping[str, Any]) -> Answer:
         """The answer that `to_json(full=True)` wrote."""
         shared = {name: found[name] for name in ("study", "best", "pack", "finals", "sentence", "test_opened")}
-        return cls(**found["trials"], **shared, timing=dict(found["timing"]))
+        more = {name: found[name] for name in ("front", "constraints") if name in found}
+        return cls(**found["trials"], **shared, timing=dict(found["timing"]), **more)
 
     def finals_table(self) -> list[tuple[str, ...]]:
         """The printed table: header, then one row per measure with winner, baseline and their difference.
@@ -122,6 +121,12 @@ class Answer:
         from regsearch.analysis.comparison import FinalsSummary
 
         return FinalsSummary.from_json(finals)
+
+
+def _setting(trial: Mapping[str, Any]) -> dict[str, Any]:
+    """The trial's active knobs; one at infinity is off."""
+    knobs = trial["params"].items()
+    return {"params": {name: value for name, value in knobs if not isinstance(value, float) or math.isfinite(value)}}
 
 
 def _plain(value: Any) -> Any:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
+from regsearch.cli_importance import importance
 from regsearch.errors import UserError, mended_by_hand
 
 if TYPE_CHECKING:
@@ -166,6 +167,9 @@ def show(name: Name, as_json: Json = False) -> None:
     from regsearch.study import Study
 
     _print_mapping(Study.open(name).show(), as_json)
+
+
+command(study_app, "importance")(importance)
 
 
 @command(trial_app, "replay")

@@ -16,6 +16,8 @@ from regsearch.books import TURN_MS, Books
 from regsearch.data import Manifest, decisions
 from regsearch.executors.base import Executor
 from regsearch.finals import Finals, kept, package_champion, test_finals, train_finals, write_json
+from regsearch.front import front_rows, keep_front, kept_constraints, remark
+from regsearch.importance import keep_importance
 from regsearch.regularizers import all_regularizers
 from regsearch.space import active_regularizers
 from regsearch.study import Study
@@ -63,7 +65,9 @@ class Ending:
             summary, winner = self._test(finals)
             opened = decisions(self.study.root / "ledger", self.manifest.test_digest)
         self._picture_gaps(trials, winner)
-        sentence = self._sentence(summary, best, complete)
+        keep_front(driver, self.folder / "finals", self.outbox)
+        keep_importance(trials, self.study.space, self.folder / "finals", self.outbox)
+        sentence = self._sentence(summary, best, complete) + remark(driver)
         note = f"**{sentence}**\n\nTest opened {_times(opened)}." if summary else f"**{sentence}**"
         self.outbox.append(Note({"mlflow.note.content": note, "regsearch.answer": sentence[:480]}))
         self.outbox.append(StudyEnd("COMPLETE", driver.now_ms() + TURN_MS))
@@ -81,6 +85,8 @@ class Ending:
             sentence=sentence,
             test_opened=opened,
             timing=seconds,
+            front=front_rows(driver),
+            constraints=kept_constraints(driver),
         )
 
     def _target(self) -> str | None:
@@ -93,8 +99,8 @@ class Ending:
             return str(finals_answer(summary, target=self._target())["sentence"])
         if best is None or best.value is None:
             return "No trial ended with a value, so there is no answer; the failed trials say why."
-        baseline = next((trial.value for trial in complete if trial.number == 0), None)
-        return skipped(len(complete), describe(best.params), best.value, baseline)
+        baseline = next((kept(trial)["val_loss"] for trial in complete if trial.number == 0), None)
+        return skipped(len(complete), describe(best.params), kept(best)["val_loss"], baseline)
 
     def _test(self, finals: Finals) -> tuple[FinalsSummary, Trial]:
         from regsearch.analysis.pictures import learning_curves

@@ -99,12 +99,15 @@ class Forest:
         column = self._columns[name]
         places = np.linspace(0.0, 1.0, POINTS) if column.high > column.low else column.at[column.on][:1]
         means = self._means([{name: float(place)} for place in places])
-        off = [None, None] if column.off is None else self._means([{name: column.off}])[0].tolist()
+        off: tuple[float | None, float | None] = (None, None)
+        if column.off is not None:
+            off_loss, off_gap = self._means([{name: column.off}])[0].tolist()
+            off = (off_loss, off_gap)
         on = column.on
         seen = [column.value(float(place)) for place in column.at[on]]
         loss, gap = means[:, 0].tolist(), means[:, 1].tolist()
         x = [column.value(float(place)) for place in places]
-        return Dependence(name, column.log, x, loss, gap, *off, seen, *(each.tolist() for each in self._y[on].T))
+        return Dependence(name, column.log, x, loss, gap, *off, seen, self._y[on, 0].tolist(), self._y[on, 1].tolist())
 
     def interaction(self, names: Sequence[str]) -> Interaction | None:
         """Of the first two of `names` that enough trials have on together; None where there are none."""
@@ -164,4 +167,5 @@ class Forest:
 
 def _some(indices: NDArray[np.intp], most: int) -> NDArray[np.intp]:
     """At most so many of them, evenly spread."""
-    return indices[np.linspace(0, len(indices) - 1, min(most, len(indices))).round().astype(int)]
+    chosen: NDArray[np.intp] = indices[np.linspace(0, len(indices) - 1, min(most, len(indices))).round().astype(int)]
+    return chosen

@@ -51,7 +51,8 @@ class Column:
     @property
     def on(self) -> NDArray[np.bool_]:
         """Where it is active and not off, [N]."""
-        return np.isfinite(self.at) & (self.at != (math.nan if self.off is None else self.off))
+        active: NDArray[np.bool_] = np.isfinite(self.at) & (self.at != (math.nan if self.off is None else self.off))
+        return active
 
     @property
     def everywhere(self) -> bool:

@@ -29,7 +29,8 @@ class Importance:
         gap: the same for the trials of smallest gap, in the same order.
         dependence: curves of the strengths and of the knobs that every trial has, the most important first.
         interaction: of the two most important knobs that are on together; None where there are none.
-        trials: complete trials that it rests on.
+        trials: how many trials it rests on.
+        epoch: the epoch in which all of them were compared; None for complete trials, compared as they ended.
     """
 
     loss: dict[str, float]
@@ -37,6 +38,14 @@ class Importance:
     dependence: list[Dependence] = field(default_factory=list)
     interaction: Interaction | None = None
     trials: int = 0
+    epoch: int | None = None
+
+    @property
+    def basis(self) -> str:
+        """What it rests on, in words."""
+        return (
+            f"{self.trials} complete trials" if self.epoch is None else f"{self.trials} trials, in epoch {self.epoch}"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain JSON."""
@@ -96,7 +105,7 @@ def _complete(frame: pd.DataFrame) -> pd.DataFrame:
     trials = frame[frame["kind"] == "trial"] if "kind" in frame else frame
     trials = trials[trials["state"].astype(str) == "COMPLETE"]
     finite = np.isfinite(trials[["val_loss", "gap"]].to_numpy(dtype=float, na_value=math.nan)).all(axis=1)
-    trials = trials[finite].reset_index(drop=True)
+    trials = pd.DataFrame(trials[finite]).reset_index(drop=True)
     if len(trials) < LEAST:
         raise UserError(
             f"{LEAST} complete trials are needed to say what mattered, there {_are(len(trials))}",

@@ -56,7 +56,7 @@ def importance_bars(found: Importance, path: str | Path) -> tuple[Path, Path]:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
     axes.legend(loc="lower right", fontsize=SIZE - 1, frameon=False)
     more = f", {len(found.loss) - BARS} knobs more" if len(found.loss) > BARS else ""
-    _head(figure, "What mattered", f"share of each knob (PED-ANOVA) over {found.trials} complete trials{more}")
+    _head(figure, "What mattered", f"share of each knob (PED-ANOVA) over {found.basis}{more}")
     return save(figure, path)
 
 
