@@ -100,6 +100,6 @@ def _trials(study: Study) -> list[Trial]:
     trials = []
     for row in frame[frame["kind"] == "trial"].to_dict("records"):
         params = {str(name): each for name, each in row.items() if "." in str(name) and not pd.isna(each)}
-        state = TrialState(row["state"]) if row["state"] in TrialState else TrialState.RUNNING
+        state = TrialState.__members__.get(str(row["state"]), TrialState.RUNNING)
         trials.append(Trial(int(row["number"]), params, 0, state=state, reports=curves.get(int(row["number"]), [])))
     return trials

@@ -35,7 +35,8 @@ def print_answer(answer: Answer) -> None:
     if answer.best:
         setting = _setting(answer.best["params"])
         number, value = answer.best["number"], answer.best["value"]
-        _print(Text(f"best of the search: trial {number}, value {value:.4g}: {setting}"))
+        among = f" in {next(iter(answer.front[0]['values']))}" if answer.front else ""
+        _print(Text(f"best of the search{among}: trial {number}, value {value:.4g}: {setting}"))
     if answer.constraints is not None:
         found = answer.constraints
         asked = " and ".join(found["asked"])

@@ -101,14 +101,17 @@ def drawn(found: Kept, trials: int, loss: Callable[[float], float]) -> list[floa
 TRIALS = {"tpe": 60, "gp": 25, "cmaes": 60, "nsga2": 130, "nsga3": 130}
 
 
-@pytest.mark.parametrize("sampler", TRIALS)
+NAMES = [pytest.param(name, marks=pytest.mark.slow) if name == "gp" else name for name in TRIALS]
+
+
+@pytest.mark.parametrize("sampler", NAMES)
 def test_the_sampler_learns_though_the_baseline_draws_nothing(sampler: str, tmp_path: Path) -> None:
     """By chance 5 of 20 rates in [0, 0.8] lie within 0.1 of the best one."""
     late = drawn(books(search(tmp_path, sampler=sampler, seed=1)), TRIALS[sampler], lambda p: (p - 0.6) ** 2)[-20:]
     assert sum(abs(p - 0.6) < 0.1 for p in late) >= 9, late
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp", "nsga2", "nsga3"])
+@pytest.mark.parametrize("sampler", [each for each in NAMES if each != "cmaes"])
 def test_the_sampler_learns_of_constraints(sampler: str, tmp_path: Path) -> None:
     """The loss falls with dropout, which may be 0.3 at most: by chance 6 of 15 rates are no more than a bit above."""
     kept = books(search(tmp_path, sampler=sampler, constraint="gap <= 0.3", seed=1))
