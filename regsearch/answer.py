@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,8 @@ class Answer:
         sentence: the answer in one sentence.
         test_opened: for how many decisions the sealed test of these data has been opened, by whatever study.
         test_shared: what is known of other tests that have some of its rows, see `regsearch.data.Opened`.
+        front: with several objectives the trials that no other dominates: `number`, `values` by objective, `params`.
+        constraints: where there are some: `asked`, and `kept_by` so many `of` the complete trials.
         timing: seconds per part, shares, and trial-steps per second, by name; parts that end later are added to it.
     """
 
@@ -44,6 +46,8 @@ class Answer:
     test_opened: int = 0
     test_shared: Mapping[str, Any] = field(default_factory=dict)
     timing: dict[str, float] = field(default_factory=dict)
+    front: Sequence[Mapping[str, Any]] | None = None
+    constraints: Mapping[str, Any] | None = None
 
     def to_json(self, full: bool = False) -> dict[str, Any]:
         """The object that `--json` prints; plain JSON throughout, a number that is not finite is null.
@@ -56,19 +60,13 @@ class Answer:
         finals = self.finals
         if finals is not None and not full:
             finals = {name: finals[name] for name in _FINALS}
-        best = self.best and {
-            "number": self.best["number"],
-            "value": self.best["value"],
-            "params": {
-                name: value
-                for name, value in self.best["params"].items()
-                if not isinstance(value, float) or math.isfinite(value)
-            },
-        }
+        best = self.best and {"number": self.best["number"], "value": self.best["value"], **_setting(self.best)}
         contract = {
             "study": self.study,
             "trials": {"complete": self.complete, "pruned": self.pruned, "failed": self.failed},
             "best": best,
+            **({} if self.front is None else {"front": [{**each, **_setting(each)} for each in self.front]}),
+            **({} if self.constraints is None else {"constraints": self.constraints}),
             "pack": self.pack,
             "finals": finals,
             "timing": self.timing,
@@ -81,7 +79,8 @@ class Answer:
     def from_json(cls, found: Mapping[str, Any]) -> Answer:
         """The answer that `to_json(full=True)` wrote."""
         shared = {name: found[name] for name in ("study", "best", "pack", "finals", "sentence", "test_opened")}
-        return cls(**found["trials"], **shared, timing=dict(found["timing"]), test_shared=found.get("test_shared", {}))
+        more = {name: found[name] for name in ("front", "constraints", "test_shared") if name in found}
+        return cls(**found["trials"], **shared, timing=dict(found["timing"]), **more)
 
     @classmethod
     def read(cls, study: Path, ledger: Path) -> Answer:
@@ -153,6 +152,12 @@ class Answer:
         from regsearch.analysis.comparison import FinalsSummary
 
         return FinalsSummary.from_json(finals)
+
+
+def _setting(trial: Mapping[str, Any]) -> dict[str, Any]:
+    """The trial's active knobs; one at infinity is off."""
+    knobs = trial["params"].items()
+    return {"params": {name: value for name, value in knobs if not isinstance(value, float) or math.isfinite(value)}}
 
 
 def _plain(value: Any) -> Any:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
+from regsearch.cli_importance import importance
 from regsearch.compare import compare
 from regsearch.errors import UserError, mended_by_hand
 
@@ -178,6 +179,7 @@ def show(name: Name, as_json: Json = False) -> None:
 
 
 command(study_app, "compare")(compare)
+command(study_app, "importance")(importance)
 
 
 @command(trial_app, "replay")

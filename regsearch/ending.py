@@ -33,6 +33,8 @@ from regsearch.finals import (
     train_finals,
     write_json,
 )
+from regsearch.front import front_rows, keep_front, kept_constraints, remark
+from regsearch.importance import keep_importance
 from regsearch.machine import record_machine, start_executor
 from regsearch.refit import train_refit
 from regsearch.regularizers import all_regularizers
@@ -83,7 +85,9 @@ class Ending:
         if best is not None and self.config.finalize.seeds and driver.trials[0] in complete:
             summary, winner = self._hold_finals(driver)
         self._picture_gaps(trials, winner)
-        sentence = self._sentence(summary, best, complete)
+        keep_front(driver, self.folder / "finals", self.outbox)
+        keep_importance(trials, self.study.space, self.folder / "finals", self.outbox)
+        sentence = self._sentence(summary, best, complete) + remark(driver)
         known = opened(self.study.root / "ledger", self.manifest.test_digest)
         words = str(known)
         note = f"**{sentence}**\n\n{words[:1].upper()}{words[1:]}." if known.times else f"**{sentence}**"
@@ -103,6 +107,8 @@ class Ending:
             finals=None if summary is None else finals_answer(summary, target=self._target()),
             sentence=sentence,
             timing=seconds,
+            front=front_rows(driver),
+            constraints=kept_constraints(driver),
         ).after(known)
 
     def _hold_finals(self, driver: Books[Any]) -> tuple[FinalsSummary, Trial]:
@@ -252,8 +258,8 @@ class Ending:
             return str(finals_answer(summary, target=self._target())["sentence"])
         if best is None or best.value is None:
             return "No trial ended with a value, so there is no answer; the failed trials say why."
-        baseline = next((trial.value for trial in complete if trial.number == 0), None)
-        return skipped(len(complete), describe(best.params), best.value, baseline)
+        baseline = next((kept(trial)["val_loss"] for trial in complete if trial.number == 0), None)
+        return skipped(len(complete), describe(best.params), kept(best)["val_loss"], baseline)
 
     def _picture_gaps(self, trials: list[Trial], winner: Trial | None) -> None:
         from regsearch.analysis.pictures import gap_against_loss

@@ -143,21 +143,17 @@ class Run:
             self.progress.say(line)
 
     def _search(self, executor: Executor, storage: Storage, outbox: Outbox, writer: Any) -> Books[Any]:
-        objectives = self.config.search.objectives
-        from regsearch.tasks import TASKS
-
-        higher = {f"{part}_{name}" for part in ("train", "val") for name in TASKS[self.manifest.task].higher}
-        directions = ["maximize" if name in higher else "minimize" for name in objectives]
         driver = make_driver(
             self.study,
             self.manifest,
             executor,
             outbox,
             storage,
-            directions,
             start_ms=self.start_ms,
             describe=self._tags,
         )
+        for note in getattr(driver.search, "notes", ()):
+            self._tell(note)
         before, cpu, writer_cpu = executor.settle(), time.process_time(), writer.status().cpu.get("delivery", 0.0)
         start = time.time()
         deadline = None if self.timeout is None else self.begun + self.timeout

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from regsearch.books import Books
+from regsearch.config import direction
 from regsearch.data import Manifest
 from regsearch.driver import Driver
 from regsearch.executors.base import Executor
 from regsearch.search.optuna import OptunaSearch
 from regsearch.search.storage import Storage
 from regsearch.study import Study
+from regsearch.tasks import TASKS
 from regsearch.tracking.curves import recorded_curves
 from regsearch.tracking.outbox import Outbox
 from regsearch.trial import Trial
@@ -23,7 +25,6 @@ def make_driver(
     executor: Executor,
     outbox: Outbox,
     storage: Storage,
-    directions: Sequence[str],
     *,
     start_ms: int,
     describe: Callable[[Trial], dict[str, str]],
@@ -32,11 +33,11 @@ def make_driver(
 
     Args:
         storage: where the trials' memory is kept.
-        directions: `minimize` or `maximize` for each objective.
         start_ms, describe: as of `Books`.
     """
     config, epochs = study.config.search, study.config.train.epochs
-    space, maximize = study.drawn(manifest), directions[0] == "maximize"
+    space, higher = study.drawn(manifest), TASKS[manifest.task].higher
+    directions = [direction(name, higher) for name in config.objectives]
     kept: dict[str, Any] = {
         "trials": config.trials,
         "epochs": epochs,
@@ -45,7 +46,8 @@ def make_driver(
         "start_ms": start_ms,
         "curves": recorded_curves(outbox.path),
         "describe": describe,
-        "maximize": maximize,
+        "directions": directions,
+        "constraints": config.constraints,
     }
     if config.engine == "optuna":
         search = OptunaSearch(study.config.name, space, config, storage, directions, epochs)
@@ -60,7 +62,7 @@ def make_driver(
         space,
         study.folder,
         metric=config.objectives[0],
-        maximize=maximize,
+        maximize=directions[0] == "maximize",
         epochs=epochs,
         total=config.trials,
         parallel=config.parallel,

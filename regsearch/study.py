@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regsearch.answer import Answer
-from regsearch.config import StudyConfig, build_space, check_name, check_objective, load_config, train_knobs
+from regsearch.config import StudyConfig, build_space, check_measures, check_name, load_config, measures, train_knobs
 from regsearch.display import Snapshot
 from regsearch.errors import UserError
 from regsearch.guard import guarded
@@ -188,9 +188,7 @@ class Study:
 
         if self.ray is None:
             refuse_missing(self.config.search.device)
-        task = task_of(manifest)
-        tracked = [f"{part}_{name}" for part in ("train", "val", "gap") for name in task.metrics_names]
-        check_objective(self.config.search.objectives, ["train_loss", "val_loss", "gap", *tracked])
+        check_measures(self.config.search, measures(task_of(manifest).metrics_names), self.space.regularizers())
         with guarded():  # the model is the author's own code
             return build_program(self.config, manifest, self.space.regularizers()).layers
 

@@ -269,6 +269,15 @@ def test_an_answer_is_plain_json_and_reads_back() -> None:
     assert found["finals"] is None
     full = answer(timing={"search": 1.5}).to_json(full=True)
     assert Answer.from_json(full).to_json(full=True) == full
+    both = {
+        "front": [
+            {"number": 1, "values": {"val_loss": 0.5, "gap": 0.1}, "params": {"max_norm.max_norm": float("inf")}}
+        ],
+        "constraints": {"asked": ["gap <= 0.1"], "kept_by": 1, "of": 2},
+    }
+    several = answer(timing={}, **both).to_json(full=True)
+    assert several["front"][0]["params"] == {} and several["constraints"] == both["constraints"]
+    assert Answer.from_json(several).to_json(full=True) == several
     assert answer(best=None).to_json()["best"] is None
     assert answer().finals_table() == answer().notes() == []
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from regsearch.analysis.across_pictures import COLOURS, gaps_picture, pairs_picture, ranks_picture, svg
 from regsearch.analysis.across_words import Table, notes, pair_table, score_table, sentence, study_table
 from regsearch.analysis.comparing import Comparison
-from regsearch.analysis.pictures import FAINT, INK, QUIET
+from regsearch.analysis.drawing import FAINT, INK, QUIET
 from regsearch.errors import UserError
 
 _DARK = ("#5ab4f0", "#f0894b", "#2fc79a", "#e29ac1", "#8ccbf5", "#e0b33c", "#a98be0", "#b0b0b0")

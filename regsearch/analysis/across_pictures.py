@@ -18,7 +18,8 @@ from matplotlib.ticker import MaxNLocator
 from regsearch.analysis.across import LEVEL, Pair, alike
 from regsearch.analysis.across_words import p_value
 from regsearch.analysis.comparing import Comparison
-from regsearch.analysis.pictures import BASELINE, FAINT, INK, QUIET, SETS, SIZE, WINNER
+from regsearch.analysis.drawing import BASELINE, FAINT, INK, QUIET, SIZE, WINNER
+from regsearch.analysis.pictures import SETS
 
 WIDTH = 6.3
 ROW, EDGE = 0.24, 0.95

@@ -187,7 +187,9 @@ class Pack:
                 gap = "gap" if name == "loss" else f"gap_{name}"
                 metrics[gap] = sign * (second[slot] - first[slot])
             bad = [name for name, value in metrics.items() if not math.isfinite(value)]
-            metrics |= {name: watched[name][slot] for name in tracked(self.program.rules, load.params)}
+            metrics |= {
+                name: watched[name][slot] for name in tracked(self.program.rules, load.params, self.program.watch)
+            }
             epoch = self.epochs[slot]
             reason = f"diverged in epoch {epoch}: {bad[0]} is not finite" if bad else None
             ended = epoch >= (load.epochs or self.program.training.epochs) or not go_on[slot]
