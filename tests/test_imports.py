@@ -25,8 +25,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "core",
         "executors search tracking",
         "analysis",
-        "answer books display driver fetch finals locks machine replay run searching stores study tune_driver",
-        "cli printing starter testing __main__",
+        "answer books display driver export fetch finals locks machine replay run searching stores study tune_driver",
+        "cli cli_deploy printing starter testing __main__",
     )
 )
 # In these layers the parts are single files that also see one another.

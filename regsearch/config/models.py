@@ -271,6 +271,14 @@ class TrackingConfig(Section):
 
     uri: Text | None = None
     models: Literal["champion", "finals", "all"] = "champion"
+    tensorboard: Text | None = None
+    """A folder: the same curves for TensorBoard, in a folder below it that has the study's name."""
+
+    @field_validator("tensorboard")
+    @classmethod
+    def _tensorboard(cls, value: str | None) -> str | None:
+        # A study goes on from any folder.
+        return value if value is None else str(Path(value).absolute())
 
 
 class StudyConfig(Section):
