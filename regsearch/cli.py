@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
+from regsearch.cli_deploy import TensorBoard, export
 from regsearch.cli_importance import importance
 from regsearch.compare import compare
 from regsearch.errors import UserError, mended_by_hand
@@ -96,6 +97,7 @@ def start(
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow store, in place of tracking.uri.")] = None,
     storage: Annotated[str | None, typer.Option(help="Database of the search, in place of search.storage.")] = None,
     ray: Ray = None,
+    tensorboard: TensorBoard = None,
     replace: Annotated[bool, typer.Option("--replace", help="Delete the study of this name first.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, show the plan, write nothing.")] = False,
     as_json: Json = False,
@@ -107,7 +109,7 @@ def start(
     seconds = as_seconds(timeout, "--timeout")
 
     places = {"tracking_uri": tracking_uri, "storage": storage, "device": device, "ray": ray}
-    study = Study.from_file(file, trials=trials, seed=seed, **places)
+    study = Study.from_file(file, trials=trials, seed=seed, **places).with_tensorboard(tensorboard)
     with _named(file):
         _ = study.space  # refused before anything is begun
         if dry_run:
@@ -124,12 +126,13 @@ def resume(
     storage: Annotated[str | None, typer.Option(help="Fetch the study from this database of its search.")] = None,
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow store of a study that is fetched.")] = None,
     ray: Ray = None,
+    tensorboard: TensorBoard = None,
     as_json: Json = False,
 ) -> None:
     """Go on with a study that was stopped or killed, here or on another machine; print the answer of a finished one."""
     from regsearch.fetch import open_or_fetch
 
-    study = open_or_fetch(name, storage, tracking_uri, ray)
+    study = open_or_fetch(name, storage, tracking_uri, ray).with_tensorboard(tensorboard)
     with _watched(study) as progress:
         answer = study.resume(progress=progress)
     _print_answer(answer, as_json)
@@ -216,6 +219,9 @@ def delete(
     for study in studies:
         study.delete()
         typer.echo(f"deleted {study.config.name}", err=True)
+
+
+command(study_app, "export")(export)
 
 
 @command(study_app, "cost")

@@ -19,6 +19,7 @@ from regsearch.guard import guarded
 from regsearch.locks import aside, hold
 from regsearch.space import SearchSpace
 from regsearch.stores import at_store, check_stores, forget, read_study, write_study
+from regsearch.tracking.tensorboard import check_tensorboard, event_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,6 +71,13 @@ class Study:
         """
         given = {"trials": trials, "seed": seed, "tracking_uri": tracking_uri, "device": device, "storage": storage}
         return cls(load_config(path, **given), ray=ray)  # type: ignore[arg-type]
+
+    def with_tensorboard(self, folder: str | None) -> Study:
+        """This study, its curves written for TensorBoard below `folder` too; None leaves it as its file says."""
+        if folder is not None:
+            tracking = self.config.tracking.model_copy(update={"tensorboard": str(Path(folder).absolute())})
+            self.config = self.config.model_copy(update={"tracking": tracking})
+        return self
 
     @classmethod
     def open(cls, name: str, ray: str | None = None) -> Study:
@@ -130,6 +138,7 @@ class Study:
             UserError: what would be refused.
         """
         check_stores(self.config, self.uri, self._known())
+        check_tensorboard(self.config.tracking.tensorboard)
         self._check_search()
         with self._sealed_for_now() as (manifest, _):
             layers = self._check_model(manifest)
@@ -201,6 +210,7 @@ class Study:
         from regsearch.data import seal
 
         check_stores(self.config, self.uri, self._known())
+        check_tensorboard(self.config.tracking.tensorboard)
         self._check_search()
         self._join_cluster()
         begun = time.time()
@@ -256,9 +266,11 @@ class Study:
         """
         from regsearch.data import verify_digest
 
+        check_tensorboard(self.config.tracking.tensorboard)
         answer = self.folder / "answer.json"
         if answer.exists() and self._delivered():
-            return Answer.read(self.folder, self.root / "ledger")
+            with self._event_files(progress):
+                return Answer.read(self.folder, self.root / "ledger")
         self._join_cluster()
         begun = time.time()
         with self._lock():
@@ -310,7 +322,13 @@ class Study:
     def _go_on(self, timeout: float | None, progress: Progress | None, begun: float) -> Answer:
         from regsearch.run import Run
 
-        return Run(self, timeout, progress, begun).to_the_end()
+        with self._event_files(progress):
+            return Run(self, timeout, progress, begun).to_the_end()
+
+    def _event_files(self, progress: Progress | None) -> contextlib.AbstractContextManager[None]:
+        place = self.config.tracking.tensorboard
+        folder = None if place is None else Path(place) / self.config.name
+        return event_files(self.folder / "outbox.jsonl", folder, lambda line: progress.say(line) if progress else None)
 
     def frame(self) -> pd.DataFrame:
         """One row per trial and final, from MLflow: kind, number, state, parameters and last metrics by flat name."""

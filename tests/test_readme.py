@@ -24,6 +24,7 @@ DEVICES = "Devices, memory, and workers that are lost"
 TUNE = "Ray Tune as the search"
 SERVERS = "A study on servers"
 OBJECTIVES = "Several objectives"
+ELSEWHERE = "Take the model elsewhere"
 
 
 def patients(path: Path) -> None:
@@ -73,6 +74,11 @@ def test_your_own_model_and_from_python(tmp_path: Path) -> None:
     head, *rows = printed.splitlines()[-6:]
     assert head.split() == ["number", "state", "dropout.p", "val_loss", "gap"]
     assert len(rows) == 5
+    # "Take the model elsewhere" goes on with that study; tests/study/test_deployed.py serves one.
+    export, predict, serve = commands("README.md", ELSEWHERE)
+    assert "model.onnx" in run(export, tmp_path)
+    assert run(predict, tmp_path).count("\n") == 6
+    assert serve[1:6] == ["mlflow", "models", "serve", "-m", "models:/mine@champion"]
 
 
 def test_your_own_model_is_thirty_lines_with_what_people_write() -> None:
@@ -148,7 +154,8 @@ def test_the_printed_answer_is_what_the_command_prints(monkeypatch: pytest.Monke
 
 
 def test_every_block_is_run_or_shown_for_a_reason() -> None:
-    run_here = {"Your own table", "Your own model", "From Python", STRENGTHS, DEVICES, TUNE, SERVERS, OBJECTIVES}
+    run_here = {"Your own table", "Your own model", "From Python", STRENGTHS, DEVICES, TUNE, SERVERS}
+    run_here |= {OBJECTIVES, ELSEWHERE}
     assert {block.section for block in blocks("README.md")} - run_here == {"Two commands", "How to read the answer"}
     for block in blocks("README.md"):
         assert block.language in ("sh", "text") or block.file is not None, block.text

@@ -131,6 +131,14 @@ class TrackingConfig(Section):
     method: Text | None = None
     """What this study tries, in a word: `study compare` sets methods side by side; left out, the regularizers that its
     trials had on."""
+    tensorboard: Text | None = None
+    """A folder: the same curves for TensorBoard, in a folder below it that has the study's name."""
+
+    @field_validator("tensorboard")
+    @classmethod
+    def _tensorboard(cls, value: str | None) -> str | None:
+        # A study goes on from any folder.
+        return value if value is None else str(Path(value).absolute())
 
 
 class StudyConfig(Section):
