@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
+from regsearch.cli_report import report
 from regsearch.errors import UserError, mended_by_hand
 
 if TYPE_CHECKING:
@@ -210,6 +211,9 @@ def delete(
     for study in studies:
         study.delete()
         typer.echo(f"deleted {study.config.name}", err=True)
+
+
+command(study_app, "report")(report)
 
 
 @command(study_app, "cost")

@@ -25,9 +25,10 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "core",
         "executors search tracking",
         "analysis",
-        "answer books display driver ending entrants fetch finalizing finals locks machine refit replay run "
+        "pages",
+        "answer books display driver ending entrants fetch finalizing finals locks machine refit replay reporting run "
         "searching stores study tune_driver verdict",
-        "cli printing starter testing __main__",
+        "cli cli_report printing starter testing __main__",
     )
 )
 # In these layers the parts are single files that also see one another.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-from regsearch.analysis.report import flattery, table
+from regsearch.analysis.report import ROLES, flattery, held, others, table
 from regsearch.analysis.statistics import metric_of
 from regsearch.pages.parts import Lines, Paragraph, Part, Picture, Section, Table, Verdict
 from regsearch.pages.plot import WIDTH, Plot, axis, fitting, short
@@ -33,11 +32,13 @@ def answer(record: StudyRecord) -> Section:
     else:
         parts.append(Verdict("No claim:", f"the {level} interval does not lie on the winner's side as a whole.", False))
     header, rows = table(summary)
-    seeds = f"{contrast.seeds} fresh paired seed{'s' * (contrast.seeds != 1)} each"
-    note = f"{seeds}, {contrast.rows:,} test rows. " + ("" if summary.same else f"{flattery(summary)}.".capitalize())
+    said = [held(summary)] if summary.same else [held(summary), flattery(summary)]
+    note = " ".join(f"{each[:1].upper()}{each[1:]}." for each in said)
     parts.append(Table("Finals: winner against baseline", header, rows, note=note))
-    if record.others:
-        parts.append(_others(record.others))
+    if summary.others:
+        first, *rest = others(summary)
+        remark = "These contrasts explore; the one that counts is winner against baseline, above."
+        parts.append(Table("Finals: the other candidates", first, rest, note=remark))
     return Section("answer", "Answer", parts)
 
 
@@ -55,14 +56,14 @@ def care(record: StudyRecord) -> Section:
             found.append("One seed cannot tell a difference from chance.")
         elif seeds < FEW_SEEDS:
             found.append(f"{seeds} seeds are few: an interval over them is wide, and rough.")
+        found += [f"{line[:1].upper()}{line[1:]}." for line in summary.missing]
         if summary.left_out:
             found.append(f"{summary.left_out} of {seeds + summary.left_out} seeds diverged and were left out.")
     elif record.ended:
         found.append("No finals were held: nothing here was tested on rows that the search had not seen.")
     if record.opened > 1:
-        found.append(
-            f"The test was opened for {record.opened} decisions: each look at the same rows makes a lucky one likelier."
-        )
+        words = f"{record.opened_words[:1].upper()}{record.opened_words[1:]}"
+        found.append(f"{words}: each look at the same rows makes a lucky one likelier.")
     if failed := record.count("FAIL"):
         share = "; that is many" if failed > MANY_FAILED * len(record.trials) else ""
         found.append(f"{_count(failed, 'trial')} of {len(record.trials)} failed{share}: {_reason(record)}.")
@@ -87,27 +88,26 @@ def intervals(record: StudyRecord) -> Section:
         contrast = summary.contrast
         label = f"winner − baseline: {summary.winner.label or 'no regularization'}"
         differences.append(("winner", label, share * contrast.difference, share * contrast.low, share * contrast.high))
-    for other in record.others:
-        found = other.get("contrast") or {}
-        value, low, high = (found.get(key) for key in ("difference", "low", "high"))
-        if value is not None:
-            label = f"{other.get('role', 'other')}: {other.get('label') or 'no regularization'}"
-            ends = (-math.inf if low is None else low, math.inf if high is None else high)
-            differences.append(("other", label, share * value, share * ends[0], share * ends[1]))
+    for other in summary.others:
+        change = other.contrast
+        label = f"winner − {ROLES.get(other.role, other.role)}: {other.summary.label or 'no regularization'}"
+        differences.append(("other", label, share * change.difference, share * change.low, share * change.high))
     better = "larger is better" if metric.higher_is_better else "smaller is better"
     parts: list[Part] = []
     if differences:
         name = f"difference in {metric.words} ({unit}; {better})"
-        what = f"Differences to the baseline on the test with {level} intervals; one that crosses 0 may be chance."
-        parts.append(_forest("differences", "Differences to the baseline", what, differences, name, zero=True))
+        what = f"Winner minus another candidate on the test, with {level} intervals; one that crosses 0 may be chance."
+        parts.append(_forest("differences", "Differences", what, differences, name, zero=True))
     levels: list[Row] = []
-    for style, candidate in (("winner", summary.winner), ("baseline", summary.baseline)):
+    candidates = [("winner", "winner", summary.winner), ("baseline", "baseline", summary.baseline)]
+    candidates += [("other", ROLES.get(each.role, each.role), each.summary) for each in summary.others]
+    for style, role, candidate in candidates:
         span = candidate.test_metric
-        label = f"{style}: {candidate.label or 'no regularization'}"
+        label = f"{role}: {candidate.label or 'no regularization'}"
         levels.append((style, label, share * span.value, share * span.low, share * span.high))
     name = f"{metric.words} on the test ({'%' if metric.higher_is_better else unit}; {better})"
     what = f"Means over seeds with {level} intervals. They may overlap though the paired difference is certain."
-    parts.append(_forest("levels", "Winner and baseline on the test", what, levels, name, zero=False))
+    parts.append(_forest("levels", "Each candidate on the test", what, levels, name, zero=False))
     return Section("intervals", "Intervals of the finals", parts)
 
 
@@ -133,27 +133,6 @@ def _forest(name: str, title: str, text: str, rows: Sequence[Row], words: str, z
     cells = [(label, short(value), _span(low, high)) for _, label, value, low, high in rows]
     numbers = Table(f"{title}: the numbers", ("", words, "interval"), cells, folded=True)
     return Picture(name, title, text, plot.drawn(), plot.height, numbers)
-
-
-def _others(others: Sequence[Any]) -> Table:
-    rows = []
-    for other in others:
-        found = other.get("contrast") or {}
-        low, high = (found.get(key) for key in ("low", "high"))
-        span = "" if low is None or high is None else _span(low, high)
-        corrected = other.get("p_adjusted")
-        rows.append(
-            (
-                f"{other.get('role', 'other')} (trial {other.get('number', '?')})",
-                str(other.get("label") or "no regularization"),
-                "" if found.get("difference") is None else short(found["difference"]),
-                span,
-                "" if corrected is None else short(corrected),
-            )
-        )
-    header = ("candidate", "setting", "difference", "interval", "p, corrected")
-    note = "These contrasts explore; the one that counts is winner against baseline, above."
-    return Table("Finals: the other candidates", header, rows, note=note)
 
 
 def _span(low: float, high: float) -> str:

@@ -76,9 +76,9 @@ class StudyRecord:
         loss_words: the loss and its unit ("cross-entropy (nats)").
         winner: the number of the trial that won the finals, without any of the best trial.
         summary: of the finals; None where there were none.
-        others: the finals' other contrasts: `role`, `label`, `number`, `contrast` and corrected `p_adjusted`.
         curves: `winner` and `baseline`: their finals' `train_loss` and `val_loss`, [S, E], NaN after an early end.
-        opened: for how many decisions the sealed test was opened; `openings` holds the ledger's lines.
+        opened: for how many decisions the sealed test, or rows of it, were opened, and `opened_words` the same in words;
+            `openings` holds the ledger's lines.
         data, machine: what is known of them, by name, in the order in which it is shown.
         study_file: the study file in full, as text.
         logs: for each knob whether it is searched on a logarithmic scale, as far as known.
@@ -98,9 +98,9 @@ class StudyRecord:
     loss_words: str = "loss"
     winner: int | None = None
     summary: FinalsSummary | None = None
-    others: Sequence[Mapping[str, Any]] = ()
     curves: Mapping[str, Mapping[str, ArrayLike]] = field(default_factory=dict)
     opened: int = 0
+    opened_words: str = ""
     openings: Sequence[Mapping[str, Any]] = ()
     data: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, str] = field(default_factory=dict)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from regsearch.analysis.comparison import summarize
+from regsearch.analysis.comparison import NO_TRIAL, Other, summarize
 from regsearch.pages import StudyRecord
 from tests.analysis.finals import candidates, summary
 
@@ -101,6 +101,13 @@ def importance() -> Importance:
     return Importance(*shares, [bowl, line], pair, 44)
 
 
+def other() -> Other:
+    """The library default, which has no trial."""
+    found = summary(difference=0.02, low=-0.004, high=0.041)
+    candidate = replace(found.baseline, number=NO_TRIAL, label="dropout 0.5, weight decay 0.01")
+    return Other("default", candidate, found.contrast, 0.03, 0.06)
+
+
 def record(count: int = 60, **changes: Any) -> StudyRecord:
     """A whole study with a claim."""
     known: dict[str, Any] = {
@@ -112,19 +119,10 @@ def record(count: int = 60, **changes: Any) -> StudyRecord:
         "begun": "2026-01-02 03:04 UTC",
         "loss_words": "cross-entropy (nats)",
         "winner": 17,
-        "summary": summary(difference=0.032, low=0.011, high=0.055),
-        "others": [
-            {
-                "role": "best single",
-                "label": "dropout 0.4",
-                "number": 4,
-                "contrast": {"difference": 0.02, "low": -0.004, "high": 0.041},
-                "p": 0.03,
-                "p_adjusted": 0.06,
-            }
-        ],
+        "summary": replace(summary(difference=0.032, low=0.011, high=0.055), others=(other(),)),
         "curves": curves(),
         "opened": 2,
+        "opened_words": "test opened twice",
         "openings": [
             {"time": "2026-01-02T03:05:06Z", "study": name, "purpose": "finals", "decision": decision}
             for name, decision in (
@@ -150,23 +148,23 @@ def regression() -> StudyRecord:
     values = [y + random.normal(size=(10, y.size)) * spread for spread in (41, 40)]
     sides = [type(each)(**{**each.__dict__, "predictions": v}) for each, v in zip((one, other), values, strict=True)]
     found = summarize(sides[0], sides[1], y, "rmse", seed=1, draws=200)
-    return record(summary=found, others=(), loss_words="squared error (standardised)", sentence="It may be chance.")
+    return record(summary=found, loss_words="squared error (standardised)", sentence="It may be chance.")
 
 
 RECORDS: Mapping[str, Any] = {
     "claim": record,
     "regression": regression,
-    "without finals": lambda: record(summary=None, curves={}, others=(), openings=(), opened=0),
+    "without finals": lambda: record(summary=None, curves={}, openings=(), opened=0),
     "not ended": lambda: record(
-        summary=None, curves={}, others=(), openings=(), opened=0, ended=False, importance=None, winner=None
+        summary=None, curves={}, openings=(), opened=0, ended=False, importance=None, winner=None
     ),
     "not begun": lambda: record(
         trials=pd.DataFrame(columns=["number", "state", "reason", "regularizers"]),
-        summary=None, curves={}, others=(), openings=(), opened=0, ended=False, importance=None, winner=None,
+        summary=None, curves={}, openings=(), opened=0, ended=False, importance=None, winner=None,
     ),
     "all failed": lambda: record(
         trials=trials().assign(state="FAIL", val_loss=np.nan, train_loss=np.nan, gap=np.nan),
-        summary=None, curves={}, others=(), importance=None, winner=None,
+        summary=None, curves={}, importance=None, winner=None,
     ),
     "two objectives": lambda: record(objectives=("val_loss", "gap"), front=(8, 17, 29)),
     "winner is the baseline": lambda: record(winner=0),

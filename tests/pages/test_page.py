@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from regsearch.pages import Paragraph, Section, StudyRecord, Table, page, study_page
 from regsearch.pages.palette import DARK, LIGHT, PAPERS, TEXTS, contrast
-from tests.pages.records import RECORDS, Element, read, record, trials
+from tests.pages.records import RECORDS, Element, other, read, record, trials
 
 MARKS = ("winner", "baseline", "set0", "set1", "set2", "set3", "set4", "set5", "rank0", "rank1", "rank2", "quiet")
 
@@ -83,9 +84,11 @@ def test_the_answer_comes_first() -> None:
 def test_what_users_name_is_text() -> None:
     evil = "<script>alert('1')</script>\"&amp;"
     names = {"name": evil, "sentence": evil, "trials": trials(label=evil), "study_file": evil, "loss_words": evil}
-    others = [{"role": evil, "label": evil, "number": 1, "contrast": {"difference": 0.1, "low": 0.0, "high": 0.2}}]
+    base = record().summary
+    assert base is not None
+    summary = replace(base, winner=replace(base.winner, label=evil), others=(replace(other(), role=evil),))
     openings = [{"study": evil, "time": evil, "purpose": evil, "decision": {evil: evil}}]
-    text = study_page(record(**names, others=others, openings=openings, data={evil: evil}, importance=None))
+    text = study_page(record(**names, summary=summary, openings=openings, data={evil: evil}, importance=None))
     root = read(text)
     assert not root.every("script")
     assert evil in root.every("h1")[0].words()
@@ -114,7 +117,7 @@ def test_what_to_be_careful_about() -> None:
         section = next(each for each in read(study_page(made)).every("section") if each.attributes["id"] == "care")
         return " ".join(section.words().split())
 
-    assert "opened for 2 decisions" in said(record())
+    assert "Test opened twice" in said(record())
     assert "1 trial of 60 failed: trial 30 diverged in epoch 3." in said(record())
     assert "few" in said(RECORDS["regression"]()) and "90 rows" in said(RECORDS["regression"]())
     assert "No finals were held" in said(RECORDS["without finals"]())
