@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
@@ -213,9 +212,6 @@ def delete(
         typer.echo(f"deleted {study.config.name}", err=True)
 
 
-command(study_app, "report")(report)
-
-
 @command(study_app, "cost")
 def cost(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The study file (YAML).")], as_json: Json = False
@@ -313,7 +309,7 @@ def _watched(study: Study) -> Iterator[Display]:
         display.later("stopping: the running round ends; Ctrl-C again stops at once")
 
     # Ray writes on standard output what its cluster says; that is for the answer.
-    with Display(study.config.name) as display, contextlib.redirect_stdout(sys.stderr):
+    with Display(study.config.name) as display, redirect_stdout(sys.stderr):
         before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield display
@@ -349,5 +345,6 @@ def _end(line: str, code: int) -> None:
     raise typer.Exit(code)
 
 
+command(study_app, "report")(report)
 if __name__ == "__main__":
     main()

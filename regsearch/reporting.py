@@ -35,9 +35,7 @@ REPORT = "report.html"
 _PACKAGES = ("regsearch", "optuna", "mlflow", "pandas")
 
 
-def local_record(
-    study: Study, *, sentence: str | None = None, importance: Importance | None = None
-) -> StudyRecord:
+def local_record(study: Study, *, sentence: str | None = None, importance: Importance | None = None) -> StudyRecord:
     """What the folder of a study holds of it; one that has not ended tells how far it is.
 
     Args:
@@ -229,7 +227,7 @@ def _curves(runs: Sequence[RecordedRun], summary: FinalsSummary | None) -> dict[
 
 
 def _measured(run: RecordedRun, number: int) -> bool:
-    """Whether it is a final of this candidate on the study's own cut: those of other cuts and the refit say otherwise."""
+    """Whether it is a final of this candidate on the study's own cut: other cuts and the refit say what they are."""
     other = {"split", "epochs"} & run.params.keys()
     return run.kind == "final" and run.params.get("candidate") == number and bool(run.curve) and not other
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from mlflow import MlflowClient
+from typer.testing import CliRunner
 
 from regsearch.cli import app
 from regsearch.config import load_config
@@ -17,7 +18,6 @@ from regsearch.study import Study
 from tests.conftest import ROOT
 from tests.pages.records import read
 from tests.study.small import study_file as small
-from typer.testing import CliRunner
 
 STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
 
@@ -61,7 +61,7 @@ def test_a_study_that_has_only_begun_says_so(own_folder: Path, tmp_path: Path) -
 
 @pytest.mark.slow
 def test_folder_and_store_tell_the_same(own_folder: Path, tmp_path: Path) -> None:
-    study = Study.from_file(small(tmp_path))
+    study = Study.from_file(small(tmp_path), trials=8)
     answer = study.run()
     page = study.folder / "finals" / REPORT
     logged = page.read_text()
@@ -83,7 +83,9 @@ def test_folder_and_store_tell_the_same(own_folder: Path, tmp_path: Path) -> Non
     numbers = ["number", "state", "regularizers", "val_loss", "gap"]
     assert here.trials[numbers].to_dict("list") == there.trials[numbers].to_dict("list")
 
-    found = CliRunner().invoke(app, ["study", "report", "small", "--tracking-uri", study.uri, "--out", "page.html", "--json"])
+    found = CliRunner().invoke(
+        app, ["study", "report", "small", "--tracking-uri", study.uri, "--out", "page.html", "--json"]
+    )
     assert found.exit_code == 0, found.output
     assert json.loads(found.stdout) == {"study": "small", "report": "page.html"}
     assert answer.sentence in read(Path("page.html").read_text()).words()

@@ -67,9 +67,7 @@ def _numbers(means: dict[tuple[str, str], Array], words: dict[str, str], epochs:
     step = max(1, -(-epochs // _ROWS))
     chosen = sorted({*range(0, epochs, step), epochs - 1})
     names = list(reversed(means))
-    rows = [
-        (str(i + 1), *(short(float(means[name][i])) for name in names)) for i in chosen
-    ]
+    rows = [(str(i + 1), *(short(float(means[name][i])) for name in names)) for i in chosen]
     header = ("epoch", *(f"{who}, {words[key]}" for who, key in names))
     return Table("Loss over epochs: means over seeds", header, rows, folded=True)
 

@@ -77,8 +77,8 @@ class StudyRecord:
         winner: the number of the trial that won the finals, without any of the best trial.
         summary: of the finals; None where there were none.
         curves: `winner` and `baseline`: their finals' `train_loss` and `val_loss`, [S, E], NaN after an early end.
-        opened: for how many decisions the sealed test, or rows of it, were opened, and `opened_words` the same in words;
-            `openings` holds the ledger's lines.
+        opened: for how many decisions the sealed test, or rows of it, were opened; `opened_words` says so in words.
+        openings: the ledger's lines.
         data, machine: what is known of them, by name, in the order in which it is shown.
         study_file: the study file in full, as text.
         logs: for each knob whether it is searched on a logarithmic scale, as far as known.
@@ -123,7 +123,8 @@ class StudyRecord:
             return self.trials.iloc[:0]
         known = np.isfinite(self.trials[list(metrics)].to_numpy(dtype=float, na_value=float("nan"))).all(axis=1)
         ended = self.trials["state"].astype(str).isin(("COMPLETE", "PRUNED")).to_numpy()
-        return self.trials.loc[known & ended]
+        shown: pd.DataFrame = self.trials.loc[known & ended]
+        return shown
 
     def knobs(self) -> list[str]:
         """The flat names of the knobs in which the trials differ, in the frame's order."""
