@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
@@ -18,6 +17,7 @@ import typer
 
 from regsearch.cli_deploy import TensorBoard, export
 from regsearch.cli_importance import importance
+from regsearch.cli_report import report
 from regsearch.compare import compare
 from regsearch.errors import UserError, mended_by_hand
 
@@ -321,7 +321,7 @@ def _watched(study: Study) -> Iterator[Display]:
         display.later("stopping: the running round ends; Ctrl-C again stops at once")
 
     # Ray writes on standard output what its cluster says; that is for the answer.
-    with Display(study.config.name) as display, contextlib.redirect_stdout(sys.stderr):
+    with Display(study.config.name) as display, redirect_stdout(sys.stderr):
         before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield display
@@ -357,5 +357,6 @@ def _end(line: str, code: int) -> None:
     raise typer.Exit(code)
 
 
+command(study_app, "report")(report)
 if __name__ == "__main__":
     main()

@@ -38,6 +38,7 @@ from regsearch.importance import keep_importance
 from regsearch.machine import record_machine, start_executor
 from regsearch.refit import train_refit
 from regsearch.regularizers import all_regularizers
+from regsearch.reporting import add_report
 from regsearch.space import active_regularizers
 from regsearch.study import Study
 from regsearch.tracking.outbox import Outbox
@@ -93,6 +94,7 @@ class Ending:
         note = f"**{sentence}**\n\n{words[:1].upper()}{words[1:]}." if known.times else f"**{sentence}**"
         tags = {"mlflow.note.content": note, "regsearch.answer": sentence[:480]}
         self.outbox.append(Note({**tags, "regsearch.test_opened": str(known.times)}))
+        add_report(self.study, self.outbox, sentence, self.tell)
         self.outbox.append(StudyEnd("COMPLETE", driver.now_ms() + TURN_MS))
         self.outbox.commit()
         seconds["finals"] = time.time() - start

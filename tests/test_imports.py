@@ -25,9 +25,10 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "core",
         "executors search tracking",
         "analysis",
-        "answer books display driver ending entrants export fetch finalizing finals front importance locks machine refit "
-        "replay run searching stores study tune_driver verdict",
-        "cli cli_deploy cli_importance compare printing starter testing __main__",
+        "pages",
+        "answer books display driver ending entrants export fetch finalizing finals front importance locks machine "
+        "refit replay reporting run searching stores study tune_driver verdict",
+        "cli cli_deploy cli_importance cli_report compare printing starter testing __main__",
     )
 )
 # In these layers the parts are single files that also see one another.

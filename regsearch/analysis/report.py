@@ -124,7 +124,7 @@ def table(summary: FinalsSummary) -> tuple[Row, list[Row]]:
     return ("", "winner", "baseline", "winner - baseline"), rows
 
 
-_ROLES = {"runner_up": "runner-up", "single": "best single", "default": "library default"}
+ROLES = {"runner_up": "runner-up", "single": "best single", "default": "library default"}
 _SURE = 0.001
 
 
@@ -142,7 +142,7 @@ def others(summary: FinalsSummary) -> list[tuple[str, ...]]:
         p = "" if math.isnan(other.p_adjusted) else f"{other.p_adjusted:.3f}"
         p = f"<{_SURE}" if other.p_adjusted < _SURE else p
         cells = _fixed(test.value, decimals), _fixed(change.value, decimals, "+")
-        rows.append((_ROLES.get(other.role, other.role), other.summary.label or "no regularization", *cells, p))
+        rows.append((ROLES.get(other.role, other.role), other.summary.label or "no regularization", *cells, p))
         if not math.isinf(change.low):
             spans = (_span(test, decimals, ""), _span(change, decimals, "+"))
             rows.append((f"  {100 * contrast.level:g} % interval", "", *spans, ""))
