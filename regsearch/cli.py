@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
-from regsearch.cli_deploy import TensorBoard, export
-from regsearch.cli_importance import importance
-from regsearch.cli_report import report
-from regsearch.compare import compare
+from regsearch.commands.compare import compare
+from regsearch.commands.export import export
+from regsearch.commands.importance import importance
+from regsearch.commands.options import Json, Name, Ray, TensorBoard, print_json
+from regsearch.commands.report import report
+from regsearch.commands.watching import STOPPED, watched
 from regsearch.errors import UserError, mended_by_hand
 
 if TYPE_CHECKING:
     from regsearch.answer import Answer
-    from regsearch.display import Display
-    from regsearch.study import Study
 
-DIFFERS, REFUSED, STOPPED = 1, 2, 130
+DIFFERS, REFUSED = 1, 2
 SECTIONS = ("name", "data", "model", "train", "space", "search", "finalize", "tracking")
 
 app = typer.Typer(
@@ -41,14 +39,6 @@ trial_app = typer.Typer(no_args_is_help=True, help="Look into one trial of a stu
 app.add_typer(trial_app, name="trial")
 
 P = ParamSpec("P")
-Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object on standard output, all else on standard error.")
-]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the study.")]
-Ray = Annotated[
-    str | None,
-    typer.Option(metavar="ADDRESS", help="Train on a Ray cluster: local, auto, HOST:PORT or ray://HOST:PORT."),
-]
 
 
 def main() -> None:
@@ -115,7 +105,7 @@ def start(
         if dry_run:
             _print_mapping(study.check(), as_json)
             return
-        with _watched(study) as progress:
+        with watched(study) as progress:
             answer = study.run(replace=replace, timeout=seconds, progress=progress)
     _print_answer(answer, as_json)
 
@@ -133,7 +123,7 @@ def resume(
     from regsearch.fetch import open_or_fetch
 
     study = open_or_fetch(name, storage, tracking_uri, ray).with_tensorboard(tensorboard)
-    with _watched(study) as progress:
+    with watched(study) as progress:
         answer = study.resume(progress=progress)
     _print_answer(answer, as_json)
 
@@ -152,7 +142,7 @@ def finalize(
     from regsearch.study import Study
 
     study = Study.open(name, ray)
-    with _watched(study) as progress:
+    with watched(study) as progress:
         answer = study.finalize(top=top, seeds=seeds, splits=splits, refit=refit, progress=progress)
     _print_answer(answer, as_json)
 
@@ -164,7 +154,7 @@ def list_studies(as_json: Json = False) -> None:
 
     rows = Study.list()
     if as_json:
-        _print_json({"studies": rows})
+        print_json({"studies": rows})
     elif rows:
         from regsearch.printing import print_studies
 
@@ -176,13 +166,24 @@ def list_studies(as_json: Json = False) -> None:
 @command(study_app, "show")
 def show(name: Name, as_json: Json = False) -> None:
     """Show a study: its answer, or how far it is."""
+    from regsearch.answer import Answer
     from regsearch.study import Study
 
-    _print_mapping(Study.open(name).show(), as_json)
+    found = Study.open(name).show()
+    if as_json:
+        print_json(found.to_json())
+    elif isinstance(found, Answer):
+        _print_answer(found, as_json)
+    else:
+        from regsearch.printing import print_standing
+
+        print_standing(found)
 
 
 command(study_app, "compare")(compare)
 command(study_app, "importance")(importance)
+command(study_app, "report")(report)
+command(study_app, "export")(export)
 
 
 @command(trial_app, "replay")
@@ -196,7 +197,7 @@ def replay(
 
     found = Study.open(name).replay(number)
     if as_json:
-        _print_json(found.to_json())
+        print_json(found.to_json())
     else:
         typer.echo(found.sentence())
     if not found.agrees:
@@ -221,9 +222,6 @@ def delete(
         typer.echo(f"deleted {study.config.name}", err=True)
 
 
-command(study_app, "export")(export)
-
-
 @command(study_app, "cost")
 def cost(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The study file (YAML).")], as_json: Json = False
@@ -235,7 +233,7 @@ def cost(
     with _named(file):
         found = study.cost()
     if as_json:
-        _print_json({"study": study.config.name, **asdict(found)})
+        print_json({"study": study.config.name, **asdict(found)})
         return
     from regsearch.printing import print_cost
 
@@ -304,35 +302,9 @@ def _named(file: Path) -> Iterator[None]:
         raise (error.within(file) if section in SECTIONS else error) from None
 
 
-@contextmanager
-def _watched(study: Study) -> Iterator[Display]:
-    """A display, and Ctrl-C (or SIGTERM, which service managers send): the first ends the search after the running
-    round, the second ends everything at once."""
-    from regsearch.display import Display
-
-    def stop(signum: int, frame: object) -> None:
-        if study.stop:
-            display.leave()
-            os._exit(STOPPED)
-        study.stop = True
-        if display.phase != "search":  # what else takes long has no rounds; resume does it again
-            resume = f"`regsearch study resume {study.config.name}` goes on"
-            raise KeyboardInterrupt(f"stopped; {resume}" if study.folder.exists() else "stopped before the study began")
-        display.later("stopping: the running round ends; Ctrl-C again stops at once")
-
-    # Ray writes on standard output what its cluster says; that is for the answer.
-    with Display(study.config.name) as display, redirect_stdout(sys.stderr):
-        before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield display
-        finally:
-            for each, handler in before.items():
-                signal.signal(each, handler)
-
-
 def _print_answer(answer: Answer, as_json: bool) -> None:
     if as_json:
-        _print_json(answer.to_json())
+        print_json(answer.to_json())
         return
     from regsearch.printing import print_answer
 
@@ -341,15 +313,11 @@ def _print_answer(answer: Answer, as_json: bool) -> None:
 
 def _print_mapping(found: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     from regsearch.printing import print_mapping
 
     print_mapping(found)
-
-
-def _print_json(found: dict[str, Any]) -> None:
-    typer.echo(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def _end(line: str, code: int) -> None:
@@ -357,6 +325,5 @@ def _end(line: str, code: int) -> None:
     raise typer.Exit(code)
 
 
-command(study_app, "report")(report)
 if __name__ == "__main__":
     main()

@@ -18,6 +18,7 @@ from regsearch.analysis.report import describe, skipped
 from regsearch.answer import Answer
 from regsearch.books import TURN_MS, Books
 from regsearch.data import Manifest, join, opened, resample
+from regsearch.description import answered
 from regsearch.entrants import entrants
 from regsearch.errors import UserError
 from regsearch.executors.base import Executor
@@ -42,7 +43,7 @@ from regsearch.reporting import add_report
 from regsearch.space import active_regularizers
 from regsearch.study import Study
 from regsearch.tracking.outbox import Outbox
-from regsearch.tracking.protocol import Artifact, Model, Note, StudyEnd
+from regsearch.tracking.protocol import Artifact, Model, StudyEnd
 from regsearch.trial import Trial, TrialState, derive_seed
 from regsearch.verdict import tell_result, tell_roles, tell_tests
 
@@ -90,10 +91,7 @@ class Ending:
         keep_importance(trials, self.study.space, self.folder / "finals", self.outbox)
         sentence = self._sentence(summary, best, complete) + remark(driver)
         known = opened(self.study.root / "ledger", self.manifest.test_digest)
-        words = str(known)
-        note = f"**{sentence}**\n\n{words[:1].upper()}{words[1:]}." if known.times else f"**{sentence}**"
-        tags = {"mlflow.note.content": note, "regsearch.answer": sentence[:480]}
-        self.outbox.append(Note({**tags, "regsearch.test_opened": str(known.times)}))
+        self.outbox.append(answered(self.config, sentence, trials, winner, summary, known))
         add_report(self.study, self.outbox, sentence, self.tell)
         self.outbox.append(StudyEnd("COMPLETE", driver.now_ms() + TURN_MS))
         self.outbox.commit()

@@ -8,7 +8,9 @@ from typing import Any
 
 from regsearch.answer import Answer
 from regsearch.books import Books
+from regsearch.core.fit import task_of
 from regsearch.data import Manifest
+from regsearch.description import begun
 from regsearch.display import Progress, Snapshot
 from regsearch.ending import Ending
 from regsearch.errors import UserError
@@ -65,6 +67,7 @@ class Run:
     def _work(self, storage: Storage) -> Answer:
         outbox = Outbox(self.folder / "outbox.jsonl")
         outbox.append(self._start_record())
+        outbox.append(begun(self.config, self.manifest, task_of(self.manifest), self.start_ms))
         if outbox.status == "INTERRUPTED":
             outbox.append(StudyEnd("RUNNING", self.now_ms))
         outbox.commit()

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from regsearch.books import Books
-from regsearch.config import direction
+from regsearch.config import StudyConfig, direction
 from regsearch.data import Manifest
 from regsearch.driver import Driver
+from regsearch.errors import UserError
 from regsearch.executors.base import Executor
 from regsearch.search.optuna import OptunaSearch
 from regsearch.search.storage import Storage
+from regsearch.space import SearchSpace
 from regsearch.study import Study
 from regsearch.tasks import TASKS
 from regsearch.tracking.curves import recorded_curves
@@ -68,3 +70,18 @@ def make_driver(
         parallel=config.parallel,
     )
     return TuneDriver(tune, outbox, executor, study.folder / "snapshots", **kept)
+
+
+def check_tune(config: StudyConfig, space: SearchSpace, ray: str | None) -> None:
+    """Refuse what Ray Tune is asked for and cannot do.
+
+    Raises:
+        UserError: an algorithm or a scheduler that cannot be used, or a cluster of which this machine is no part.
+    """
+    from regsearch.search.ray_tune.session import check
+
+    check(config.search, space, config.train.epochs)
+    if ray is not None and ray.startswith("ray://"):
+        allowed = "start it on a machine of the cluster with --ray auto, or submit it there as a job"
+        what = "Ray Tune keeps its state on the disk of a machine of the cluster, which a client is not"
+        raise UserError(what, key="--ray", value=ray, allowed=allowed)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from regsearch.data import Manifest
     from regsearch.display import Progress
     from regsearch.replay import Replay
+    from regsearch.standing import Standing
 
 
 def home() -> Path:
@@ -140,7 +141,7 @@ class Study:
         check_stores(self.config, self.uri, self._known())
         check_tensorboard(self.config.tracking.tensorboard)
         self._check_search()
-        with self._sealed_for_now() as (manifest, _):
+        with self.sealed_for_now() as (manifest, _):
             layers = self._check_model(manifest)
         return {
             "study": self.config.name,
@@ -157,30 +158,14 @@ class Study:
         Raises:
             UserError: what a run would refuse.
         """
-        import torch
+        from regsearch.costing import cost_of
 
-        from regsearch.core.cost import seconds_per_rule
-        from regsearch.core.fit import build_program, load_data
-
-        with self._sealed_for_now() as (manifest, folder):
+        with self.sealed_for_now() as (manifest, folder):
             self._check_model(manifest)
-            data = load_data(folder)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            return seconds_per_rule(
-                lambda chosen: build_program(self.config, manifest, chosen),
-                self.space.regularizers(),
-                data,
-                self.config.search.trials,
-                width=self.config.search.width,
-                compiled=self.config.train.compile,
-            )
-        finally:
-            torch.set_num_threads(threads)
+            return cost_of(self.config, self.space.regularizers(), manifest, folder)
 
     @contextlib.contextmanager
-    def _sealed_for_now(self) -> Iterator[tuple[Manifest, Path]]:
+    def sealed_for_now(self) -> Iterator[tuple[Manifest, Path]]:
         """The study's data without their test rows, in a folder that is gone afterwards."""
         import tempfile
 
@@ -246,13 +231,9 @@ class Study:
     def _check_search(self) -> None:
         """Refuse what Ray Tune is asked for and cannot do."""
         if self.config.search.engine == "ray_tune":
-            from regsearch.search.ray_tune.session import check
+            from regsearch.searching import check_tune
 
-            check(self.config.search, self.space, self.config.train.epochs)
-            if self.ray is not None and self.ray.startswith("ray://"):
-                allowed = "start it on a machine of the cluster with --ray auto, or submit it there as a job"
-                what = "Ray Tune keeps its state on the disk of a machine of the cluster, which a client is not"
-                raise UserError(what, key="--ray", value=self.ray, allowed=allowed)
+            check_tune(self.config, self.space, self.ray)
 
     def aside(self) -> contextlib.AbstractContextManager[Path]:
         """An empty folder that may become the study's."""
@@ -265,10 +246,10 @@ class Study:
             UserError: the data changed, or another process works on this study.
         """
         from regsearch.data import verify_digest
+        from regsearch.tracking.cursor import all_delivered
 
         check_tensorboard(self.config.tracking.tensorboard)
-        answer = self.folder / "answer.json"
-        if answer.exists() and self._delivered():
+        if (self.folder / "answer.json").exists() and all_delivered(self.folder / "outbox.jsonl"):
             with self._event_files(progress):
                 return Answer.read(self.folder, self.root / "ledger")
         self._join_cluster()
@@ -305,12 +286,6 @@ class Study:
             make_ready(self, config)
             self.config = config
             return self._go_on(None, progress, begun)
-
-    def _delivered(self) -> bool:
-        from regsearch.tracking.cursor import read_cursor
-
-        outbox = self.folder / "outbox.jsonl"
-        return read_cursor(outbox) >= outbox.stat().st_size
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
@@ -349,11 +324,13 @@ class Study:
         with self._lock():
             return replay(self, number)
 
-    def show(self) -> dict[str, Any]:
-        """The study's answer where it has one, else how far it is."""
+    def show(self) -> Answer | Standing:
+        """The study's answer where it has one, else how far it is; another process may be working on it."""
+        from regsearch.standing import read_standing
+
         if (self.folder / "answer.json").exists():
-            return Answer.read(self.folder, self.root / "ledger").to_json()
-        return {"study": self.config.name, "finished": False, "resume": f"regsearch study resume {self.config.name}"}
+            return Answer.read(self.folder, self.root / "ledger")
+        return read_standing(self.folder, self.config)
 
     def delete(self) -> None:
         """Delete the study here and in the MLflow store. The ledger keeps its openings of the test split."""

@@ -26,9 +26,9 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "executors search tracking",
         "analysis",
         "pages",
-        "answer books display driver ending entrants export fetch finalizing finals front importance locks machine "
-        "refit replay reporting run searching stores study tune_driver verdict",
-        "cli cli_deploy cli_importance cli_report compare printing starter testing __main__",
+        "answer books costing description display driver ending entrants export fetch finalizing finals front "
+        "importance locks machine refit replay reporting run searching standing stores study tune_driver verdict",
+        "cli commands printing starter testing __main__",
     )
 )
 # In these layers the parts are single files that also see one another.

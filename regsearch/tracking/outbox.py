@@ -95,9 +95,12 @@ class Outbox:
     def _know(self, record: Record, remember_conflict: bool = False) -> bool:
         """Remember the record; False where it says nothing new."""
         if isinstance(record, Note):
-            run: tuple[str, int] = (record.kind, record.number)
-            fresh = {name: text for name, text in record.tags.items() if self._notes.get((*run, name)) != text}
-            self._notes.update({(*run, name): text for name, text in fresh.items()})
+            said: dict[tuple[str, int, str], str] = {
+                (record.kind, record.number, name): text for name, text in record.tags.items()
+            }
+            said |= {("experiment", 0, name): text for name, text in record.experiment.items()}
+            fresh = {key: text for key, text in said.items() if self._notes.get(key) != text}
+            self._notes.update(fresh)
             return bool(fresh)
         if isinstance(record, StudyEnd):
             changed = record.status != self.status

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from regsearch.commands.options import Json, print_json
 from regsearch.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,9 +25,7 @@ def compare(
     csv: Annotated[Path | None, typer.Option(help="Write one row per study to this file.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with tables and pictures to this file.")] = None,
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow store; anyone's studies there will do.")] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object on standard output, all else on standard error.")
-    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Say which regularizer generalizes: studies of one data set over paired seeds, or methods over data sets."""
     for path in (csv, html):
@@ -41,7 +39,7 @@ def compare(
 
         comparison_page(found, html)
     if as_json:
-        typer.echo(json.dumps(to_json(found), indent=2, ensure_ascii=False, allow_nan=False))
+        print_json(to_json(found))
     else:
         _print(found)
 

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from regsearch.commands.options import Json, Name, print_json
+
 
 def report(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the study.")],
+    name: Name,
     out: Annotated[Path | None, typer.Option(help="The file to write; else one in the study's folder.")] = None,
     tracking_uri: Annotated[str | None, typer.Option(help="Read the study from this MLflow store instead.")] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object on standard output, all else on standard error.")
-    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Write a study as one HTML page that needs no network: the answer, its pictures, how to reproduce it."""
     from regsearch.reporting import report_study
 
     path = report_study(name, out, tracking_uri)
     if as_json:
-        typer.echo(json.dumps({"study": name, "report": str(path)}, indent=2, ensure_ascii=False))
+        print_json({"study": name, "report": str(path)})
     else:
         typer.echo(path)
