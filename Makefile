@@ -21,7 +21,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test slow sweep faults lint docs bench bench-ray scaling growth throughput studies suite clean
+.PHONY: help demo test slow sweep faults lint docs bench bench-ray scaling growth throughput null studies suite clean
 
 help:
 	@echo "make demo    search 200 settings on handwritten digits and print the answer"
@@ -29,6 +29,7 @@ help:
 	@echo "make faults  the fault matrix: kills, lost workers and servers, full disks; ten strikes each (FAULTS=--help)"
 	@echo "make bench   trials per second against a plain Optuna + torch + MLflow loop (make throughput: training steps)"
 	@echo "make bench-ray  the same against plain Ray Tune (make scaling: two workers against one; make growth: docs/growth.md)"
+	@echo "make null    does the answer hold where the truth is known: studies of shuffled labels, placebos, planted effects"
 	@echo "make studies one study per area, on real data (ten minutes); studies/README.md gets their answers"
 	@echo "make suite   four methods of regularization on twelve data sets, compared (half an hour; goes on where it was)"
 	@echo "make docs    the demo's answer and picture in the README, and the page of the regularizers, anew"
@@ -81,6 +82,11 @@ growth: .venv/installed-dev
 
 throughput: .venv/installed-dev
 	$(BIN)/python benchmarks/throughput.py $(THROUGHPUT)
+
+# Begun anew; `python benchmarks/null.py` goes on where an earlier one stopped.
+null: .venv/installed-dev
+	rm -f benchmarks/results/null.jsonl
+	$(BIN)/python benchmarks/null.py $(NULL)
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,305 @@
+"""One whole study of null.py in this process, from its rows to its answer.
+
+Everything between data and answer is regsearch's own: the sealing, the search (with Optuna's storage in memory), the
+driver, the packs, the finals, the ledger and the statistics. Left out is what has no say in the answer: MLflow, the
+worker processes, compiling and measuring the width of the packs.
+
+Legend: N rows, F features, C outputs, S seeds.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping
+from multiprocessing.pool import Pool
+from pathlib import Path
+from typing import Any
+
+import null_rules  # noqa: F401  (declares the rules that do nothing)
+import numpy as np
+import optuna
+import torch
+from null_arms import ARMS, FRESH_ROWS, FRESH_SEEDS, STUDY, TRAIN, VALIDATION, Arm, rows, seed_of
+from null_page import plain_test
+
+from regsearch.config import StudyConfig
+from regsearch.core.fit import build_program, load_data, task_of
+from regsearch.core.pack import Load
+from regsearch.core.program import Program
+from regsearch.core.strengths import Knobs
+from regsearch.data import Manifest, decisions, open_test, sealing
+from regsearch.driver import Driver
+from regsearch.executors.base import COHORTS, Executor
+from regsearch.executors.member import Member
+from regsearch.executors.worker import Found, Worker, WorkerSpec
+from regsearch.finals import Finals, mean_validation, stacked, test_finals, train_finals
+from regsearch.search.optuna import OptunaSearch
+from regsearch.study import Study
+from regsearch.tracking.memory import MemoryTracker
+from regsearch.trial import Trial, TrialState, derive_seed
+
+Array = np.ndarray[Any, Any]
+Rows = tuple[torch.Tensor, ...]
+
+
+def config_of(name: str, index: int, trials: int = 24, seeds: int = 10) -> StudyConfig:
+    arm, seed = ARMS[name], seed_of(name, index)
+    less = {"area_under_curve": False} if arm.task == "classification" else {}
+    split = {"train": TRAIN, "validation": VALIDATION, "test": arm.test, "seed": seed}
+    return StudyConfig.model_validate(
+        {
+            "name": f"{name}-{index}",
+            "data": {"source": "python:null_arms:made", "task": arm.task, "split": split, **less},
+            "model": {"name": "mlp", "hidden": [16]},
+            "train": {"epochs": arm.epochs, "batch_size": 40, "learning_rate": 1e-2, "compile": False},
+            "space": dict(arm.space),
+            "search": {"trials": trials, "parallel": 12, "seed": seed, "width": 32, "workers": 1},
+            "finalize": {"top": arm.top, "seeds": seeds},
+            "folder": str(Path(__file__).parent),
+        }
+    )
+
+
+class Kept:
+    """What all studies of one kind in this process have in common: a worker whose graphs are traced, and a program.
+
+    Only the rows change from study to study, and with them the scale of a target of values.
+    """
+
+    def __init__(self, spec: WorkerSpec) -> None:
+        self.worker = Worker(spec)
+        # A default device, though it is the CPU, makes every operation pass through Python once more.
+        torch.set_default_device(None)
+        self.worker.settle_on(spec.width or 2, compiled=False)
+        self.program = build_program(
+            StudyConfig.from_json(spec.config), Manifest.load(Path(spec.data)), spec.regularizers
+        )
+
+    def take(self, data: Path) -> None:
+        """Go over to the rows of another study; nothing of the last one is left."""
+        manifest, own = Manifest.load(data), self.worker
+        own.data = load_data(data)
+        for program in (own._program, self.program):
+            program.task = task_of(manifest)
+            if manifest.target_scale is not None:
+                program._measured.forget()  # its graph holds the scale
+
+
+_KEPT: dict[str, Kept] = {}
+
+
+class _Here:
+    """A worker in this process as its executor sees it."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._due: deque[Any] = deque()
+
+    def ready(self) -> Found:
+        return self._worker.found
+
+    def settle_on(self, width: int, compiled: bool) -> None:
+        """It has settled on them already."""
+
+    def send(self, waited_for: bool, order: str, *given: Any) -> None:
+        self._due.append((waited_for, order, *given))
+
+    def receive(self, seconds: float | None = None) -> tuple[str, Any, dict[str, float]]:
+        return self._worker.obey(*self._due.popleft())
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class InProcess(Executor):
+    """regsearch's executor with its one worker in this process."""
+
+    def __init__(self, kept: Kept, spec: WorkerSpec, lanes: int) -> None:
+        self._worker = kept.worker
+        self._worker._place = {}
+        super().__init__(spec, lanes, 1)
+
+    def hire(self, spec: WorkerSpec) -> Member:
+        return _Here(self._worker)
+
+
+_SEALERS: list[Pool] = []
+
+
+def sealed(config: StudyConfig, study: str, out: Path) -> Manifest:
+    """The study's rows, cut and sealed in `out` by a process of their own, which lives on and seals the next ones, too:
+    to start one for each study costs more than the study.
+    """
+    if not _SEALERS:
+        _SEALERS.append(multiprocessing.get_context("spawn").Pool(1))
+    data = config.data.model_dump(mode="json")
+    order = {"config": data, "folder": config.folder, "out": str(out), "test": True, "parent": os.getpid()}
+    if _SEALERS[0].apply(_seal, (json.dumps(order), study)):
+        raise RuntimeError(f"{study} could not be sealed")
+    return Manifest.load(out)
+
+
+def _seal(order: str, study: str) -> int:
+    os.environ[STUDY], sys.stdin = study, io.StringIO(order)
+    return sealing.main()
+
+
+class _InMemory:
+    """Optuna's storage in memory, which nothing outlives."""
+
+    def __init__(self) -> None:
+        self.optuna = optuna.storages.InMemoryStorage()
+
+    def commit(self, study: optuna.Study, clock: Mapping[str, Any]) -> None:
+        """Nothing is resumed."""
+
+    def keep(self) -> None:
+        """There is nowhere to keep it."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def searched(config: StudyConfig, executor: Executor, tracker: MemoryTracker) -> Driver:
+    """The study's search, carried out to its end."""
+    search = OptunaSearch(
+        config.name, Study(config).space, config.search, _InMemory(), ["minimize"], config.train.epochs
+    )
+    driver = Driver(
+        search,
+        tracker,
+        executor,
+        trials=config.search.trials,
+        epochs=config.train.epochs,
+        seed=config.search.seed,
+        objective=config.search.objectives,
+        start_ms=0,
+    )
+    driver.run()
+    return driver
+
+
+def whole(name: str, index: int, folder: Path, **sizes: int) -> dict[str, Any]:
+    """One study from its rows to its answer in an empty folder; what it claims, and what others would have."""
+    start = time.perf_counter()
+    config, arm = config_of(name, index, **sizes), ARMS[name]
+    manifest = sealed(config, f"{name}:{index}", folder / "data")
+    names = Study(config).space.regularizers()
+    spec = WorkerSpec(0, config.to_json(), str(folder / "data"), names, 0, config.search.width, False)
+    kept = _KEPT.get(name) or _KEPT.setdefault(name, Kept(spec))
+    kept.take(folder / "data")
+    tracker, program = MemoryTracker(), kept.program
+    driver = searched(config, InProcess(kept, spec, config.search.parallel), tracker)
+    base, ranked = driver.trials[0], [trial for trial in driver.ranked() if trial.number]
+    if base.state is not TrialState.COMPLETE or not ranked:
+        raise RuntimeError(f"{config.name}: the baseline is {base.state}, {len(ranked)} trials are complete")
+    candidates = [*ranked[: config.finalize.top], base]
+    # In lanes for all of them at once: which lane a trial is in has no say in its curve.
+    wide = InProcess(kept, spec, len(candidates) * config.finalize.seeds)
+    finals = train_finals(config, wide, tracker, candidates, driver.now_ms(), lambda trial: {})
+    summary, best = test_finals(config, program, finals, folder, folder / "ledger")
+    found: dict[str, Any] = {
+        "arm": name,
+        "index": index,
+        "claim": summary.claim,
+        "same": summary.same,
+        "p_better": summary.p_better,
+        "gain": list(vars(summary.contrast.gain).values()),
+        "winner": summary.winner.label,
+        "decisions": decisions(folder / "ledger", manifest.test_digest),
+    }
+    # From here on others look at the rows that the study has opened.
+    test = tuple(map(torch.from_numpy, open_test(folder / "data", folder / "ledger", config.name, "benchmark", {})))
+    found["finals"] = {"best": _honest(program, finals, best, test), "baseline": _honest(program, finals, -1, test)}
+    seen = load_data(folder / "data")
+    parts = {"validation": (seen.validation_x, seen.validation_y), "test": test}
+    found["naive"] = _naive(config, program, InProcess(kept, spec, 2 * COHORTS), driver, parts)
+    if arm.fresh:
+        wide = InProcess(kept, spec, 2 * FRESH_SEEDS)
+        found["truth"] = _truth(config, arm, program, wide, [candidates[best], base], manifest)
+    return found | {"seconds": time.perf_counter() - start}
+
+
+def _outputs(program: Program, trials: list[Trial], weights: list[Any], x: torch.Tensor) -> torch.Tensor:
+    """What trained trials give for x [N, F]: [S, N, C]."""
+    w, buffers = stacked(program, weights)
+    knobs = Knobs(program, len(trials))
+    for slot, trial in enumerate(trials):
+        knobs.load(slot, trial.params)
+    return program.outputs(w, buffers, x, knobs.values)
+
+
+def _loss(program: Program, out: torch.Tensor, y: torch.Tensor) -> float:
+    return float(torch.stack([program.task.loss(each, program.task.encode(y)).mean() for each in out]).mean())
+
+
+def _honest(program: Program, finals: Finals, index: int, test: Rows) -> dict[str, float]:
+    """The losses of a candidate's finals: the mean one on validation rows, by which it was chosen, and on test rows."""
+    x, y = test
+    out = _outputs(program, finals.trials[index], [finals.weights[each.number] for each in finals.trials[index]], x)
+    return {"validation": mean_validation(finals.trials[index]), "test": _loss(program, out, y)}
+
+
+def _naive(
+    config: StudyConfig, program: Program, executor: Executor, driver: Driver, parts: Mapping[str, Rows]
+) -> dict[str, Any]:
+    """What the search's best trial of all and its trial 0 say by themselves, without finals.
+
+    `p`: of a plain two-sided test over the rows, one model against the other: McNemar's exact one for right and wrong,
+    Student's paired one for squared errors. `better`: the best one is, in the task's metric.
+    """
+    best, base = driver.ranked()[0], driver.trials[0]
+    weights: dict[int, Any] = {}
+    # Trained again: a trial's curve is the same whatever trains beside it, and the search keeps no weights.
+    pair = {each.number: each for each in (best, base)}
+    again = [Trial(each.number, dict(each.params), each.seed) for each in pair.values()]
+    lanes = [COHORTS * k for k in range(len(again))]
+    for lane, trial in zip(lanes, again, strict=True):
+        executor.hold(lane, Load(trial.number, trial.params, trial.seed), 0)
+    for _ in range(config.train.epochs):
+        executor.dispatch(0, [], lanes)
+        reports = dict(executor.wait(0))
+    for lane, trial, before in zip(lanes, again, pair.values(), strict=True):
+        weights[trial.number] = executor.weights(lane)
+        if reports[lane].metrics["val_loss"] != before.value:
+            raise RuntimeError(f"{config.name}: trial {trial.number} is not the same when it is trained again")
+    found: dict[str, Any] = {"same": best is base, "best": best.value, "baseline": base.value}
+    for part, (x, y) in parts.items():
+        out = _outputs(program, again, [weights[each.number] for each in again], x)[[0, -1]]
+        predicted, truth = program.task.judged(out.numpy(), y.numpy())
+        better, p = plain_test(predicted, truth, counts=config.data.task == "classification")
+        found[part] = {"better": better, "p": p, "loss": [_loss(program, each[None], y) for each in out]}
+    return found
+
+
+def _truth(
+    config: StudyConfig, arm: Arm, program: Program, executor: Executor, pair: list[Trial], manifest: Manifest
+) -> dict[str, float]:
+    """By how much the winner really is better: on fresh rows, by fresh seeds, in the task's metric."""
+    x, y = rows(arm, config.search.seed, "fresh", FRESH_ROWS)
+    if manifest.target_scale is not None:
+        y = ((y - (manifest.target_mean or 0.0)) / manifest.target_scale).astype(np.float32)
+    seed = derive_seed(config.search.seed, "fresh")
+    other = config.model_copy(
+        update={
+            "search": config.search.model_copy(update={"seed": seed}),
+            "finalize": config.finalize.model_copy(update={"seeds": FRESH_SEEDS}),
+        }
+    )
+    finals = train_finals(other, executor, MemoryTracker(), pair, 0, lambda trial: {})
+    measured = []
+    for group in finals.trials:
+        out = _outputs(program, group, [finals.weights[each.number] for each in group], torch.from_numpy(x))
+        predicted, truth = program.task.judged(out.numpy(), y)
+        if config.data.task == "classification":
+            right = predicted == truth
+            measured.append(float(np.mean([right[:, truth == label].mean() for label in np.unique(truth)])))
+        else:
+            measured.append(-float(np.sqrt(((predicted - truth) ** 2).mean(axis=1)).mean()))
+    return {"gain": measured[0] - measured[1]}
