@@ -163,9 +163,18 @@ def list_studies(as_json: Json = False) -> None:
 @command(study_app, "show")
 def show(name: Name, as_json: Json = False) -> None:
     """Show a study: its answer, or how far it is."""
+    from regsearch.answer import Answer
     from regsearch.study import Study
 
-    _print_mapping(Study.open(name).show(), as_json)
+    found = Study.open(name).show()
+    if as_json:
+        _print_json(found.to_json())
+    elif isinstance(found, Answer):
+        _print_answer(found, as_json)
+    else:
+        from regsearch.printing import print_standing
+
+        print_standing(found)
 
 
 @command(trial_app, "replay")

@@ -19,6 +19,7 @@ from regsearch.errors import UserError
 if TYPE_CHECKING:
     from regsearch.answer import Answer
     from regsearch.core.cost import Cost
+    from regsearch.standing import Standing
 
 
 def print_answer(answer: Answer) -> None:
@@ -29,11 +30,8 @@ def print_answer(answer: Answer) -> None:
     took = f" in {seconds:.0f} s" if seconds is not None else ""
     _print(Text.assemble("\n", (answer.study, "bold"), f": {trials} trials{took} ({counts})"))
     if answer.best:
-        params = {name: value for name, value in answer.best["params"].items() if value not in (math.inf, -math.inf)}
-        words = (f"{name} {each if isinstance(each, str) else f'{each:.4g}'}" for name, each in params.items())
-        setting = ", ".join(words) or "every searched regularizer off"
         number, value = answer.best["number"], answer.best["value"]
-        _print(Text(f"best of the search: trial {number}, value {value:.4g}: {setting}"))
+        _print(Text(f"best of the search: trial {number}, value {value:.4g}: {_setting(answer.best['params'])}"))
     rows = answer.finals_table()
     if rows:
         table = Table(*rows[0], header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
@@ -52,6 +50,24 @@ def print_answer(answer: Answer) -> None:
         _print(Text(speed))
     _print(Text.assemble("\n", (answer.sentence, "bold"), "\n"))
     _print(Text("browse it: regsearch ui"))
+
+
+def print_standing(found: Standing) -> None:
+    """How far a study is: its trials by state, the best so far, and what goes on with it."""
+    works = {True: "at work", False: "not at work", None: "not finished"}[found.running]
+    _print(Text.assemble("\n", (found.study, "bold"), f": {found.ended:,} of {found.total:,} trials ended, {works}"))
+    counts = {word: count for word, count in found.counts().items() if count or word == "complete"}
+    if not found.running and "running" in counts:
+        counts = {"begun" if word == "running" else word: count for word, count in counts.items()}
+    _print(Text(", ".join(f"{count:,} {word}" for word, count in counts.items())))
+    if found.best:
+        against = "" if found.baseline is None else f" (baseline {found.baseline:.4g})"
+        of = f"trial {found.best['number']}, {found.objective} {found.best['value']:.4g}{against}"
+        _print(Text(f"best so far: {of}: {_setting(found.best['params'])}"))
+    if found.finals:
+        _print(Text(f"finals: {found.finals:,} trained"))
+    if not found.running:
+        _print(Text(f"\ngo on: regsearch study resume {found.study}"))
 
 
 def print_studies(rows: list[dict[str, Any]]) -> None:
@@ -130,6 +146,13 @@ def print_regularizer(name: str) -> None:
     if source:
         sys.stdout.write(f"\nsource: {source}\n")
     sys.stdout.write("\n" + snippet(rule))
+
+
+def _setting(params: Mapping[str, float | str]) -> str:
+    """The active knobs of a trial in a line."""
+    on = {name: value for name, value in params.items() if value not in (math.inf, -math.inf)}
+    words = (f"{name} {each if isinstance(each, str) else f'{each:.4g}'}" for name, each in on.items())
+    return ", ".join(words) or "every searched regularizer off"
 
 
 def _flat(found: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:

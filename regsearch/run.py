@@ -13,7 +13,9 @@ from regsearch.analysis.report import answer as finals_answer
 from regsearch.analysis.report import describe, skipped
 from regsearch.answer import Answer
 from regsearch.books import TURN_MS, Books
+from regsearch.core.fit import task_of
 from regsearch.data import Manifest, decisions
+from regsearch.description import answered, begun
 from regsearch.display import Progress, Snapshot
 from regsearch.errors import UserError
 from regsearch.executors.base import Executor
@@ -26,7 +28,7 @@ from regsearch.space import active_regularizers
 from regsearch.study import Study
 from regsearch.tracking.client import start_writer
 from regsearch.tracking.outbox import Outbox
-from regsearch.tracking.protocol import Artifact, Dataset, Model, Note, StudyEnd, StudyStart
+from regsearch.tracking.protocol import Artifact, Dataset, Model, StudyEnd, StudyStart
 from regsearch.trial import Trial, TrialState
 
 DRAIN_SECONDS = 120.0
@@ -69,6 +71,7 @@ class Run:
     def _work(self, storage: Storage) -> Answer:
         outbox = Outbox(self.folder / "outbox.jsonl")
         outbox.append(self._start_record())
+        outbox.append(begun(self.config, self.manifest, task_of(self.manifest), self.start_ms))
         if outbox.status == "INTERRUPTED":
             outbox.append(StudyEnd("RUNNING", self.now_ms))
         outbox.commit()
@@ -199,8 +202,7 @@ class Run:
             opened = decisions(self.study.root / "ledger", self.manifest.test_digest)
         self._picture_gaps(trials, winner, outbox)
         sentence = self._sentence(summary, best, complete)
-        note = f"**{sentence}**\n\nTest opened {_times(opened)}." if summary else f"**{sentence}**"
-        outbox.append(Note({"mlflow.note.content": note, "regsearch.answer": sentence[:480]}))
+        outbox.append(answered(self.config, sentence, trials, winner, summary, opened))
         outbox.append(StudyEnd("COMPLETE", driver.now_ms() + TURN_MS))
         outbox.commit()
         self.seconds["finals"] = time.time() - start
@@ -333,10 +335,6 @@ class Run:
                 eta=elapsed * (driver.total - ended) / ended if ended else None,
             )
         )
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
 
 
 def _losses(finals: list[Trial], epochs: int) -> dict[str, list[list[float]]]:

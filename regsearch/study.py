@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from regsearch.data import Manifest
     from regsearch.display import Progress
     from regsearch.replay import Replay
+    from regsearch.standing import Standing
 
 
 def home() -> Path:
@@ -308,12 +309,14 @@ class Study:
         with self._lock():
             return replay(self, number)
 
-    def show(self) -> dict[str, Any]:
-        """The study's answer where it has one, else how far it is."""
+    def show(self) -> Answer | Standing:
+        """The study's answer where it has one, else how far it is; another process may be working on it."""
+        from regsearch.standing import read_standing
+
         answer = self.folder / "answer.json"
         if answer.exists():
-            return Answer.from_json(json.loads(answer.read_text())).to_json()
-        return {"study": self.config.name, "finished": False, "resume": f"regsearch study resume {self.config.name}"}
+            return Answer.from_json(json.loads(answer.read_text()))
+        return read_standing(self.folder, self.config)
 
     def delete(self) -> None:
         """Delete the study here and in the MLflow store. The ledger keeps its openings of the test split."""

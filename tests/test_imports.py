@@ -25,7 +25,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "core",
         "executors search tracking",
         "analysis",
-        "answer books display driver fetch finals locks machine replay run searching stores study tune_driver",
+        "answer books description display driver fetch finals locks machine replay run searching standing stores study "
+        "tune_driver",
         "cli printing starter testing __main__",
     )
 )

@@ -41,7 +41,7 @@ class Outbox:
         self.conflicts: list[tuple[Any, ...]] = []
         self._pending: list[str] = []
         self._seen: dict[tuple[Any, ...], int] = {}
-        self._notes: dict[str, str] = {}
+        self._notes: dict[tuple[str, str], str] = {}
         self.status: str | None = None
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -94,7 +94,10 @@ class Outbox:
     def _know(self, record: Record, remember_conflict: bool = False) -> bool:
         """Remember the record; False where it says nothing new."""
         if isinstance(record, Note):
-            fresh = {name: text for name, text in record.tags.items() if self._notes.get(name) != text}
+            said = {
+                (owner, name): text for owner in ("tags", "experiment") for name, text in getattr(record, owner).items()
+            }
+            fresh = {key: text for key, text in said.items() if self._notes.get(key) != text}
             self._notes.update(fresh)
             return bool(fresh)
         if isinstance(record, StudyEnd):
