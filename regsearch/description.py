@@ -59,23 +59,23 @@ def answered(
         opened: how often the sealed test of these data has been opened.
     """
     name = config.name
-    parts = [f"**{_plain(sentence)}**"]
+    links = _trials_links()
+    if winner is not None:
+        links["the winner's curves"] = f"{_RUNS}/{{run:trial:{winner.number}}}/model-metrics"
+    if summary is not None:
+        links |= {"finals": f"{_RUNS}?viewStateShareKey={FINALS}", "the champion": f"#/models/{name}"}
+    parts = [f"**{_plain(sentence)}**", _links(links)]  # MLflow folds what comes after the first lines
     if summary is not None:
         held = f"Finals: {summary.contrast.seeds} fresh seeds each. Test opened {_times(opened)}."
         parts += [_table(summary), held if summary.same else f"{held} {_plain(_sentence(flattery(summary)))}"]
     states = [trial.state for trial in trials]
     counts = {word: states.count(state) for word, state in _STATES.items()}
     parts.append(f"{len(states):,} trials: " + ", ".join(f"{count:,} {word}" for word, count in counts.items()) + ".")
-    links = _trials_links()
-    if winner is not None:
-        links["the winner's curves"] = f"{_RUNS}/{{run:trial:{winner.number}}}/model-metrics"
-    if summary is not None:
-        links |= {"finals": f"{_RUNS}?viewStateShareKey={FINALS}", "the champion": f"#/models/{name}"}
     commands = {f"study resume {name}": "prints this answer again"}
     if winner is not None:
         commands[f"trial replay {name} {winner.number}"] = "trains the winner again and compares every number"
     commands[f"study report {name}"] = "writes it all on one page"
-    parts += [_links(links), "\n".join(f"- `regsearch {words}` {what}" for words, what in commands.items()), _CLOCK]
+    parts += ["\n".join(f"- `regsearch {words}` {what}" for words, what in commands.items()), _CLOCK]
     study = {"the study": f"{_RUNS}/{{run:study:0}}"}
     return Note(
         {DESCRIPTION: "\n\n".join(parts), ANSWER_TAG: sentence[:ANSWER_LENGTH]},
