@@ -18,7 +18,9 @@ SEEDS, ROWS = 5, 120
 
 @pytest.fixture
 def config() -> StudyConfig:
-    return StudyConfig.from_json(json.dumps({"name": "my_study", "data": {"source": "sklearn:iris"}, "model": {"name": "mlp"}}))
+    return StudyConfig.from_json(
+        json.dumps({"name": "my_study", "data": {"source": "sklearn:iris"}, "model": {"name": "mlp"}})
+    )
 
 
 def finals(better: float) -> FinalsSummary:
