@@ -50,6 +50,7 @@ def print_answer(answer: Answer) -> None:
         table.columns[0].no_wrap = True
         for column in table.columns[1:]:
             column.overflow = "fold"
+            column.no_wrap = "setting" in rows[0] and column.header != "setting"  # the setting gives way to numbers
         for row in rows[1:]:
             table.add_row(*map(escape, row))
         _print(Text())
