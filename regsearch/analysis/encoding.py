@@ -67,14 +67,15 @@ class Column:
 
 
 def columns(frame: pd.DataFrame, strengths: Iterable[Knob], space: SearchSpace | None = None) -> list[Column]:
-    """The knobs that differ between the trials of `frame`, in the frame's order.
+    """The knobs that differ between the trials of `frame`, by name.
 
     Args:
         frame: one row per trial; `<regularizer>.<knob>` holds an active knob's value, or is missing.
         strengths: the regularizers' strengths: what is off where it is missing.
         space: what the trials were drawn from, for the scale of each knob; None takes the declared ones.
     """
-    flat = [str(name) for name in frame.columns if "." in str(name)]
+    # A forest depends on the order of its columns, and stores give them in orders of their own.
+    flat = sorted(str(name) for name in frame.columns if "." in str(name))
     strength_of = {name: knob for knob in strengths for name in names_of(flat, knob)}
     scales = {name: knob.log for name, knob in {**strength_of, **TRAIN_KNOBS}.items()}
     scales |= {of.name: of.log for of in (space.ranges() if space else ()) if isinstance(of, Range)}

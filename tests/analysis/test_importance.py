@@ -110,6 +110,8 @@ def test_the_same_trials_give_the_same_answer_as_plain_json() -> None:
     one, other = (importance(frame(60), None).to_json() for _ in range(2))
     assert one == other
     assert json.loads(json.dumps(one, allow_nan=False)) == one
+    turned = frame(60)[frame(60).columns[::-1]]
+    assert importance(turned).to_json() == one
 
 
 def test_equal_losses_give_no_share() -> None:
