@@ -31,7 +31,7 @@ def finals(better: float) -> FinalsSummary:
     def candidate(number: int, label: str, right: float) -> Candidate:
         labels = np.where(draw.random((SEEDS, ROWS)) < right, truth, 1 - truth)
         losses = [1.0 - right] * SEEDS
-        return Candidate(number, {}, label, 0.5, losses, losses, losses, losses, labels)
+        return Candidate(number, {"l2.strength": 0.1 * number}, label, 0.5, losses, losses, losses, losses, labels)
 
     return summarize(
         candidate(7, "a|b <c>", 0.6 + better), candidate(0, "without", 0.6), truth, "balanced_accuracy", seed=0
