@@ -98,9 +98,9 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
 
 def test_the_commands_are_those_that_exist() -> None:
     study = regsearch("study", "--help").stdout
-    for name in ("start", "resume", "list", "show", "finalize", "delete", "init"):
+    for name in ("start", "resume", "list", "show", "finalize", "report", "delete", "init"):
         assert f"│ {name} " in study
-    for name in ("compare", "report", "export"):
+    for name in ("compare", "export"):
         assert name not in study
     for command in ("start", "resume", "finalize"):
         assert "--ray" in regsearch("study", command, "--help").stdout
