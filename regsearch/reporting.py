@@ -15,6 +15,7 @@ import pandas as pd
 import yaml
 
 from regsearch.analysis.comparison import FinalsSummary
+from regsearch.analysis.importance import Importance
 from regsearch.config import StudyConfig
 from regsearch.data import Manifest, opened
 from regsearch.data.ledger import openings
@@ -28,19 +29,17 @@ from regsearch.tracking.protocol import Artifact
 from regsearch.tracking.recorded import RecordedRun, recorded_runs, trials_frame
 
 if TYPE_CHECKING:
-    from regsearch.pages.record import Importance
     from regsearch.study import Study
 
 REPORT = "report.html"
 _PACKAGES = ("regsearch", "optuna", "mlflow", "pandas")
 
 
-def local_record(study: Study, *, sentence: str | None = None, importance: Importance | None = None) -> StudyRecord:
+def local_record(study: Study, *, sentence: str | None = None) -> StudyRecord:
     """What the folder of a study holds of it; one that has not ended tells how far it is.
 
     Args:
         sentence: the answer of a study that is just ending and has none on disk yet.
-        importance: which knob mattered, where that was measured.
     """
     config, folder = study.config, study.folder
     answer = _json(folder / "answer.json")
@@ -75,8 +74,8 @@ def local_record(study: Study, *, sentence: str | None = None, importance: Impor
         study_file=study_file(config),
         logs={of.name: of.log for of in study.drawn(manifest).ranges() if isinstance(of, Range)},
         maximized=higher & set(config.search.objectives),
-        front=_front(trials, config.search.objectives, higher),
-        importance=importance,
+        front=tuple(row["number"] for row in _json(folder / "finals" / "front.json").get("front", ()) if ended),
+        importance=_importance(folder / "finals" / "importance.json") if ended else None,
         timing=answer.get("timing") or {},
     )
 
@@ -232,15 +231,9 @@ def _measured(run: RecordedRun, number: int) -> bool:
     return run.kind == "final" and run.params.get("candidate") == number and bool(run.curve) and not other
 
 
-def _front(trials: pd.DataFrame, objectives: Sequence[str], higher: frozenset[str]) -> tuple[int, ...]:
-    """The numbers of the complete trials that no other one beats in every objective."""
-    if len(objectives) < 2 or trials.empty or any(name not in trials for name in objectives):
-        return ()
-    complete = trials[trials["state"] == "COMPLETE"].dropna(subset=list(objectives))
-    signs = np.array([-1.0 if name in higher else 1.0 for name in objectives])
-    values = complete[list(objectives)].to_numpy(dtype=float) * signs
-    beaten = [bool(((values <= each).all(axis=1) & (values < each).any(axis=1)).any()) for each in values]
-    return tuple(int(n) for n, lost in zip(complete["number"], beaten, strict=True) if not lost)
+def _importance(path: Path) -> Importance | None:
+    found = _json(path)
+    return Importance.from_json(found) if found else None
 
 
 def _data(manifest: Manifest) -> dict[str, str]:

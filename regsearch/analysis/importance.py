@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -50,6 +50,19 @@ class Importance:
     def to_json(self) -> dict[str, Any]:
         """All of it as plain JSON."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Importance:
+        """What `to_json` gave."""
+        both = found["interaction"]
+        return cls(
+            dict(found["loss"]),
+            dict(found["gap"]),
+            [Dependence(**each) for each in found["dependence"]],
+            None if both is None else Interaction(**both),
+            found["trials"],
+            found["epoch"],
+        )
 
 
 def importance(
