@@ -25,6 +25,7 @@ TUNE = "Ray Tune as the search"
 SERVERS = "A study on servers"
 OBJECTIVES = "Several objectives"
 ELSEWHERE = "Take the model elsewhere"
+ENDED = "When a study has its answer"
 
 
 def patients(path: Path) -> None:
@@ -74,6 +75,11 @@ def test_your_own_model_and_from_python(tmp_path: Path) -> None:
     head, *rows = printed.splitlines()[-6:]
     assert head.split() == ["number", "state", "dropout.p", "val_loss", "gap"]
     assert len(rows) == 5
+    report, finals, show = commands("README.md", ENDED)
+    page = Path(run(report, tmp_path).strip())
+    assert found["finals"]["sentence"].partition(" (")[0] in page.read_text(encoding="utf-8")
+    assert "test opened once" in run(show, tmp_path)
+    assert "test opened 2 times" in run(finals, tmp_path) and "test opened 2 times" in run(show, tmp_path)
     # "Take the model elsewhere" goes on with that study; tests/study/test_deployed.py serves one.
     export, predict, serve = commands("README.md", ELSEWHERE)
     assert "model.onnx" in run(export, tmp_path)
@@ -155,7 +161,7 @@ def test_the_printed_answer_is_what_the_command_prints(monkeypatch: pytest.Monke
 
 def test_every_block_is_run_or_shown_for_a_reason() -> None:
     run_here = {"Your own table", "Your own model", "From Python", STRENGTHS, DEVICES, TUNE, SERVERS}
-    run_here |= {OBJECTIVES, ELSEWHERE}
+    run_here |= {OBJECTIVES, ENDED, ELSEWHERE}
     assert {block.section for block in blocks("README.md")} - run_here == {"Two commands", "How to read the answer"}
     for block in blocks("README.md"):
         assert block.language in ("sh", "text") or block.file is not None, block.text
