@@ -95,9 +95,9 @@ class EventFiles:
             head = [event_pb2.Event(wall_time=first, file_version=VERSION)]
             events = [*head, event_pb2.Event(wall_time=first, step=0, session_log=start), *events]
         with open(path, "ab") as file:
-            writer = RecordWriter(file)  # type: ignore[no-untyped-call]
+            writer = RecordWriter(file)
             for event in events:
-                writer.write(event.SerializeToString())  # type: ignore[no-untyped-call]
+                writer.write(event.SerializeToString())
 
     def _events(self, record: Record) -> Iterator[tuple[str, Any]]:
         """Where each event goes, and the event."""
@@ -109,7 +109,7 @@ class EventFiles:
             self._names[run] = record.name
             params = {name: _plain(value) for name, value in record.params.items()}
             seconds = record.time_ms / 1000
-            summary = summary_v2.hparams_pb(params, record.name, seconds)  # type: ignore[no-untyped-call]
+            summary = summary_v2.hparams_pb(params, record.name, seconds)
             yield record.name, event_pb2.Event(wall_time=seconds, step=0, summary=summary)
         elif isinstance(record, Metrics) and run in self._names:
             known = self._curves.setdefault(run, {}).setdefault(record.epoch, {})
@@ -128,7 +128,7 @@ class EventFiles:
         words = record.tags.get("regsearch.answer")
         if words is None:
             return
-        metadata = text.create_summary_metadata(display_name="answer", description="")  # type: ignore[no-untyped-call]
+        metadata = text.create_summary_metadata(display_name="answer", description="")
         shape = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING, string_val=[words.encode()])
         shape.tensor_shape.dim.add(size=1)
         value = summary_pb2.Summary.Value(tag="answer", metadata=metadata, tensor=shape)
@@ -164,7 +164,7 @@ def _session_end(record: RunEnd) -> Any:
     seconds = record.time_ms / 1000
     info = plugin_data_pb2.SessionEndInfo(status=_ENDS[record.status], end_time_secs=seconds)
     data = plugin_data_pb2.HParamsPluginData(session_end_info=info)
-    metadata = hparams.create_summary_metadata(data)  # type: ignore[no-untyped-call]
+    metadata = hparams.create_summary_metadata(data)
     value = summary_pb2.Summary.Value(tag=hparams.SESSION_END_INFO_TAG, metadata=metadata, tensor=hparams.NULL_TENSOR)
     return event_pb2.Event(wall_time=seconds, step=0, summary=summary_pb2.Summary(value=[value]))
 

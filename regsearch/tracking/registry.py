@@ -50,7 +50,7 @@ def fetch_champion(uri: str, name: str, out: Path) -> Registered:
         raise _none(uri, name)
     client = MlflowClient(uri, uri)
     version = _version(client, uri, name)
-    run = client.get_run(version.run_id)
+    run = client.get_run(str(version.run_id))
     parent = client.get_run(run.data.tags[PARENT_TAG]) if PARENT_TAG in run.data.tags else run
     with tempfile.TemporaryDirectory() as place:
         found = _download(client, uri, version, Path(place)) / "artifacts"
