@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.browse.browser import OUTPUT, chromium, served
+from tests.browse.browser import OUTPUT, Browser, chromium, served
 
 pytestmark = [pytest.mark.sweep, pytest.mark.timeout(900)]
 
@@ -32,7 +32,7 @@ LINKS = '.ag-row a[href*="/runs/"]'
 TIMED = """
 import sys, time
 from regsearch.cli import app
-import mlflow, torch, scipy.stats, matplotlib.pyplot, regsearch.study, regsearch.run, optuna
+import mlflow.store.tracking.sqlalchemy_store, torch, scipy.stats, matplotlib.pyplot, regsearch.run, optuna
 start = time.perf_counter()
 try:
     app(sys.argv[1:])
@@ -99,8 +99,10 @@ def test_compare(home: Path) -> None:
 
 def test_frame(home: Path) -> None:
     code = (
-        "import time; from regsearch import Study; study = Study.open('big'); import mlflow, regsearch.tracking.runs;"
-        "start = time.perf_counter(); frame = study.frame(); print(len(frame), time.perf_counter() - start)"
+        "import time; import mlflow.store.tracking.sqlalchemy_store, regsearch.tracking.runs;"
+        "from regsearch import Study;"
+        "study = Study.open('big'); start = time.perf_counter(); frame = study.frame();"
+        "print(len(frame), time.perf_counter() - start)"
     )
     rows, seconds = regsearch(home, code=code).stdout.split()
     print(f"Study.frame(): {float(seconds):.2f} s")
@@ -122,7 +124,8 @@ def test_its_pages_open(home: Path) -> None:
         browser.see("100 matching runs")
         browser.shoot("first-page")
         for more in ("200 matching runs", "300 matching runs"):
-            browser.click("button", "Load more")
+            browser.wait("the end of the table", lambda: end_of_table(browser))
+            browser.click("//button[contains(., 'Load more')]")
             browser.see(more)
         browser.shoot("pages")
         timed("the study's page", lambda: (browser.open(study), browser.see("Show more")))
@@ -136,6 +139,13 @@ def number_in(address: str) -> str | None:
     """The experiment's number in the address of one of its pages."""
     after = address.partition("/experiments/")[2].partition("/")[0]
     return after if after.isdigit() else None
+
+
+def end_of_table(browser: Browser) -> bool:
+    """Scroll the run table, which draws only the rows in sight, to its last row; whether that offers more runs."""
+    scroll = "for (const view of document.querySelectorAll('.ag-body-viewport')) view.scrollTop = view.scrollHeight"
+    browser.driver.execute_script(scroll)
+    return bool(browser.all("//button[contains(., 'Load more')]"))
 
 
 def timed(what: str, look: Callable[[], Any]) -> None:
