@@ -216,7 +216,7 @@ def test_a_finished_study_is_shown_resumed_listed_and_deleted(
     assert max(map(len, printed.splitlines())) <= 80
     assert "small" in regsearch("study", "list").stdout
     assert json.loads(regsearch("study", "show", "small", "--json").stdout)["study"] == "small"
-    assert "study" in regsearch("study", "show", "small").stdout
+    assert regsearch("study", "show", "small").stdout == printed
     again = regsearch("study", "start", "study.yaml")
     assert again.exit_code == 2
     assert "resume small" in again.stderr

@@ -9,6 +9,7 @@ import pytest
 
 from regsearch.analysis.comparison import Candidate, FinalsSummary, summarize
 from regsearch.config import StudyConfig
+from regsearch.data import Opened
 from regsearch.description import ANSWER_TAG, DESCRIPTION, answered
 from regsearch.tracking.views import FINALS, TRIALS, experiment_tags
 from regsearch.trial import Trial, TrialState
@@ -40,7 +41,7 @@ def finals(better: float) -> FinalsSummary:
 
 def test_the_answer_comes_first_then_links_then_the_table(config: StudyConfig) -> None:
     trials = [Trial(0, {}, 1, "trial", TrialState.COMPLETE, 0.5), Trial(7, {}, 1, "trial", TrialState.PRUNED)]
-    note = answered(config, "It *is* in a_b.", trials, trials[1], finals(0.3), opened=2)
+    note = answered(config, "It *is* in a_b.", trials, trials[1], finals(0.3), Opened(2))
     text = note.tags[DESCRIPTION]
     blocks = text.split("\n\n")
     assert blocks[0] == r"**It \*is\* in a\_b.**"

@@ -72,7 +72,7 @@ def test_counts_and_the_best_so_far(folder: Path, tmp_path: Path) -> None:
 def test_what_is_to_be_larger_is_ranked_so(folder: Path, tmp_path: Path) -> None:
     primary = "mlflow.experiment.primaryMetric"
     with Outbox(folder / "outbox.jsonl") as outbox:
-        outbox.append(Note({}, {f"{primary}.name": "val_loss", f"{primary}.greaterIsBetter": "true"}))
+        outbox.append(Note({}, experiment={f"{primary}.name": "val_loss", f"{primary}.greaterIsBetter": "true"}))
     best = read_standing(folder, config(tmp_path)).best
     assert best is not None
     assert best["number"] == 0
