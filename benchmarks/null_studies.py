@@ -281,7 +281,7 @@ def _naive(
     """What the search's best trial of all and its trial 0 say by themselves, without finals.
 
     `p`: of a plain two-sided test over the rows, one model against the other: McNemar's exact one for right and wrong,
-    Student's paired one for squared errors. `better`: the best one is, in the task's metric.
+    Student's paired one for squared errors. `better`: the best one is right more often, or has the smaller errors.
     """
     best, base = driver.ranked()[0], driver.trials[0]
     weights: dict[int, Any] = {}
