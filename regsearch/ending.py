@@ -28,7 +28,6 @@ from regsearch.finals import (
     Weights,
     decide,
     kept,
-    package_champion,
     plan_finals,
     test_finals,
     train_finals,
@@ -37,13 +36,14 @@ from regsearch.finals import (
 from regsearch.front import front_rows, keep_front, kept_constraints, remark
 from regsearch.importance import keep_importance
 from regsearch.machine import record_machine, start_executor
+from regsearch.packaging import Packaging, trained_again
 from regsearch.refit import train_refit
 from regsearch.regularizers import all_regularizers
 from regsearch.reporting import add_report
 from regsearch.space import active_regularizers
 from regsearch.study import Study
 from regsearch.tracking.outbox import Outbox
-from regsearch.tracking.protocol import Artifact, Model, StudyEnd
+from regsearch.tracking.protocol import Artifact, StudyEnd
 from regsearch.trial import Trial, TrialState, derive_seed
 from regsearch.verdict import tell_result, tell_roles, tell_tests
 
@@ -86,6 +86,9 @@ class Ending:
         start = time.time()
         if best is not None and self.config.finalize.seeds and driver.trials[0] in complete:
             summary, winner = self._hold_finals(driver)
+        elif best is not None and not self.config.finalize.seeds:
+            self._register_unfinalized(best)
+        self._keep_trials(complete)
         self._picture_gaps(trials, winner)
         keep_front(driver, self.folder / "finals", self.outbox)
         keep_importance(trials, self.study.space, self.folder / "finals", self.outbox)
@@ -235,18 +238,37 @@ class Ending:
         champion = good[(len(good) - 1) // 2]
         champion, weights = refit or (champion, finals.weights[champion.number])
         self.begin("registering")
-        number, out = finals.entrants[winner].trial.number, self.folder / "finals" / "champion"
-        tags = {"regsearch.trial": str(number), "regsearch.claim": str(summary.claim).lower()}
-        tags |= {"regsearch.refit": "true"} if refit else {}
+        tags = {"regsearch.trial": str(finals.entrants[winner].trial.number)}
+        tags |= {"regsearch.claim": str(summary.claim).lower()} | ({"regsearch.refit": "true"} if refit else {})
+        packaging = self._packaging(program)
+        packaging.champion("final", champion.number, champion.params, weights, tags)
+        if self.config.tracking.models != "champion":
+            packaging.keep_finals(finals)
+
+    def _register_unfinalized(self, best: Trial) -> None:
+        """Package the best trial of a search without finals, of which nobody knows how good it is on unseen rows."""
+        self.begin("registering")
+        for trial, weights in trained_again([best], self.executor, self.config.train.epochs):
+            tags = {"regsearch.trial": str(best.number), "regsearch.unfinalized": "true"}
+            self._packaging(self._program()).champion("trial", trial.number, trial.params, weights, tags)
+
+    def _keep_trials(self, complete: list[Trial]) -> None:
+        """Package every complete trial, where the study asks for that."""
+        if self.config.tracking.models != "all":
+            return
+        packaging, epochs = self._packaging(self._program()), self.config.train.epochs
+        if self.executor.workers:
+            packaging.keep_trials(complete, self.executor, epochs)
+            return
+        executor = start_executor(self.study, self.tell)
         try:
-            package_champion(program, self.folder / "data", weights, champion.params, out)
-        except Exception as error:
-            if self.executor.serial is None:
-                raise
-            # What keeps a model from being packed mostly keeps it from being exported too.
-            self.tell(f"no champion is registered, torch cannot export the model: {type(error).__name__}")
-        else:
-            self.outbox.append(Model(str(out), self.config.name, "champion", "final", champion.number, tags))
+            packaging.keep_trials(complete, executor, epochs)
+        finally:
+            executor.close()
+
+    def _packaging(self, program: Program) -> Packaging:
+        serial = self.executor.serial is not None
+        return Packaging(program, self.folder, self.config.name, self.outbox, serial, self.tell)
 
     def _target(self) -> str | None:
         if self.manifest.task == "clustering":

@@ -27,7 +27,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "analysis",
         "pages",
         "answer books costing description display driver ending entrants export fetch finalizing finals front "
-        "importance locks machine refit replay reporting run searching standing stores study tune_driver verdict",
+        "importance locks machine packaging refit replay reporting run searching standing stores study tune_driver "
+        "verdict",
         "cli commands printing starter testing __main__",
     )
 )

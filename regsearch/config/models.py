@@ -128,6 +128,8 @@ class TrackingConfig(Section):
 
     uri: Text | None = None
     models: Literal["champion", "finals", "all"] = "champion"
+    """Which trained models are kept: the champion; those of all finals besides, with their runs; those of complete
+    trials besides, which are trained once more for it."""
     method: Text | None = None
     """What this study tries, in a word: `study compare` sets methods side by side; left out, the regularizers that its
     trials had on."""

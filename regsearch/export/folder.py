@@ -125,8 +125,8 @@ def _champion(name: str, tracking_uri: str | None, place: Path) -> Champion:
     answer: Answer | None = None
     if tracking_uri is None and (home() / "studies" / name / "study.json").exists():
         study = Study.open(name)
-        answer = _answer(study)
         package = study.folder / "finals" / "champion"
+        answer = _answer(study, package)
         if package.exists():
             _check(package, name)
             return Champion(package, f"the study in {study.folder}", answer.sentence)
@@ -134,13 +134,13 @@ def _champion(name: str, tracking_uri: str | None, place: Path) -> Champion:
     return _registered(name, tracking_uri, place, answer)
 
 
-def _answer(study: Study) -> Answer:
+def _answer(study: Study, package: Path) -> Answer:
     file, name = study.folder / "answer.json", study.config.name
     if not file.exists():
         allowed = f"`regsearch study resume {name}` goes on"
         raise UserError("the study has no answer yet, hence no champion", key="NAME", value=name, allowed=allowed)
     answer = Answer.from_json(json.loads(file.read_text()))
-    if answer.finals is None:
+    if answer.finals is None and not package.exists():
         skipped = study.config.finalize.seeds == 0
         why = "its finals are skipped (finalize: {seeds: 0})" if skipped else "no finals could be held"
         allowed = "finals train the champion: give the study file finalize: {seeds: 10} and a test split"
