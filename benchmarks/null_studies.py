@@ -17,6 +17,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping
+from contextlib import nullcontext
 from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ import torch
 from null_arms import ARMS, FRESH_ROWS, FRESH_SEEDS, STUDY, TRAIN, VALIDATION, Arm, rows, seed_of
 from null_page import plain_test
 
+from regsearch.analysis.comparison import summarize
 from regsearch.config import StudyConfig
 from regsearch.core.fit import build_program, load_data, task_of
 from regsearch.core.pack import Load
@@ -35,10 +37,21 @@ from regsearch.core.program import Program
 from regsearch.core.strengths import Knobs
 from regsearch.data import Manifest, decisions, open_test, sealing
 from regsearch.driver import Driver
+from regsearch.entrants import BASELINE, WINNER, Entrant, entrants
 from regsearch.executors.base import COHORTS, Executor
 from regsearch.executors.member import Member
 from regsearch.executors.worker import Found, Worker, WorkerSpec
-from regsearch.finals import Finals, mean_validation, stacked, test_finals, train_finals
+from regsearch.finals import (
+    Finals,
+    Numbers,
+    decide,
+    mean_validation,
+    plan_finals,
+    stacked,
+    test_finals,
+    train_finals,
+)
+from regsearch.regularizers import all_regularizers
 from regsearch.search.optuna import OptunaSearch
 from regsearch.study import Study
 from regsearch.tracking.memory import MemoryTracker
@@ -199,11 +212,16 @@ def whole(name: str, index: int, folder: Path, **sizes: int) -> dict[str, Any]:
     base, ranked = driver.trials[0], [trial for trial in driver.ranked() if trial.number]
     if base.state is not TrialState.COMPLETE or not ranked:
         raise RuntimeError(f"{config.name}: the baseline is {base.state}, {len(ranked)} trials are complete")
-    candidates = [*ranked[: config.finalize.top], base]
+    strengths = [rule.strength_knob for rule in all_regularizers().values()]
+    candidates, _ = entrants(driver.ranked(), base, Study(config).space, config.finalize.top, strengths)
     # In lanes for all of them at once: which lane a trial is in has no say in its curve.
     wide = InProcess(kept, spec, len(candidates) * config.finalize.seeds)
-    finals = train_finals(config, wide, tracker, candidates, driver.now_ms(), lambda trial: {})
-    summary, best = test_finals(config, program, finals, folder, folder / "ledger")
+    finals = trained(config, candidates, wide, tracker, folder)
+    best, other = decide(finals), finals.baseline
+    measured, truth = test_finals(config, program, finals, best, folder, folder / "ledger")
+    one, zero = measured[best], measured[other]
+    assert one is not None and zero is not None, "neither diverged at every seed, or `decide` had refused"
+    summary = summarize(one, zero, truth, program.task.metric, seed=config.search.seed)
     found: dict[str, Any] = {
         "arm": name,
         "index": index,
@@ -216,14 +234,25 @@ def whole(name: str, index: int, folder: Path, **sizes: int) -> dict[str, Any]:
     }
     # From here on others look at the rows that the study has opened.
     test = tuple(map(torch.from_numpy, open_test(folder / "data", folder / "ledger", config.name, "benchmark", {})))
-    found["finals"] = {"best": _honest(program, finals, best, test), "baseline": _honest(program, finals, -1, test)}
+    found["finals"] = {"best": _honest(program, finals, best, test), "baseline": _honest(program, finals, other, test)}
     seen = load_data(folder / "data")
     parts = {"validation": (seen.validation_x, seen.validation_y), "test": test}
     found["naive"] = _naive(config, program, InProcess(kept, spec, 2 * COHORTS), driver, parts)
     if arm.fresh:
         wide = InProcess(kept, spec, 2 * FRESH_SEEDS)
-        found["truth"] = _truth(config, arm, program, wide, [candidates[best], base], manifest)
+        found["truth"] = _truth(config, arm, program, wide, [candidates[best].trial, base], manifest, folder)
     return found | {"seconds": time.perf_counter() - start}
+
+
+def trained(
+    config: StudyConfig, candidates: list[Entrant], executor: Executor, tracker: MemoryTracker, folder: Path
+) -> Finals:
+    """The finals of these candidates."""
+    outbox = folder / "outbox.jsonl"
+    outbox.touch()  # nothing was held before
+    finals = plan_finals(config, candidates, Numbers(outbox))
+    train_finals(config, finals, lambda split: nullcontext(executor), tracker, 0, lambda trial: {})
+    return finals
 
 
 def _outputs(program: Program, trials: list[Trial], weights: list[Any], x: torch.Tensor) -> torch.Tensor:
@@ -279,7 +308,13 @@ def _naive(
 
 
 def _truth(
-    config: StudyConfig, arm: Arm, program: Program, executor: Executor, pair: list[Trial], manifest: Manifest
+    config: StudyConfig,
+    arm: Arm,
+    program: Program,
+    executor: Executor,
+    pair: list[Trial],
+    manifest: Manifest,
+    folder: Path,
 ) -> dict[str, float]:
     """By how much the winner really is better: on fresh rows, by fresh seeds, in the task's metric."""
     x, y = rows(arm, config.search.seed, "fresh", FRESH_ROWS)
@@ -292,7 +327,8 @@ def _truth(
             "finalize": config.finalize.model_copy(update={"seeds": FRESH_SEEDS}),
         }
     )
-    finals = train_finals(other, executor, MemoryTracker(), pair, 0, lambda trial: {})
+    both = [Entrant(trial, (role,)) for trial, role in zip(pair, (WINNER, BASELINE), strict=True)]
+    finals = trained(other, both, executor, MemoryTracker(), folder)
     measured = []
     for group in finals.trials:
         out = _outputs(program, group, [finals.weights[each.number] for each in group], torch.from_numpy(x))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from regsearch.analysis.comparison import FinalsSummary
+    from regsearch.data import Opened
 
 _FINALS = ("winner", "baseline", "p_better", "claim", "sentence")
 
@@ -25,7 +28,10 @@ class Answer:
         pack: `width`, slots of a pack, 1 for one trial at a time, and `workers`, packs trained at once.
         finals: what the finals say, as `regsearch.analysis.report.answer` gives it; None where there were none.
         sentence: the answer in one sentence.
-        test_opened: how often the sealed test of these data has been opened, this study's finals included.
+        test_opened: for how many decisions the sealed test of these data has been opened, by whatever study.
+        test_shared: what is known of other tests that have some of its rows, see `regsearch.data.Opened`.
+        front: with several objectives the trials that no other dominates: `number`, `values` by objective, `params`.
+        constraints: where there are some: `asked`, and `kept_by` so many `of` the complete trials.
         timing: seconds per part, shares, and trial-steps per second, by name; parts that end later are added to it.
     """
 
@@ -38,7 +44,10 @@ class Answer:
     finals: Mapping[str, Any] | None
     sentence: str
     test_opened: int = 0
+    test_shared: Mapping[str, Any] = field(default_factory=dict)
     timing: dict[str, float] = field(default_factory=dict)
+    front: Sequence[Mapping[str, Any]] | None = None
+    constraints: Mapping[str, Any] | None = None
 
     def to_json(self, full: bool = False) -> dict[str, Any]:
         """The object that `--json` prints; plain JSON throughout, a number that is not finite is null.
@@ -51,31 +60,46 @@ class Answer:
         finals = self.finals
         if finals is not None and not full:
             finals = {name: finals[name] for name in _FINALS}
-        best = self.best and {
-            "number": self.best["number"],
-            "value": self.best["value"],
-            "params": {
-                name: value
-                for name, value in self.best["params"].items()
-                if not isinstance(value, float) or math.isfinite(value)
-            },
-        }
+        best = self.best and {"number": self.best["number"], "value": self.best["value"], **_setting(self.best)}
         contract = {
             "study": self.study,
             "trials": {"complete": self.complete, "pruned": self.pruned, "failed": self.failed},
             "best": best,
+            **({} if self.front is None else {"front": [{**each, **_setting(each)} for each in self.front]}),
+            **({} if self.constraints is None else {"constraints": self.constraints}),
             "pack": self.pack,
             "finals": finals,
             "timing": self.timing,
+            "test_opened": self.test_opened,
         }
         found: dict[str, Any] = _plain(contract)
-        return {**found, "sentence": self.sentence, "test_opened": self.test_opened} if full else found
+        return {**found, "sentence": self.sentence, "test_shared": _plain(self.test_shared)} if full else found
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Answer:
         """The answer that `to_json(full=True)` wrote."""
         shared = {name: found[name] for name in ("study", "best", "pack", "finals", "sentence", "test_opened")}
-        return cls(**found["trials"], **shared, timing=dict(found["timing"]))
+        more = {name: found[name] for name in ("front", "constraints", "test_shared") if name in found}
+        return cls(**found["trials"], **shared, timing=dict(found["timing"]), **more)
+
+    @classmethod
+    def read(cls, study: Path, ledger: Path) -> Answer:
+        """The answer that a study keeps in its folder, with the openings of its test as they are by now."""
+        from regsearch.data import Manifest, opened
+
+        known = cls.from_json(json.loads((study / "answer.json").read_text()))
+        return known.after(opened(ledger, Manifest.load(study / "data").test_digest))
+
+    def after(self, opened: Opened) -> Answer:
+        """This answer after so many openings of its test."""
+        shared = {"others": opened.others, "share": opened.share} if opened.others else {}
+        return replace(self, test_opened=opened.times, test_shared=shared)
+
+    def openings(self) -> str:
+        """`test opened once`, and what is known of other tests of its rows."""
+        from regsearch.data import Opened
+
+        return str(Opened(self.test_opened, **self.test_shared))
 
     def finals_table(self) -> list[tuple[str, ...]]:
         """The printed table: header, then one row per measure with winner, baseline and their difference.
@@ -89,19 +113,25 @@ class Answer:
         header, rows = table(self._summary(self.finals))
         return [header, *rows]
 
+    def others_table(self) -> list[tuple[str, ...]]:
+        """The printed table of the other candidates: header, then what each measured and the winner's lead over it.
+
+        Empty where there are none.
+        """
+        from regsearch.analysis.report import others
+
+        summary = None if self.finals is None else self._summary(self.finals)
+        return others(summary) if summary is not None and summary.others else []
+
     def notes(self) -> list[str]:
         """What else a reader of the finals should know, a line each: how they were held, and what to allow for."""
         if self.finals is None:
-            return []
-        from regsearch.analysis.report import flattery
+            return [self.openings()] if self.test_opened else []
+        from regsearch.analysis.report import flattery, held
 
         summary = self._summary(self.finals)
-        contrast = summary.contrast
-        held = f"finals: {contrast.seeds} fresh seeds each, tested on {contrast.rows:,} rows that no search has opened"
-        if self.test_opened > 1:
-            held = f"finals: {contrast.seeds} fresh seeds each, tested on {contrast.rows:,} sealed rows, by now opened "
-            held += f"{self.test_opened} times"
-        return [held] if summary.same else [held, flattery(summary)]
+        lines = [f"{held(summary)}; {self.openings()}", *summary.missing]
+        return lines if summary.same else [*lines, flattery(summary)]
 
     def speed(self) -> str | None:
         """How the search spent its time, in a line; None where this run did not search."""
@@ -122,6 +152,12 @@ class Answer:
         from regsearch.analysis.comparison import FinalsSummary
 
         return FinalsSummary.from_json(finals)
+
+
+def _setting(trial: Mapping[str, Any]) -> dict[str, Any]:
+    """The trial's active knobs; one at infinity is off."""
+    knobs = trial["params"].items()
+    return {"params": {name: value for name, value in knobs if not isinstance(value, float) or math.isfinite(value)}}
 
 
 def _plain(value: Any) -> Any:

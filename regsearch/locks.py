@@ -24,6 +24,21 @@ def hold(handle: int, name: str) -> None:
         raise busy(name) from None
 
 
+def is_held(path: Path) -> bool | None:
+    """Whether a process holds the lock file at `path`, without touching it; None where the system does not tell."""
+    try:
+        inode = path.stat().st_ino
+    except FileNotFoundError:
+        return False
+    try:
+        held = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return None
+    # `1: FLOCK  ADVISORY  WRITE 2345 00:2f:1234 0 EOF`; a line with `->` waits for the lock.
+    words = (line.split() for line in held if "->" not in line)
+    return any("FLOCK" in each and each[-3].rsplit(":", 1)[-1] == str(inode) for each in words)
+
+
 def busy(name: str) -> UserError:
     """What a second process is told."""
     return UserError("another process works on this study", key="name", value=name, allowed="wait for it, or stop it")

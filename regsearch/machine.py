@@ -31,17 +31,20 @@ def recorded_machine(folder: Path) -> dict[str, Any]:
     return found
 
 
-def start_executor(study: Study, say: Callable[[str], None] = lambda line: None, again: bool = False) -> Executor:
+def start_executor(
+    study: Study, say: Callable[[str], None] = lambda line: None, again: bool = False, data: Path | None = None
+) -> Executor:
     """Start what trains the study's packs: as it was recorded, where the study has begun, else as is measured.
 
     Args:
         say: is told in a line what a user should know of.
         again: with the recorded number of workers, too.
+        data: the folder of the rows, by default that of the study's own.
     """
     known, search = recorded_machine(study.folder), study.config.search
     given = (
         without_addresses(study.config).to_json(),
-        str(study.folder / "data"),
+        str(data or study.folder / "data"),
         study.space.regularizers(),
         search.parallel + (search.engine == "ray_tune"),  # Ray Tune's trials, and the baseline beside them
         known["workers"] if again else search.workers,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,13 @@ from rich.text import Text
 from regsearch.errors import UserError
 
 if TYPE_CHECKING:
+    from regsearch.analysis.importance import Importance
     from regsearch.answer import Answer
     from regsearch.core.cost import Cost
+    from regsearch.standing import Standing
+
+FRONT = 12
+"""Trials of a front that are printed at most."""
 
 
 def print_answer(answer: Answer) -> None:
@@ -29,21 +34,28 @@ def print_answer(answer: Answer) -> None:
     took = f" in {seconds:.0f} s" if seconds is not None else ""
     _print(Text.assemble("\n", (answer.study, "bold"), f": {trials} trials{took} ({counts})"))
     if answer.best:
-        params = {name: value for name, value in answer.best["params"].items() if value not in (math.inf, -math.inf)}
-        words = (f"{name} {each if isinstance(each, str) else f'{each:.4g}'}" for name, each in params.items())
-        setting = ", ".join(words) or "every searched regularizer off"
+        setting = _setting(answer.best["params"])
         number, value = answer.best["number"], answer.best["value"]
-        _print(Text(f"best of the search: trial {number}, value {value:.4g}: {setting}"))
-    rows = answer.finals_table()
-    if rows:
+        among = f" in {next(iter(answer.front[0]['values']))}" if answer.front else ""
+        _print(Text(f"best of the search{among}: trial {number}, value {value:.4g}: {setting}"))
+    if answer.constraints is not None:
+        found = answer.constraints
+        asked = " and ".join(found["asked"])
+        _print(Text(f"{found['kept_by']} of {found['of']} complete trials keep to {asked}"))
+    if answer.front:
+        _print_front(answer.front)
+    tables = [rows for rows in (answer.finals_table(), answer.others_table()) if rows]
+    for rows in tables:
         table = Table(*rows[0], header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
         table.columns[0].no_wrap = True
         for column in table.columns[1:]:
             column.overflow = "fold"
+            column.no_wrap = "setting" in rows[0] and column.header != "setting"  # the setting gives way to numbers
         for row in rows[1:]:
             table.add_row(*map(escape, row))
         _print(Text())
         _print(table)
+    if tables:
         _print(Text())
     for note in answer.notes():
         _print(Text(note))
@@ -52,6 +64,37 @@ def print_answer(answer: Answer) -> None:
         _print(Text(speed))
     _print(Text.assemble("\n", (answer.sentence, "bold"), "\n"))
     _print(Text("browse it: regsearch ui"))
+
+
+def _print_front(front: Sequence[Mapping[str, Any]]) -> None:
+    """The Pareto front, the best in the first objective first: those that come first in it, spread over it."""
+    objectives = list(front[0]["values"])
+    shown = sorted(front[:FRONT], key=lambda each: [each["values"][name] for name in objectives])
+    table = _table("trial", *objectives, "setting")
+    for each in shown:
+        values = [f"{each['values'][name]:.4g}" for name in objectives]
+        table.add_row(str(each["number"]), *values, escape(_setting(each["params"])))
+    more = f", {FRONT} of them here" if len(front) > FRONT else ""
+    _print(Text(f"\nPareto front: no trial beats these {len(front)} in every objective{more}"))
+    _print(table)
+
+
+def print_standing(found: Standing) -> None:
+    """How far a study is: its trials by state, the best so far, and what goes on with it."""
+    works = {True: "at work", False: "not at work", None: "not finished"}[found.running]
+    _print(Text.assemble("\n", (found.study, "bold"), f": {found.ended:,} of {found.total:,} trials ended, {works}"))
+    counts = {word: count for word, count in found.counts().items() if count or word == "complete"}
+    if not found.running and "running" in counts:
+        counts = {"begun" if word == "running" else word: count for word, count in counts.items()}
+    _print(Text(", ".join(f"{count:,} {word}" for word, count in counts.items())))
+    if found.best:
+        against = "" if found.baseline is None else f" (baseline {found.baseline:.4g})"
+        of = f"trial {found.best['number']}, {found.objective} {found.best['value']:.4g}{against}"
+        _print(Text(f"best so far: {of}: {_setting(found.best['params'])}"))
+    if found.finals:
+        _print(Text(f"finals: {found.finals:,} trained"))
+    if not found.running:
+        _print(Text(f"\ngo on: regsearch study resume {found.study}"))
 
 
 def print_studies(rows: list[dict[str, Any]]) -> None:
@@ -81,6 +124,35 @@ def print_cost(found: Cost) -> None:
     for name, seconds in sorted(found.rules.items(), key=lambda item: -item[1]):
         table.add_row(escape(name), f"{seconds * 1e6:.1f} µs", f"{seconds / found.step:.1%}")
     _print(table)
+
+
+def print_importance(found: Importance) -> None:
+    """Each knob's share for validation loss and gap, and where its curve is lowest."""
+    sys.stdout.write(f"what mattered over {found.basis} (shares by PED-ANOVA)\n\n")
+    curves = {each.name: each for each in found.dependence}
+    table = _table("knob", "validation loss", "lowest at", "gap", "lowest at")
+    for name, share in found.loss.items():
+        row = [name, f"{share:.1%}", "", f"{found.gap[name]:.1%}", ""]
+        if name in curves:
+            each = curves[name]
+            row[2], row[4] = (
+                _lowest(each.x, line, off) for line, off in ((each.loss, each.off_loss), (each.gap, each.off_gap))
+            )
+        table.add_row(*map(escape, row))
+    for column in (1, 3):
+        table.columns[column].justify = "right"
+    _print(table)
+    if found.interaction is not None:
+        two, h = found.interaction, found.interaction.h
+        sys.stdout.write(
+            f"\n{two.one} and {two.other} together: Friedman's H {h:.2f}, where 0 means that they add up\n"
+        )
+
+
+def _lowest(x: list[float], line: list[float], off: float | None) -> str:
+    """The value of a knob at which its curve is lowest, or off."""
+    best = min(range(len(x)), key=line.__getitem__)
+    return "off" if off is not None and off <= line[best] else f"{x[best]:.2g}"
 
 
 def print_regularizers() -> None:
@@ -132,8 +204,17 @@ def print_regularizer(name: str) -> None:
     sys.stdout.write("\n" + snippet(rule))
 
 
+def _setting(params: Mapping[str, float | str]) -> str:
+    """The active knobs of a trial in a line."""
+    on = {name: value for name, value in params.items() if value not in (math.inf, -math.inf)}
+    words = (f"{name} {each if isinstance(each, str) else f'{each:.4g}'}" for name, each in on.items())
+    return ", ".join(words) or "every searched regularizer off"
+
+
 def _flat(found: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
     for name, value in found.items():
+        if isinstance(value, list | tuple) and any(isinstance(each, Mapping) for each in value):
+            value = {str(place): each for place, each in enumerate(value)}
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
         else:

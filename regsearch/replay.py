@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from regsearch.config import EPOCHS, VIOLATION
 from regsearch.data import verify_digest
 from regsearch.driver import train_all
 from regsearch.errors import UserError
@@ -101,6 +102,8 @@ def replay(study: Study, number: int) -> Replay:
         raise UserError(
             "the trial has no curve in the store", key="NUMBER", value=number, allowed="wait for its first epoch"
         )
+    # What the books derive from a report is not measured again.
+    stored = {key: each for key, each in stored.items() if key[1].removesuffix(LATEST) not in (EPOCHS, VIOLATION)}
     known = recorded_machine(study.folder)
     executor = start_executor(study, again=True)
     try:

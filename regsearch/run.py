@@ -6,18 +6,16 @@ import time
 from contextlib import ExitStack, closing
 from typing import Any
 
-import pandas as pd
-
-from regsearch.analysis.comparison import FinalsSummary
-from regsearch.analysis.report import answer as finals_answer
-from regsearch.analysis.report import describe, skipped
 from regsearch.answer import Answer
-from regsearch.books import TURN_MS, Books
-from regsearch.data import Manifest, decisions
+from regsearch.books import Books
+from regsearch.core.fit import task_of
+from regsearch.data import Manifest
+from regsearch.description import begun
 from regsearch.display import Progress, Snapshot
+from regsearch.ending import Ending
 from regsearch.errors import UserError
 from regsearch.executors.base import Executor
-from regsearch.finals import Finals, kept, package_champion, test_finals, train_finals, write_json
+from regsearch.finals import write_json
 from regsearch.machine import record_machine, start_executor
 from regsearch.regularizers import all_regularizers
 from regsearch.search.storage import Storage, open_storage
@@ -26,13 +24,13 @@ from regsearch.space import active_regularizers
 from regsearch.study import Study
 from regsearch.tracking.client import start_writer
 from regsearch.tracking.outbox import Outbox
-from regsearch.tracking.protocol import Artifact, Dataset, Model, Note, StudyEnd, StudyStart
+from regsearch.tracking.protocol import Dataset, StudyEnd, StudyStart
 from regsearch.trial import Trial, TrialState
 
 DRAIN_SECONDS = 120.0
 _PHASES = {
     "starting": "starting the workers, compiling, measuring the pack width",
-    "finals": "winner and baseline on fresh paired seeds",
+    "finals": "the candidates on fresh paired seeds",
     "registering": "packaging the champion",
     "delivering": "the rest of the records to MLflow",
 }
@@ -69,6 +67,7 @@ class Run:
     def _work(self, storage: Storage) -> Answer:
         outbox = Outbox(self.folder / "outbox.jsonl")
         outbox.append(self._start_record())
+        outbox.append(begun(self.config, self.manifest, task_of(self.manifest), self.start_ms))
         if outbox.status == "INTERRUPTED":
             outbox.append(StudyEnd("RUNNING", self.now_ms))
         outbox.commit()
@@ -84,7 +83,8 @@ class Run:
             if any(not trial.state.ended for trial in driver.trials.values()) or len(driver.trials) < driver.total:
                 raise Interrupted
             self._say_failed(driver)
-            answer = self._answer(driver, executor, outbox)
+            ending = Ending(self.study, self.manifest, executor, outbox, self._tags, self._tell, self._say)
+            answer = ending.answer(driver, self.seconds)
         except KeyboardInterrupt:
             outbox.append(StudyEnd("INTERRUPTED", self.now_ms))
             outbox.commit()
@@ -98,7 +98,8 @@ class Run:
                 last.callback(outbox.close)
                 if executor is not None:
                     last.callback(executor.close)
-                    record_machine(self.folder, executor)
+                    if executor.workers:  # finals on other rows close it before the end
+                        record_machine(self.folder, executor)
         start = time.time()
         self._say(phase="delivering")
         if not writer.drain(DRAIN_SECONDS):
@@ -129,7 +130,10 @@ class Run:
         for size in manifest.inputs:
             features *= size
         data = Dataset(config.name, manifest.source, manifest.digest, manifest.sizes["train"], features)
-        return StudyStart(config.name, params, {"regsearch.digest": manifest.digest}, self.start_ms, data)
+        method = {} if config.tracking.method is None else {"regsearch.method": config.tracking.method}
+        digests = {"regsearch.digest": manifest.digest, "regsearch.test_digest": manifest.test_digest}
+        tags = {**digests, **method}
+        return StudyStart(config.name, params, tags, self.start_ms, data)
 
     def _engine(self) -> dict[str, str]:
         search = self.config.search
@@ -142,21 +146,17 @@ class Run:
             self.progress.say(line)
 
     def _search(self, executor: Executor, storage: Storage, outbox: Outbox, writer: Any) -> Books[Any]:
-        objectives = self.config.search.objectives
-        from regsearch.tasks import TASKS
-
-        higher = {f"{part}_{name}" for part in ("train", "val") for name in TASKS[self.manifest.task].higher}
-        directions = ["maximize" if name in higher else "minimize" for name in objectives]
         driver = make_driver(
             self.study,
             self.manifest,
             executor,
             outbox,
             storage,
-            directions,
             start_ms=self.start_ms,
             describe=self._tags,
         )
+        for note in getattr(driver.search, "notes", ()):
+            self._tell(note)
         before, cpu, writer_cpu = executor.settle(), time.process_time(), writer.status().cpu.get("delivery", 0.0)
         start = time.time()
         deadline = None if self.timeout is None else self.begun + self.timeout
@@ -183,108 +183,6 @@ class Run:
             "trial_steps_per_second": spent["steps"] / wall if wall else 0.0,
         }
         return driver
-
-    def _answer(self, driver: Books[Any], executor: Executor, outbox: Outbox) -> Answer:
-        trials = list(driver.trials.values())
-        complete = [trial for trial in trials if trial.state is TrialState.COMPLETE and trial.value is not None]
-        best = driver.best()
-        summary, opened, winner = None, 0, best
-        start = time.time()
-        if best is not None and self.config.finalize.seeds and driver.trials[0] in complete:
-            self._say(phase="finals")
-            ranked = [trial for trial in driver.ranked() if trial.number]
-            candidates = [*ranked[: self.config.finalize.top], driver.trials[0]]
-            finals = train_finals(self.config, executor, outbox, candidates, driver.now_ms(), self._tags)
-            summary, winner = self._test(finals, outbox, executor)
-            opened = decisions(self.study.root / "ledger", self.manifest.test_digest)
-        self._picture_gaps(trials, winner, outbox)
-        sentence = self._sentence(summary, best, complete)
-        note = f"**{sentence}**\n\nTest opened {_times(opened)}." if summary else f"**{sentence}**"
-        outbox.append(Note({"mlflow.note.content": note, "regsearch.answer": sentence[:480]}))
-        outbox.append(StudyEnd("COMPLETE", driver.now_ms() + TURN_MS))
-        outbox.commit()
-        self.seconds["finals"] = time.time() - start
-        counts = {state: sum(trial.state is state for trial in trials) for state in TrialState}
-        return Answer(
-            study=self.config.name,
-            complete=counts[TrialState.COMPLETE],
-            pruned=counts[TrialState.PRUNED],
-            failed=counts[TrialState.FAIL],
-            best=None if best is None else {"number": best.number, "value": best.value, "params": best.params},
-            pack={"width": executor.width, "workers": executor.workers},
-            finals=None if summary is None else finals_answer(summary, target=self._target()),
-            sentence=sentence,
-            test_opened=opened,
-            timing=self.seconds,
-        )
-
-    def _target(self) -> str | None:
-        if self.manifest.task == "clustering":
-            return "the standardised inputs"
-        return None if self.manifest.target_scale is None else self.manifest.target
-
-    def _sentence(self, summary: FinalsSummary | None, best: Trial | None, complete: list[Trial]) -> str:
-        if summary is not None:
-            return str(finals_answer(summary, target=self._target())["sentence"])
-        if best is None or best.value is None:
-            return "No trial ended with a value, so there is no answer; the failed trials say why."
-        baseline = next((trial.value for trial in complete if trial.number == 0), None)
-        return skipped(len(complete), describe(best.params), best.value, baseline)
-
-    def _test(self, finals: Finals, outbox: Outbox, executor: Executor) -> tuple[FinalsSummary, Trial]:
-        from regsearch.analysis.pictures import learning_curves
-        from regsearch.core.fit import build_program
-
-        program = build_program(self.config, self.manifest, self.study.space.regularizers())
-        if executor.width == 1:
-            program.run_one_at_a_time(eager=executor.serial is not None)
-        ledger = self.study.root / "ledger"
-        summary, index = test_finals(self.config, program, finals, self.folder, ledger)
-        out = self.folder / "finals"
-        out.mkdir(exist_ok=True)
-        base = next(i for i, candidate in enumerate(finals.candidates) if candidate.number == 0)
-        ours, theirs = (_losses(finals.trials[i], self.config.train.epochs) for i in (index, base))
-        for path in learning_curves(ours, theirs, program.task.loss_words, out / "learning_curves"):
-            outbox.append(Artifact("study", 0, str(path), "pictures"))
-        write_json(out / "summary.json", summary.to_json())
-        outbox.append(Artifact("study", 0, str(out / "summary.json"), "finals"))
-        good = sorted(
-            (f for f in finals.trials[index] if f.reason is None), key=lambda f: (kept(f)["val_loss"], f.number)
-        )
-        champion = good[(len(good) - 1) // 2]
-        self._say(phase="registering")
-        weights = finals.weights[champion.number]
-        tags = {"regsearch.trial": str(finals.candidates[index].number), "regsearch.claim": str(summary.claim).lower()}
-        try:
-            package_champion(program, self.folder / "data", weights, champion.params, out / "champion")
-        except Exception as error:
-            if executor.serial is None:
-                raise
-            # What keeps a model from being packed mostly keeps it from being exported too.
-            self._tell(f"no champion is registered, torch cannot export the model: {type(error).__name__}")
-        else:
-            outbox.append(Model(str(out / "champion"), self.config.name, "champion", "final", champion.number, tags))
-        outbox.commit()
-        return summary, finals.candidates[index]
-
-    def _picture_gaps(self, trials: list[Trial], winner: Trial | None, outbox: Outbox) -> None:
-        from regsearch.analysis.pictures import gap_against_loss
-
-        rows = []
-        for trial in trials:
-            if not trial.reports or trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
-                continue
-            metrics = kept(trial)
-            names = " + ".join(active_regularizers(trial.params, self.strengths)) or "none"
-            measured = {name: metrics[name] for name in ("val_loss", "train_loss", "gap")}
-            rows.append({"number": trial.number, "state": trial.state.value, "regularizers": names, **measured})
-        if not rows:
-            return
-        out = self.folder / "finals"
-        out.mkdir(exist_ok=True)
-        number = winner.number if winner else None
-        for path in gap_against_loss(pd.DataFrame(rows), out / "gap_against_loss", winner=number):
-            outbox.append(Artifact("study", 0, str(path), "pictures"))
 
     def _tags(self, trial: Trial) -> dict[str, str]:
         return {"regsearch.regularizers": "+".join(active_regularizers(trial.params, self.strengths)) or "none"}
@@ -333,14 +231,3 @@ class Run:
                 eta=elapsed * (driver.total - ended) / ended if ended else None,
             )
         )
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
-
-
-def _losses(finals: list[Trial], epochs: int) -> dict[str, list[list[float]]]:
-    """Curves [S, E] of training and validation loss, NaN after an early end."""
-    gone = [float("nan")] * epochs
-    names = ("train_loss", "val_loss")
-    return {name: [([r.metrics[name] for r in final.reports] + gone)[:epochs] for final in finals] for name in names}

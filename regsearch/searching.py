@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from regsearch.books import Books
+from regsearch.config import StudyConfig, direction
 from regsearch.data import Manifest
 from regsearch.driver import Driver
+from regsearch.errors import UserError
 from regsearch.executors.base import Executor
 from regsearch.search.optuna import OptunaSearch
 from regsearch.search.storage import Storage
+from regsearch.space import SearchSpace
 from regsearch.study import Study
+from regsearch.tasks import TASKS
 from regsearch.tracking.curves import recorded_curves
 from regsearch.tracking.outbox import Outbox
 from regsearch.trial import Trial
@@ -23,7 +27,6 @@ def make_driver(
     executor: Executor,
     outbox: Outbox,
     storage: Storage,
-    directions: Sequence[str],
     *,
     start_ms: int,
     describe: Callable[[Trial], dict[str, str]],
@@ -32,11 +35,11 @@ def make_driver(
 
     Args:
         storage: where the trials' memory is kept.
-        directions: `minimize` or `maximize` for each objective.
         start_ms, describe: as of `Books`.
     """
     config, epochs = study.config.search, study.config.train.epochs
-    space, maximize = study.drawn(manifest), directions[0] == "maximize"
+    space, higher = study.drawn(manifest), TASKS[manifest.task].higher
+    directions = [direction(name, higher) for name in config.objectives]
     kept: dict[str, Any] = {
         "trials": config.trials,
         "epochs": epochs,
@@ -45,7 +48,8 @@ def make_driver(
         "start_ms": start_ms,
         "curves": recorded_curves(outbox.path),
         "describe": describe,
-        "maximize": maximize,
+        "directions": directions,
+        "constraints": config.constraints,
     }
     if config.engine == "optuna":
         search = OptunaSearch(study.config.name, space, config, storage, directions, epochs)
@@ -60,9 +64,24 @@ def make_driver(
         space,
         study.folder,
         metric=config.objectives[0],
-        maximize=maximize,
+        maximize=directions[0] == "maximize",
         epochs=epochs,
         total=config.trials,
         parallel=config.parallel,
     )
     return TuneDriver(tune, outbox, executor, study.folder / "snapshots", **kept)
+
+
+def check_tune(config: StudyConfig, space: SearchSpace, ray: str | None) -> None:
+    """Refuse what Ray Tune is asked for and cannot do.
+
+    Raises:
+        UserError: an algorithm or a scheduler that cannot be used, or a cluster of which this machine is no part.
+    """
+    from regsearch.search.ray_tune.session import check
+
+    check(config.search, space, config.train.epochs)
+    if ray is not None and ray.startswith("ray://"):
+        allowed = "start it on a machine of the cluster with --ray auto, or submit it there as a job"
+        what = "Ray Tune keeps its state on the disk of a machine of the cluster, which a client is not"
+        raise UserError(what, key="--ray", value=ray, allowed=allowed)

@@ -62,12 +62,23 @@ def read_study(folder: Path) -> dict[str, Any]:
 
 
 def write_study(folder: Path, config: StudyConfig, created_ms: int) -> None:
-    """Keep what the study is; nobody else may read it where it holds a password."""
+    """Keep what the study is, in place of what was kept before; nobody else may read it where it holds a password."""
     secret = any(password(address or "") for address in (config.tracking.uri, config.search.storage))
     text = json.dumps({"config": json.loads(config.to_json()), "created_ms": created_ms}, indent=1)
-    handle = os.open(folder / "study.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if secret else 0o644)
+    aside = folder / "study.json.part"
+    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if secret else 0o644)
     with open(handle, "w") as file:
         file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, folder / "study.json")
+
+
+def at_store(config: StudyConfig, uri: str | None) -> StudyConfig:
+    """The same study with its MLflow store named, where its file names none: a resume must not go to another one."""
+    if config.tracking.uri is not None or not uri:
+        return config
+    return config.model_copy(update={"tracking": config.tracking.model_copy(update={"uri": uri})})
 
 
 def without_addresses(config: StudyConfig) -> StudyConfig:

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regsearch.answer import Answer
-from regsearch.config import StudyConfig, build_space, check_name, check_objective, load_config, train_knobs
+from regsearch.config import StudyConfig, build_space, check_measures, check_name, load_config, measures, train_knobs
 from regsearch.display import Snapshot
 from regsearch.errors import UserError
+from regsearch.guard import guarded
 from regsearch.locks import aside, hold
 from regsearch.space import SearchSpace
-from regsearch.stores import check_stores, forget, read_study, write_study
+from regsearch.stores import at_store, check_stores, forget, read_study, write_study
+from regsearch.tracking.tensorboard import check_tensorboard, event_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from regsearch.data import Manifest
     from regsearch.display import Progress
     from regsearch.replay import Replay
+    from regsearch.standing import Standing
 
 
 def home() -> Path:
@@ -69,6 +72,13 @@ class Study:
         """
         given = {"trials": trials, "seed": seed, "tracking_uri": tracking_uri, "device": device, "storage": storage}
         return cls(load_config(path, **given), ray=ray)  # type: ignore[arg-type]
+
+    def with_tensorboard(self, folder: str | None) -> Study:
+        """This study, its curves written for TensorBoard below `folder` too; None leaves it as its file says."""
+        if folder is not None:
+            tracking = self.config.tracking.model_copy(update={"tensorboard": str(Path(folder).absolute())})
+            self.config = self.config.model_copy(update={"tracking": tracking})
+        return self
 
     @classmethod
     def open(cls, name: str, ray: str | None = None) -> Study:
@@ -129,8 +139,9 @@ class Study:
             UserError: what would be refused.
         """
         check_stores(self.config, self.uri, self._known())
+        check_tensorboard(self.config.tracking.tensorboard)
         self._check_search()
-        with self._sealed_for_now() as (manifest, _):
+        with self.sealed_for_now() as (manifest, _):
             layers = self._check_model(manifest)
         return {
             "study": self.config.name,
@@ -147,38 +158,22 @@ class Study:
         Raises:
             UserError: what a run would refuse.
         """
-        import torch
+        from regsearch.costing import cost_of
 
-        from regsearch.core.cost import seconds_per_rule
-        from regsearch.core.fit import build_program, load_data
-
-        with self._sealed_for_now() as (manifest, folder):
+        with self.sealed_for_now() as (manifest, folder):
             self._check_model(manifest)
-            data = load_data(folder)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            return seconds_per_rule(
-                lambda chosen: build_program(self.config, manifest, chosen),
-                self.space.regularizers(),
-                data,
-                self.config.search.trials,
-                width=self.config.search.width,
-                compiled=self.config.train.compile,
-            )
-        finally:
-            torch.set_num_threads(threads)
+            return cost_of(self.config, self.space.regularizers(), manifest, folder)
 
     @contextlib.contextmanager
-    def _sealed_for_now(self) -> Iterator[tuple[Manifest, Path]]:
-        """The study's data, sealed in a folder that is gone afterwards."""
+    def sealed_for_now(self) -> Iterator[tuple[Manifest, Path]]:
+        """The study's data without their test rows, in a folder that is gone afterwards."""
         import tempfile
 
         from regsearch.data import seal
 
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / "data"
-            yield seal(self.config.data, self.config.folder, folder), folder
+            yield seal(self.config.data, self.config.folder, folder, test=False), folder
 
     def _check_model(self, manifest: Manifest) -> dict[str, tuple[str, ...]]:
         """Refuse a model that cannot be searched so; its layers, for each strength that has a number for each."""
@@ -187,10 +182,9 @@ class Study:
 
         if self.ray is None:
             refuse_missing(self.config.search.device)
-        task = task_of(manifest)
-        tracked = [f"{part}_{name}" for part in ("train", "val", "gap") for name in task.metrics_names]
-        check_objective(self.config.search.objectives, ["train_loss", "val_loss", "gap", *tracked])
-        return build_program(self.config, manifest, self.space.regularizers()).layers
+        check_measures(self.config.search, measures(task_of(manifest).metrics_names), self.space.regularizers())
+        with guarded():  # the model is the author's own code
+            return build_program(self.config, manifest, self.space.regularizers()).layers
 
     def run(self, *, replace: bool = False, timeout: float | None = None, progress: Progress | None = None) -> Answer:
         """Start the study: seal the data, search, hold finals, register the champion.
@@ -201,6 +195,7 @@ class Study:
         from regsearch.data import seal
 
         check_stores(self.config, self.uri, self._known())
+        check_tensorboard(self.config.tracking.tensorboard)
         self._check_search()
         self._join_cluster()
         begun = time.time()
@@ -213,6 +208,7 @@ class Study:
                 progress.show(Snapshot(study=self.config.name, phase="sealing", message="cutting and sealing the data"))
             self._check_model(seal(self.config.data, self.config.folder, new / "data"))
             self.created_ms = int(begun * 1000)
+            self.config = at_store(self.config, os.environ.get("MLFLOW_TRACKING_URI"))
             write_study(new, self.config, self.created_ms)
             if known:
                 self.delete()
@@ -235,9 +231,9 @@ class Study:
     def _check_search(self) -> None:
         """Refuse what Ray Tune is asked for and cannot do."""
         if self.config.search.engine == "ray_tune":
-            from regsearch.search.ray_tune.session import check
+            from regsearch.searching import check_tune
 
-            check(self.config.search, self.space, self.config.train.epochs)
+            check_tune(self.config, self.space, self.ray)
 
     def aside(self) -> contextlib.AbstractContextManager[Path]:
         """An empty folder that may become the study's."""
@@ -250,10 +246,12 @@ class Study:
             UserError: the data changed, or another process works on this study.
         """
         from regsearch.data import verify_digest
+        from regsearch.tracking.cursor import all_delivered
 
-        answer = self.folder / "answer.json"
-        if answer.exists() and self._delivered():
-            return Answer.from_json(json.loads(answer.read_text()))
+        check_tensorboard(self.config.tracking.tensorboard)
+        if (self.folder / "answer.json").exists() and all_delivered(self.folder / "outbox.jsonl"):
+            with self._event_files(progress):
+                return Answer.read(self.folder, self.root / "ledger")
         self._join_cluster()
         begun = time.time()
         with self._lock():
@@ -262,27 +260,50 @@ class Study:
             verify_digest(self.config.data, self.config.folder, self.folder / "data")
             return self._go_on(timeout, progress, begun)
 
-    def finalize(self, progress: Progress | None = None) -> Answer:
-        """Hold the finals of a study whose search has ended (again)."""
-        (self.folder / "answer.json").unlink(missing_ok=True)
-        return self.resume(progress=progress)
+    def finalize(
+        self,
+        *,
+        top: int | None = None,
+        seeds: int | None = None,
+        splits: int | None = None,
+        refit: bool | None = None,
+        progress: Progress | None = None,
+    ) -> Answer:
+        """Hold the finals of a study, again if it had some; a search that was stopped goes on to its end first.
 
-    def _delivered(self) -> bool:
-        from regsearch.tracking.cursor import read_cursor
+        The arguments take the place of the study file's `finalize`, from here on.
 
-        outbox = self.folder / "outbox.jsonl"
-        return read_cursor(outbox) >= outbox.stat().st_size
+        Raises:
+            UserError: one of them cannot be used, no trial or not the baseline has finished, the data changed, or
+                another process works on this study.
+        """
+        from regsearch.finalizing import asked, make_ready
+
+        config = asked(self.config, top=top, seeds=seeds, splits=splits, refit=refit)
+        self._join_cluster()
+        begun = time.time()
+        with self._lock():
+            make_ready(self, config)
+            self.config = config
+            return self._go_on(None, progress, begun)
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
         with open(self.folder / "lock", "w") as file:
             hold(file.fileno(), self.config.name)
-            yield
+            with guarded():
+                yield
 
     def _go_on(self, timeout: float | None, progress: Progress | None, begun: float) -> Answer:
         from regsearch.run import Run
 
-        return Run(self, timeout, progress, begun).to_the_end()
+        with self._event_files(progress):
+            return Run(self, timeout, progress, begun).to_the_end()
+
+    def _event_files(self, progress: Progress | None) -> contextlib.AbstractContextManager[None]:
+        place = self.config.tracking.tensorboard
+        folder = None if place is None else Path(place) / self.config.name
+        return event_files(self.folder / "outbox.jsonl", folder, lambda line: progress.say(line) if progress else None)
 
     def frame(self) -> pd.DataFrame:
         """One row per trial and final, from MLflow: kind, number, state, parameters and last metrics by flat name."""
@@ -303,12 +324,13 @@ class Study:
         with self._lock():
             return replay(self, number)
 
-    def show(self) -> dict[str, Any]:
-        """The study's answer where it has one, else how far it is."""
-        answer = self.folder / "answer.json"
-        if answer.exists():
-            return Answer.from_json(json.loads(answer.read_text())).to_json()
-        return {"study": self.config.name, "finished": False, "resume": f"regsearch study resume {self.config.name}"}
+    def show(self) -> Answer | Standing:
+        """The study's answer where it has one, else how far it is; another process may be working on it."""
+        from regsearch.standing import read_standing
+
+        if (self.folder / "answer.json").exists():
+            return Answer.read(self.folder, self.root / "ledger")
+        return read_standing(self.folder, self.config)
 
     def delete(self) -> None:
         """Delete the study here and in the MLflow store. The ledger keeps its openings of the test split."""

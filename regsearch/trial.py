@@ -53,7 +53,8 @@ class Trial:
 
     `params` holds the active knobs by flat name. `reports` is the curve, one report per epoch. `changes` holds, where a
     population-based search changed the knobs in mid-training, (epochs trained by then, the knobs from there on); the
-    first has epoch 0, and `params` are those of the last.
+    first has epoch 0, and `params` are those of the last. `values` has one number for each objective, of which `value`
+    is the first; `violation` is by how much it breaks the study's constraints, 0 where it keeps them.
     """
 
     number: int
@@ -65,6 +66,8 @@ class Trial:
     reason: str | None = None
     reports: list[Report] = field(default_factory=list)
     changes: tuple[tuple[int, dict[str, float | str]], ...] = ()
+    values: tuple[float, ...] = ()
+    violation: float = 0.0
 
 
 def derive_seed(*parts: int | str) -> int:

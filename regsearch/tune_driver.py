@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regsearch.books import Books, Watcher
-from regsearch.core.pack import Load, Start
-from regsearch.core.snapshot import read, write
+from regsearch.core.pack import Load, Saved, Start
+from regsearch.core.snapshot import SnapshotError, read, write
 from regsearch.executors.base import COHORTS, Executor
 from regsearch.space import SCHEDULE, Params
 from regsearch.tracking.protocol import Tracker
@@ -141,11 +141,12 @@ class TuneDriver(Books["TuneSearch"]):
         if asked.snapshot is None:
             part.at, part.snapshot = 0, None
         else:
-            saved = read(self._path(asked.snapshot))
-            part.at, part.snapshot = saved.epoch, (asked.snapshot, saved.epoch)
+            donor, epoch = _told_by(asked.snapshot)
+            saved = self._read(trial, asked.snapshot)
+            part.at, part.snapshot = epoch, None if saved is None else (asked.snapshot, epoch)
             knobs = self.search.decode(asked.setting)
-            if saved.number != trial.number or knobs != trial.params:
-                self._change(trial, saved.number, saved.epoch, knobs)
+            if donor != trial.number or knobs != trial.params:
+                self._change(trial, donor, epoch, knobs)
         if self.search.population:
             # Its curve from here on is another's, or goes on with other knobs: nothing of it is known.
             self._leave(part)
@@ -178,8 +179,14 @@ class TuneDriver(Books["TuneSearch"]):
         else:
             self._awaited, held = 0, False
         waiting = {number: part for number, part in self._parts.items() if part.wants and (number == 0 or not held)}
+        gone = {}
         for number, part in waiting.items():
             self._take_lane(number, part)
+            if self.trials[number].state.ended:
+                gone[number] = self._known(self.trials[number], part)
+        if gone:
+            self._commit({"turn": self.turn})
+            self.search.answer(gone)
         for cohort in range(COHORTS):
             if cohort in self._flying:
                 continue
@@ -201,8 +208,11 @@ class TuneDriver(Books["TuneSearch"]):
         if lane is None:
             return
         trial = self.trials[number]
+        saved = None if part.snapshot is None else self._read(trial, part.snapshot[0])
+        if trial.state.ended:
+            return
         load = Load(number, dict(trial.params), trial.seed)
-        start: Start = load if part.snapshot is None else replace(read(self._path(part.snapshot[0])), load=load)
+        start: Start = load if saved is None else replace(saved, load=load)
         part.lane, part.trained, self._lanes[lane] = lane, part.at, number
         self.executor.hold(lane, start, part.at)
 
@@ -236,15 +246,30 @@ class TuneDriver(Books["TuneSearch"]):
         """Keep a trial's state as its proxy knows it; the name under which it is found again."""
         if part.snapshot is not None and part.snapshot[1] == part.at:
             return part.snapshot[0]
-        self._take_lane(trial.number, part)
-        assert part.lane is not None, "there are more lanes than proxies, and who saves does not ask"
         name = f"{trial.number:05d}-{part.at:04d}-{self.turn}"
+        self._take_lane(trial.number, part)
+        if trial.state.ended:
+            return name
+        assert part.lane is not None, "there are more lanes than proxies, and who saves does not ask"
         write(self._path(name), self.executor.state(part.lane))
         part.snapshot = name, part.at
         return name
 
     def _path(self, name: str) -> Path:
         return self._snapshots / f"{name}.pt"
+
+    def _read(self, trial: Trial, name: str) -> Saved | None:
+        """A saved state; None where its file is damaged. Its trial is then trained again from its seed, or fails where
+        its past is not its own.
+        """
+        try:
+            return read(self._path(name))
+        except SnapshotError as error:
+            if not self.search.population:
+                self.executor.say(f"trial {trial.number} is trained again from its seed: {error}")
+            elif not trial.state.ended:
+                self._close(trial, TrialState.FAIL, f"its saved state is damaged: {error}")
+            return None
 
     def _receive(self) -> None:
         """Take in what the cohort that flies longest reports, record it, and answer its proxies."""
@@ -308,6 +333,12 @@ class TuneDriver(Books["TuneSearch"]):
                 self._close(trial, state, None if trial.reports else "Ray Tune ended it before its first epoch")
         self._commit({"turn": self.turn})
         shutil.rmtree(self._snapshots)
+
+
+def _told_by(name: str) -> tuple[int, int]:
+    """The trial whose state has this name, and the epochs that it had trained."""
+    number, epoch, _ = name.split("-")
+    return int(number), int(epoch)
 
 
 def _result(report: Report, over: bool) -> dict[str, Any]:

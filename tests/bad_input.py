@@ -184,6 +184,8 @@ CASES = [
     Bad("two models", "name: mlp", "name: mlp, factory: 'a:b'", "model", "both", "MODULE:CALLABLE"),
     Bad("finals, no test", "{seed: 1}", "{test: 0.0}", "data.split.test", "0", "finalize: {seeds: 0}"),
     Bad("unknown metric", "trials: 3", "objective: val_los", "search.objective", "'val_los'", "did you mean val_loss?"),
+    Bad("constraint", "trials: 3", "constraint: gap < 0.1", "search.constraint", "gap < 0.1", "METRIC <= NUMBER"),
+    Bad("cost", "trials: 3", "objective: [gap, epochs]", "search.objective", "epochs", "early_stopping"),
     Bad("device", key="--device", value="'tpu'", allowed="cpu, cuda", options=("--device", "tpu"), file=""),
     Bad(
         "no such GPU",

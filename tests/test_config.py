@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from regsearch.config import ModelConfig, StudyConfig, TrainConfig, check_objective, load_config
+from regsearch.config import ModelConfig, StudyConfig, TrainConfig, load_config
 from regsearch.config.yaml12 import read_yaml
 from regsearch.errors import UserError
 
@@ -308,11 +308,3 @@ def test_no_test_rows_are_allowed_without_finals(tmp_path: Path) -> None:
 def test_long_values_are_cut_to_one_line(tmp_path: Path) -> None:
     said = refused(written(tmp_path, f"space: [{', '.join(['dropout'] * 100)}]"))
     assert len(said) < 250
-
-
-def test_objectives_are_checked_against_what_is_tracked() -> None:
-    check_objective(("val_loss", "gap"), ("train_loss", "val_loss", "gap"))
-    with pytest.raises(
-        UserError, match=r"^f.yaml: search.objective: unknown metric \(got 'val_los'\).*did you mean val_loss"
-    ):
-        check_objective(("gap", "val_los"), ("train_loss", "val_loss", "gap"), "f.yaml")

@@ -50,7 +50,7 @@ def test_the_registry_and_the_command_line_find_it(installed: Path, tmp_path: Pa
     run(["python", "-c", code], tmp_path, installed)  # the page is that of regsearch's own rules
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.timeout(900)  # half a minute on an idle machine
 def test_a_study_searches_trains_and_tracks_it(installed: Path, tmp_path: Path) -> None:
     write_files("CONTRIBUTING.md", tmp_path)

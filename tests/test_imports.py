@@ -17,7 +17,7 @@ PACKAGE = ROOT / "regsearch"
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
-        "errors space trial",
+        "errors guard space trial",
         "addresses",
         "databases",
         "config",
@@ -25,8 +25,11 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "core",
         "executors search tracking",
         "analysis",
-        "answer books display driver fetch finals locks machine replay run searching stores study tune_driver",
-        "cli printing starter testing __main__",
+        "pages",
+        "answer books costing description display driver ending entrants export fetch finalizing finals front "
+        "importance locks machine packaging refit replay reporting run searching standing stores study tune_driver "
+        "verdict",
+        "cli commands printing starter testing __main__",
     )
 )
 # In these layers the parts are single files that also see one another.
@@ -34,7 +37,7 @@ OPEN_LAYERS = LAYERS[-2:]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 STRANGERS = frozenset({"core", "search", "tracking"})
 """These never import one another, whatever their layers."""
-STANDARD_ONLY = frozenset({"errors", "space", "trial"})
+STANDARD_ONLY = frozenset({"errors", "guard", "space", "trial"})
 OWNERS = {
     "optuna": ("search/",),
     "mlflow": ("tracking/",),

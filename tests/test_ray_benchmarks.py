@@ -35,7 +35,7 @@ def test_the_peer_searches_the_space_of_the_study() -> None:
     from peer_ray_tune import draw
 
     from regsearch import Study
-    from regsearch.search.optuna import always_drawn, distribution
+    from regsearch.search.samplers import always_drawn, distribution
     from regsearch.space import NONE
 
     space = Study.from_file(STUDY).space

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from regsearch.cli import app
+from regsearch.config import load_config
 from tests.documents import ROOT, blocks, commands, run, run_both, spoken, write_files
 from tests.servers import USER, create_database, execute, mlflow_server, postgres
 
@@ -22,6 +23,9 @@ STRENGTHS = "Strengths over time and by layer, and how training goes"
 DEVICES = "Devices, memory, and workers that are lost"
 TUNE = "Ray Tune as the search"
 SERVERS = "A study on servers"
+OBJECTIVES = "Several objectives"
+ELSEWHERE = "Take the model elsewhere"
+ENDED = "When a study has its answer"
 
 
 def patients(path: Path) -> None:
@@ -71,6 +75,16 @@ def test_your_own_model_and_from_python(tmp_path: Path) -> None:
     head, *rows = printed.splitlines()[-6:]
     assert head.split() == ["number", "state", "dropout.p", "val_loss", "gap"]
     assert len(rows) == 5
+    report, finals, show = commands("README.md", ENDED)
+    page = Path(run(report, tmp_path).strip())
+    assert found["finals"]["sentence"].partition(" (")[0] in page.read_text(encoding="utf-8")
+    assert "test opened once" in run(show, tmp_path)
+    assert "test opened 2 times" in run(finals, tmp_path) and "test opened 2 times" in run(show, tmp_path)
+    # "Take the model elsewhere" goes on with that study; tests/study/test_deployed.py serves one.
+    export, predict, serve = commands("README.md", ELSEWHERE)
+    assert "model.onnx" in run(export, tmp_path)
+    assert run(predict, tmp_path).count("\n") == 6
+    assert serve[1:6] == ["mlflow", "models", "serve", "-m", "models:/mine@champion"]
 
 
 def test_your_own_model_is_thirty_lines_with_what_people_write() -> None:
@@ -118,6 +132,22 @@ def test_a_study_on_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert execute(database.uri, "SELECT count(*) FROM trials") == [(12,)]
 
 
+def test_several_objectives_are_read_as_written(tmp_path: Path) -> None:
+    write_files("README.md", tmp_path)
+    search = load_config(tmp_path / "front.yaml").search
+    assert search.measures == ("val_loss", "gap", "sparsity") and len(search.constraints) == 1
+
+
+@pytest.mark.sweep
+def test_several_objectives(tmp_path: Path) -> None:
+    write_files("README.md", tmp_path)
+    start, importance = commands("README.md", OBJECTIVES)
+    answer, said = run_both(start, tmp_path)
+    assert "front: 60 trials" in answer and "0 pruned" in answer and "Pareto front: " in answer
+    assert "keep to sparsity >= 0.2" in answer and "nothing is pruned" in said
+    assert "early_stopping.patience" in run(importance, tmp_path)
+
+
 def test_the_printed_answer_is_what_the_command_prints(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     spec = importlib.util.spec_from_file_location("refresh", ROOT / "docs" / "refresh.py")
@@ -131,6 +161,7 @@ def test_the_printed_answer_is_what_the_command_prints(monkeypatch: pytest.Monke
 
 def test_every_block_is_run_or_shown_for_a_reason() -> None:
     run_here = {"Your own table", "Your own model", "From Python", STRENGTHS, DEVICES, TUNE, SERVERS}
+    run_here |= {OBJECTIVES, ENDED, ELSEWHERE}
     assert {block.section for block in blocks("README.md")} - run_here == {"Two commands", "How to read the answer"}
     for block in blocks("README.md"):
         assert block.language in ("sh", "text") or block.file is not None, block.text

@@ -49,15 +49,23 @@ class Grid:
         strata: the row indices of each class; all rows together for squared errors.
         counts: the scores are right or wrong.
         exponential: the metric is exp of the mean score (perplexity), not its root.
+        splits: the S seeds are those of so many splits, one split's after the other's. Seeds of one split share its
+            rows, so above 1 the splits are what is resampled, and S in (1) is their number.
     """
 
     scores: Array
     strata: tuple[NDArray[np.intp], ...]
     counts: bool
     exponential: bool = False
+    splits: int = 1
+
+    @property
+    def units(self) -> int:
+        """How many independent trainings there are of a candidate: its splits, or with one split its seeds."""
+        return self.splits if self.splits > 1 else self.scores.shape[1]
 
     @classmethod
-    def of(cls, predictions: list[ArrayLike], y: ArrayLike, metric: str, seeds_axis: int) -> Grid:
+    def of(cls, predictions: list[ArrayLike], y: ArrayLike, metric: str, seeds_axis: int, splits: int = 1) -> Grid:
         """The grid of the candidates' predictions, [S, N] or [S, N, C] each, against the truth `y` [N].
 
         Raises:
@@ -72,7 +80,9 @@ class Grid:
         if len({len(each) for each in scores}) > 1:
             raise UserError("candidates must be predicted at the same seeds", value=[len(each) for each in scores])
         strata = [np.flatnonzero(truth == label) for label in np.unique(truth)] if counts else [np.arange(truth.size)]
-        return cls(np.stack(scores), tuple(strata), counts, metric == "perplexity")
+        if splits < 1 or len(scores[0]) % splits:
+            raise UserError("every split must have the same seeds", value=splits, allowed=f"{len(scores[0])} entries")
+        return cls(np.stack(scores), tuple(strata), counts, metric == "perplexity", splits)
 
     def metric(self) -> Array:
         """The metric of every candidate and seed, [K, S]."""
@@ -124,6 +134,7 @@ def corrected_draws(grid: Grid, sign: Array, draws: int, seed: int) -> tuple[flo
 
 def _joint_draws(grid: Grid, sign: Array, draws: int, random: np.random.Generator) -> Array:
     candidates, seeds, rows = grid.scores.shape
+    each = seeds // grid.units
     by_row = grid.scores.reshape(candidates * seeds, rows).T
     result = np.empty(draws)
     step = max(1, CHUNK // rows)
@@ -134,7 +145,8 @@ def _joint_draws(grid: Grid, sign: Array, draws: int, random: np.random.Generato
             means += _resample(inside.size, count, random) @ by_row[inside]
         means /= len(grid.strata)
         metric = grid.link(means).reshape(count, candidates, seeds)
-        result[start : start + count] = np.einsum("dks,ds,k->d", metric, _resample(seeds, count, random), sign)
+        weights = np.repeat(_resample(grid.units, count, random), each, axis=1) / each
+        result[start : start + count] = np.einsum("dks,ds,k->d", metric, weights, sign)
     return result
 
 
@@ -163,7 +175,8 @@ def _variance(x: Array, grid: Grid) -> tuple[float, float]:
     The seeds' means estimate A = Var(a)/S + E, the rows' B = Var(b)/N + E, and the residuals E = Var(e)/(S N); so
     V = A + B - E, a negative component counting as none.
     """
-    seeds, classes = x.shape[0], len(grid.strata)
+    x = x.reshape(grid.units, -1, x.shape[1]).mean(axis=1)
+    seeds, classes = grid.units, len(grid.strata)
     sizes = np.array([rows.size for rows in grid.strata])
     of_seed = np.zeros(seeds)
     of_row, within = np.zeros(classes), np.zeros(classes)

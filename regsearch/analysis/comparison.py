@@ -1,21 +1,23 @@
-"""Winner against baseline: from what finals measured to what may be claimed.
+"""Winner against baseline, and against others: from what finals measured to what may be claimed.
 
-Legend: S paired seeds, N test rows, C classes.
+Legend: S paired seeds (of each split, one after the other), N test rows, C classes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from regsearch.analysis.statistics import Contrast, Interval, interval, metric_interval, number, paired_bootstrap
+from regsearch.analysis.bootstrap import Grid
+from regsearch.analysis.statistics import Contrast, Interval, holm, interval, metric_interval, number, paired_bootstrap
 from regsearch.errors import UserError
+
+NO_TRIAL = -1
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,10 @@ class Candidate:
     """What finals measured for one setting; entry s of every array belongs to the same seed in all candidates.
 
     Args:
-        number: the trial's number; 0 is the baseline.
+        number: the trial's number; 0 is the baseline, `NO_TRIAL` a setting that the search did not try.
         params: the setting, active knobs by flat name.
         label: the setting in words, as in "L2 λ=0.003" or "without regularization".
-        selected: the validation loss that the search selected on, that of the trial itself.
+        selected: the validation loss that the search selected on, that of the trial itself; NaN where it has none.
         train_loss, val_loss, test_loss: [S], data loss of each final.
         train_metric: [S], the task's metric on the training split.
         predictions: on the test rows, [S, N] labels or values, or [S, N, C] class scores.
@@ -69,7 +71,8 @@ class CandidateSummary:
         spans = {"test_metric": self.test_metric.to_json(), "gap": self.gap.to_json()}
         params = {name: v if isinstance(v, str) else number(v) for name, v in self.params.items()}
         more = {"more": {name: number(value) for name, value in self.more.items()}} if self.more else {}
-        return {"number": self.number, "label": self.label, "params": params, **means, **spans, **more}
+        trial = None if self.number == NO_TRIAL else self.number
+        return {"number": trial, "label": self.label, "params": params, **means, **spans, **more}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> CandidateSummary:
@@ -79,7 +82,36 @@ class CandidateSummary:
         test_metric, gap = (Interval.from_json(data[name]) for name in ("test_metric", "gap"))
         params = {name: math.inf if value is None else value for name, value in data["params"].items()}
         more = {name: math.nan if value is None else value for name, value in data.get("more", {}).items()}
-        return cls(data["number"], data["label"], params, val_loss, train_metric, test_metric, gap, more)
+        trial = NO_TRIAL if data["number"] is None else data["number"]
+        return cls(trial, data["label"], params, val_loss, train_metric, test_metric, gap, more)
+
+
+@dataclass(frozen=True)
+class Other:
+    """Another candidate of the finals, and the winner against it: secondary, whatever it shows.
+
+    Args:
+        role: what the candidate stands for: `runner_up`, `single` (the best trial with a single regularizer) or
+            `default` (what people set without a search).
+        contrast: winner - this candidate; its `p_better` is the winner's.
+        p, p_adjusted: of no difference, two-sided, alone and by Holm's correction over all others; NaN with one seed.
+    """
+
+    role: str
+    summary: CandidateSummary
+    contrast: Contrast
+    p: float
+    p_adjusted: float
+
+    def to_json(self) -> dict[str, Any]:
+        tested = {"contrast": self.contrast.to_json(), "p": number(self.p), "p_adjusted": number(self.p_adjusted)}
+        return {"role": self.role, **self.summary.to_json(), **tested}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Other:
+        p, adjusted = (math.nan if data[name] is None else data[name] for name in ("p", "p_adjusted"))
+        summary, contrast = CandidateSummary.from_json(data), Contrast.from_json(data["contrast"])
+        return cls(data["role"], summary, contrast, p, adjusted)
 
 
 @dataclass(frozen=True)
@@ -92,6 +124,9 @@ class FinalsSummary:
             and interval over them; positive: the search's own numbers flatter the winner.
         same: the winner is the baseline itself, or has its setting.
         left_out: seeds left out, for both candidates, because a final diverged.
+        others: the other candidates, each against the winner.
+        splits: how many cuts of training and validation the seeds were trained on.
+        missing: what the finals lack and why, a line each.
     """
 
     winner: CandidateSummary
@@ -100,6 +135,9 @@ class FinalsSummary:
     optimism: Interval
     same: bool
     left_out: int
+    others: tuple[Other, ...] = ()
+    splits: int = 1
+    missing: tuple[str, ...] = ()
 
     @property
     def claim(self) -> bool:
@@ -113,14 +151,17 @@ class FinalsSummary:
         candidates = {"winner": self.winner.to_json(), "baseline": self.baseline.to_json()}
         verdict = {"p_better": number(self.p_better), "claim": self.claim}
         rest = {"contrast": self.contrast.to_json(), "optimism": self.optimism.to_json()}
-        return {**candidates, **verdict, **rest, "same": self.same, "left_out": self.left_out}
+        more = {"others": [each.to_json() for each in self.others], "splits": self.splits, "missing": [*self.missing]}
+        return {**candidates, **verdict, **rest, "same": self.same, "left_out": self.left_out, **more}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> FinalsSummary:
         """The summary that `to_json` wrote; other keys are ignored."""
         winner, baseline = (CandidateSummary.from_json(data[name]) for name in ("winner", "baseline"))
         contrast, optimism = Contrast.from_json(data["contrast"]), Interval.from_json(data["optimism"])
-        return cls(winner, baseline, contrast, optimism, data["same"], data["left_out"])
+        others = tuple(Other.from_json(each) for each in data.get("others", ()))
+        known = cls(winner, baseline, contrast, optimism, data["same"], data["left_out"], others)
+        return replace(known, splits=data.get("splits", 1), missing=tuple(data.get("missing", ())))
 
 
 def summarize(
@@ -132,45 +173,113 @@ def summarize(
     seed: int,
     draws: int = 10_000,
     level: float = 0.95,
+    splits: int = 1,
+    others: Sequence[tuple[str, Candidate]] = (),
 ) -> FinalsSummary:
-    """What the finals of `winner` and `baseline` say, on the truth `y` [N] of the test rows.
+    """What the finals say, on the truth `y` [N] of the test rows.
 
-    A seed at which either candidate diverged (a loss or prediction that is not finite) is left out for both and
-    counted. A winner that is the baseline gets the difference 0, `p_better` 0.5 and no claim.
+    Winner - baseline is the one confirmatory contrast. A seed at which either of the two diverged (a loss or prediction
+    that is not finite), in any split, is left out for both and counted. A winner that is the baseline gets the
+    difference 0, `p_better` 0.5 and no claim. The other contrasts lose the seeds of their own two candidates, and their
+    p-values carry Holm's correction; one that has no seed left has no contrast and is left out.
 
     Args:
         metric: `balanced_accuracy`, `rmse` (predictions and `y` in the target's own units) or `perplexity`.
-        seed, draws, level: of the bootstrap; see `statistics.paired_bootstrap`.
+        seed, draws, level, splits: of the bootstrap; see `statistics.paired_bootstrap`.
+        others: role and candidate of whatever else was in the finals.
 
     Raises:
         UserError: every seed diverged, or shapes do not fit.
     """
-    keep = _finite(winner) & _finite(baseline)
+    compare = _Comparison(np.asarray(y), metric, seed, draws, level, splits)
+    keep = compare.kept(winner, baseline)
     if not keep.any():
         raise UserError("at every seed of the finals a candidate diverged", allowed="lower the learning rate")
-    one, other = (_of(each, keep) for each in (winner, baseline))
     same = winner.number == baseline.number or dict(winner.params) == dict(baseline.params)
-    bootstrap = partial(paired_bootstrap, y=y, metric=metric, seed=seed, draws=draws, level=level)
-    span = partial(metric_interval, y=y, metric=metric, seed=seed, draws=draws, level=level)
-    if same:
-        contrast = Contrast(metric, 0.0, 0.0, 0.0, level, 0.5, int(keep.sum()), np.asarray(y).size)
-    else:
-        contrast = bootstrap(one["predictions"], other["predictions"])
-    optimism = (one["test_loss"] - winner.selected) - (other["test_loss"] - baseline.selected)
-    summaries = [
-        CandidateSummary(
-            each.number,
-            each.label,
-            dict(each.params),
+    contrast = compare.no_contrast(keep) if same else compare.contrast(winner, baseline, keep)
+    losses = [_of(each, keep)["test_loss"] - each.selected for each in (winner, baseline)]
+    return FinalsSummary(
+        compare.summary(winner, keep),
+        compare.summary(baseline, keep),
+        contrast,
+        interval(losses[0] - losses[1], level, splits),
+        same,
+        int((~keep).sum()) // splits,
+        _others(compare, winner, others, draws),
+        splits,
+    )
+
+
+def _others(
+    compare: _Comparison, winner: Candidate, others: Sequence[tuple[str, Candidate]], draws: int
+) -> tuple[Other, ...]:
+    found = []
+    for role, candidate in others:
+        keep = compare.kept(winner, candidate)
+        if keep.any():
+            contrast = compare.contrast(winner, candidate, keep)
+            found.append(Other(role, compare.summary(candidate, keep), contrast, contrast.p(draws), math.nan))
+    tested = [each.p for each in found if not math.isnan(each.p)]
+    adjusted = iter(holm(tested))
+    return tuple(each if math.isnan(each.p) else replace(each, p_adjusted=next(adjusted)) for each in found)
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """How the finals of one study are compared: the truth [N], the metric and the bootstrap's numbers."""
+
+    y: NDArray[Any]
+    metric: str
+    seed: int
+    draws: int
+    level: float
+    splits: int
+
+    def kept(self, one: Candidate, other: Candidate) -> Any:
+        """Which of the finals [S] count for a pair: those of the seeds that neither diverged at, in no split."""
+        finite = _finite(one) & _finite(other)
+        if finite.size % self.splits:
+            raise UserError("every split must have the same seeds", value=self.splits, allowed=f"{finite.size} entries")
+        return np.tile(finite.reshape(self.splits, -1).all(axis=0), self.splits)
+
+    def contrast(self, one: Candidate, other: Candidate, keep: Any) -> Contrast:
+        first, second = (np.asarray(each.predictions)[keep] for each in (one, other))
+        return paired_bootstrap(first, second, self.y, self.metric, **self._numbers())
+
+    def no_contrast(self, keep: Any) -> Contrast:
+        """That of a candidate with itself."""
+        return Contrast(self.metric, 0.0, 0.0, 0.0, self.level, 0.5, int(keep.sum()) // self.splits, self.y.size)
+
+    def summary(self, candidate: Candidate, keep: Any) -> CandidateSummary:
+        arrays = _of(candidate, keep)
+        return CandidateSummary(
+            candidate.number,
+            candidate.label,
+            dict(candidate.params),
             float(arrays["val_loss"].mean()),
             float(arrays["train_metric"].mean()),
-            span(arrays["predictions"]),
-            interval(arrays["val_loss"] - arrays["train_loss"], level),
-            dict(each.more),
+            metric_interval(arrays["predictions"], self.y, self.metric, **self._numbers()),
+            interval(arrays["val_loss"] - arrays["train_loss"], self.level, self.splits),
+            dict(candidate.more),
         )
-        for each, arrays in ((winner, one), (baseline, other))
+
+    def _numbers(self) -> dict[str, Any]:
+        return {"seed": self.seed, "draws": self.draws, "level": self.level, "splits": self.splits}
+
+
+def per_final(candidate: Candidate, y: ArrayLike, metric: str) -> list[dict[str, float]]:
+    """What each final of a candidate measured on the test rows: `test_loss`, `test_<metric>` and `optimism`, its test
+    loss - the validation loss that the search selected on. What is not finite is left out.
+    """
+    finite, losses = _finite(candidate), np.asarray(candidate.test_loss, dtype=np.float64)
+    values = np.full(finite.size, math.nan)
+    if finite.any():
+        values[finite] = Grid.of([np.asarray(candidate.predictions)[finite]], y, metric, 0).metric()[0]
+    found = [
+        {"test_loss": float(loss), f"test_{metric}": float(value), "optimism": float(loss) - candidate.selected}
+        for loss, value in zip(losses, values, strict=True)
     ]
-    return FinalsSummary(summaries[0], summaries[1], contrast, interval(optimism, level), same, int((~keep).sum()))
+    return [{name: value for name, value in each.items() if math.isfinite(value)} for each in found]
 
 
 _PER_SEED = ("train_loss", "val_loss", "test_loss", "train_metric")

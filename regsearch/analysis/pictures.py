@@ -1,7 +1,6 @@
 """The two pictures of a study: learning curves of the finals, and gap against validation loss over all trials.
 
-Drawn with matplotlib's objects and its Agg backend, no pyplot: nothing global, no display needed. Colours are those of
-Okabe and Ito (2008), told apart with any colour vision; marks differ in shape too, and lines are named where they end.
+Marks differ in shape too, and lines are named where they end.
 
 Legend: S seeds, E epochs.
 """
@@ -11,28 +10,21 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
 
+from regsearch.analysis.drawing import BASELINE, INK, QUIET, SIZE, WINNER, figure_of, save, title
 from regsearch.analysis.gaps import check, regularizer_sets
 from regsearch.errors import UserError
 from regsearch.space import NONE, Knob
 
-INK, QUIET, FAINT = "#222222", "#5f5f5f", "#d9d9d9"
-WINNER, BASELINE = "#0072B2", "#D55E00"
 SETS = (("#009E73", "s"), ("#CC79A7", "^"), ("#56B4E9", "D"), ("#B58900", "v"), ("#7F5AB6", "P"), ("#8C8C8C", "X"))
 """Colour and marker per regularizer set; the last is for all sets that come after the others."""
-SIZE = 9.0
-"""Points of ordinary text, in a figure of 6.3 inches: readable in one column of a paper."""
 
 
 def learning_curves(
@@ -57,7 +49,7 @@ def learning_curves(
     Raises:
         UserError: a curve is missing, not [S, E], or has no epoch with a finite loss.
     """
-    figure, axes = _figure(6.3, 3.5, right=0.73)
+    figure, axes = figure_of(6.3, 3.5, right=0.73)
     labels: list[tuple[float, str, str]] = []
     last, finite = 1, []
     spans: list[tuple[NDArray[np.float64], NDArray[np.float64], str]] = []
@@ -86,9 +78,9 @@ def learning_curves(
     axes.set_xlabel("epoch")
     axes.set_ylabel(loss_name)
     seeds = np.asarray(winner_curves["val_loss"]).shape[0]
-    _title(axes, "Learning curves of the finals", f"mean over {seeds} paired seeds; bands: 10 to 90 %")
+    title(axes, "Learning curves of the finals", f"mean over {seeds} paired seeds; bands: 10 to 90 %")
     _end_labels(axes, labels)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def gap_against_loss(
@@ -123,7 +115,7 @@ def gap_against_loss(
     lost, shown = int((~finite).sum()), shown[finite]
     if shown.empty:
         raise UserError("no trial has a finite validation loss, so there is nothing to draw")
-    figure, axes = _figure(6.3, 3.9, right=0.74)
+    figure, axes = figure_of(6.3, 3.9, right=0.74)
     shared, groups = _groups(shown)
     axes.axhline(0, color=QUIET, linewidth=0.8, zorder=1)
     for (_, part), (colour, marker) in zip(groups, SETS, strict=False):
@@ -148,9 +140,9 @@ def gap_against_loss(
     axes.set_xlabel("validation loss (lower is better)")
     axes.set_ylabel("gap: validation \N{MINUS SIGN} training loss")
     note = f"{len(shown)} trials" + (f", {lost} more without a finite loss" if lost else "")
-    _title(axes, "Gap against validation loss", note)
+    title(axes, "Gap against validation loss", note)
     _key(axes, shared, [name for name, _ in groups], pruned=bool((shown["state"].astype(str) == "PRUNED").any()))
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _carried(curves: Mapping[str, ArrayLike], key: str, name: str) -> NDArray[np.float64]:
@@ -299,36 +291,3 @@ def _mark_gap(
     )
     paper = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
     axes.text(epoch, (start + end) / 2, "gap", color=colour, fontsize=SIZE, ha="center", va="center", bbox=paper)
-
-
-def _figure(width: float, height: float, right: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), facecolor="white")
-    FigureCanvasAgg(figure)
-    axes = figure.add_axes((0.1, 0.14, right - 0.1, 0.7))
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(QUIET)
-    axes.tick_params(labelsize=SIZE - 1, colors=QUIET, labelcolor=INK)
-    axes.grid(True, color=FAINT, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.xaxis.label.set(fontsize=SIZE, color=INK)
-    axes.yaxis.label.set(fontsize=SIZE, color=INK)
-    return figure, axes
-
-
-def _title(axes: Axes, title: str, note: str) -> None:
-    axes.text(0, 1.13, title, transform=axes.transAxes, fontsize=SIZE + 2, fontweight="bold", color=INK, va="center")
-    axes.text(0, 1.055, note, transform=axes.transAxes, fontsize=SIZE - 1, color=QUIET, va="center")
-
-
-def _save(figure: Figure, path: str | Path) -> tuple[Path, Path]:
-    """Write SVG and PNG; the same picture gives the same bytes."""
-    target = Path(path)
-    svg, png = target.with_name(target.stem + ".svg"), target.with_name(target.stem + ".png")
-    svg.parent.mkdir(parents=True, exist_ok=True)
-    undated: dict[str, Any] = {"Date": None}
-    with matplotlib.rc_context({"svg.hashsalt": "regsearch"}):
-        figure.savefig(svg, format="svg", metadata=undated)
-    figure.savefig(png, format="png", dpi=200)
-    return svg, png

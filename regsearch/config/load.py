@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from regsearch.config.measures import EPOCHS
 from regsearch.config.models import StudyConfig
 from regsearch.config.refusal import keys_of, refusal
+from regsearch.config.search import SearchConfig
 from regsearch.config.words import brief, one_of
 from regsearch.config.yaml12 import read_yaml
 from regsearch.errors import UserError
@@ -63,16 +65,29 @@ def load_config(
     return config
 
 
-def check_objective(names: Iterable[str], metrics: Collection[str], file: str | Path | None = None) -> None:
-    """Refuse an objective that is not a tracked metric of the task.
+def check_measures(
+    search: SearchConfig, metrics: Collection[str], regularizers: Collection[str], file: str | Path | None = None
+) -> None:
+    """Refuse an objective or a constraint of what a trial cannot be judged by.
+
+    Args:
+        search: the section of the study file.
+        metrics: what can be measured of a trial.
+        regularizers: what the space may turn on.
 
     Raises:
-        UserError: names the metric and those that are tracked.
+        UserError: names the metric and those that are known.
     """
-    for name in names:
+    named = [("objective", name) for name in search.objectives]
+    for key, name in named + [("constraint", each.metric) for each in search.constraints]:
         if name not in metrics:
             allowed = one_of(metrics, name)
-            raise UserError("unknown metric", file=file, key="search.objective", value=name, allowed=allowed)
+            raise UserError("unknown metric", file=file, key=f"search.{key}", value=name, allowed=allowed)
+        if name == EPOCHS and "early_stopping" not in regularizers:
+            allowed = "leave it out, or put early_stopping into space"
+            raise UserError(
+                "every trial trains all epochs", file=file, key=f"search.{key}", value=name, allowed=allowed
+            )
 
 
 def _read(file: Path) -> dict[str, Any]:

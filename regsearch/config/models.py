@@ -8,22 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from regsearch.config.data import DataConfig
-from regsearch.config.fields import Count, Flag, Natural, Rate, Section, Seed, Share, Text, as_tuple
+from regsearch.config.fields import Count, Flag, Rate, Section, Share, Text, as_tuple
+from regsearch.config.finals import FinalizeConfig, refuse_splits
 from regsearch.config.refusal import Allowed, SetByLoader, refusal
+from regsearch.config.search import SearchConfig
 from regsearch.config.stock import STOCK
 from regsearch.config.training import OPTIMIZER_DEFAULTS, OptimizerName, ScheduleName, train_knobs
 from regsearch.config.words import one_of
 from regsearch.errors import UserError
-
-Sampler = Literal["tpe", "gp", "cmaes", "nsga2", "nsga3", "qmc", "random", "grid"]
-PRUNERS = ("asha", "hyperband", "median", "patient", "none")
-ALGORITHMS = ("random", "optuna", "hyperopt", "ax", "bayesopt", "bohb", "hebo", "nevergrad", "zoopt")
-SCHEDULERS = ("asha", "hyperband", "median", "pbt", "pb2", "none")
-POPULATIONS = ("pbt", "pb2")
-"""Schedulers that copy trials and change their numbers in mid-training; they draw the first settings at random."""
 
 
 class ModelConfig(Section):
@@ -128,149 +123,24 @@ class TrainConfig(Section):
         return {name: found[name.partition(".")[2]] for name in train_knobs(self.optimizer)}
 
 
-class SearchConfig(Section):
-    """How settings are drawn and trials ended early."""
-
-    engine: Literal["optuna", "ray_tune"] = "optuna"
-    """Who draws settings and ends trials early: Optuna by `sampler` and `pruner`, or Ray Tune by `algorithm` and
-    `scheduler`."""
-    sampler: Sampler = "tpe"
-    pruner: Annotated[
-        str | dict[str, Any], Allowed(f"allowed are {', '.join(PRUNERS)}, or {{name: ..., option: ...}}")
-    ] = "asha"
-    """A name, or a mapping of `name` and the options of that pruner."""
-    algorithm: Annotated[
-        str | dict[str, Any] | None, Allowed(f"allowed are {', '.join(ALGORITHMS)}, or {{name: ..., option: ...}}")
-    ] = None
-    """Of Ray Tune: a name, or a mapping of `name` and the options of Tune's class; `optuna` when left out, and for a
-    population `random`, which is all that it takes."""
-    scheduler: Annotated[
-        str | dict[str, Any], Allowed(f"allowed are {', '.join(SCHEDULERS)}, or {{name: ..., option: ...}}")
-    ] = "asha"
-    """Of Ray Tune, like `algorithm`; the populations `pbt` and `pb2` change numbers in mid-training."""
-    trials: Count = 100
-    parallel: Count = 32
-    """Trials in flight; the answer depends on it, the number of workers never does."""
-    objective: Annotated[
-        Text | tuple[Text, ...], BeforeValidator(as_tuple), Allowed("allowed is a tracked metric or a list of several")
-    ] = "val_loss"
-    seed: Seed = 0
-    deterministic: Flag = True
-    """Optuna's decisions follow a logical clock and cannot be turned loose; Ray Tune's follow the order of arrival."""
-    storage: Text | None = None
-    """A database for the search, `postgresql://...`, `mysql+pymysql://...` or `sqlite:///FILE`, by Optuna's own tables;
-    left out, a journal file beside the study. `${NAME}` stands for the environment's NAME."""
-    width: Count | None = None
-    """Slots of a pack, 1 for one trial at a time; measured when left out."""
-    workers: Count | None = None
-    """Worker processes; when left out one per core, or per GPU."""
-    device: Annotated[
-        str, Field(pattern=r"^(cpu|cuda(:\d+)?)$"), Allowed("allowed are cpu, cuda (every GPU) and one like cuda:0")
-    ] = "cpu"
-    """Where the packs are; `--device` on the command line takes its place."""
-
-    @property
-    def pruner_name(self) -> str:
-        return _named(self.pruner)[0]
-
-    @property
-    def pruner_options(self) -> dict[str, Any]:
-        return _named(self.pruner)[1]
-
-    @property
-    def algorithm_name(self) -> str:
-        return _named(self.algorithm or ("random" if self.is_population else "optuna"))[0]
-
-    @property
-    def algorithm_options(self) -> dict[str, Any]:
-        return _named(self.algorithm or "optuna")[1]
-
-    @property
-    def scheduler_name(self) -> str:
-        return _named(self.scheduler)[0]
-
-    @property
-    def scheduler_options(self) -> dict[str, Any]:
-        return _named(self.scheduler)[1]
-
-    @property
-    def is_population(self) -> bool:
-        """Whether numbers change in mid-training."""
-        return self.engine == "ray_tune" and self.scheduler_name in POPULATIONS
-
-    @property
-    def objectives(self) -> tuple[str, ...]:
-        """The objectives as a tuple, also where there is one."""
-        return (self.objective,) if isinstance(self.objective, str) else self.objective
-
-    @field_validator("storage")
-    @classmethod
-    def _storage(cls, value: str | None) -> str | None:
-        # A study goes on from any folder.
-        file = (value or "").removeprefix("sqlite:///")
-        return value if value is None or file == value or not file else f"sqlite:///{Path(file).absolute()}"
-
-    @field_validator("pruner", "algorithm", "scheduler")
-    @classmethod
-    def _known(cls, value: str | dict[str, Any] | None, info: ValidationInfo) -> str | dict[str, Any] | None:
-        known = {"pruner": PRUNERS, "algorithm": ALGORITHMS, "scheduler": SCHEDULERS}[str(info.field_name)]
-        name = value.get("name") if isinstance(value, dict) else value
-        if name is not None and name not in known:
-            raise UserError(f"unknown {info.field_name}", value=name, allowed=one_of(known, name))
-        return value
-
-    @model_validator(mode="after")
-    def _of_the_engine(self) -> SearchConfig:
-        theirs = ("sampler", "pruner") if self.engine == "ray_tune" else ("algorithm", "scheduler")
-        for name in theirs:
-            if name in self.model_fields_set and getattr(self, name) != type(self).model_fields[name].default:
-                ours = "algorithm and scheduler" if self.engine == "ray_tune" else "sampler and pruner"
-                raise UserError(
-                    "belongs to another engine",
-                    key=name,
-                    value=getattr(self, name),
-                    allowed=f"engine {self.engine} has {ours}",
-                )
-        if not self.deterministic and self.engine == "optuna":
-            allowed = "allowed is true; engine ray_tune decides in the order of arrival"
-            raise UserError("stragglers do not run ahead", key="deterministic", value=False, allowed=allowed)
-        if self.is_population and self.algorithm_name != "random":
-            raise UserError(
-                f"{self.scheduler_name} draws settings itself",
-                key="algorithm",
-                value=self.algorithm_name,
-                allowed="allowed is random",
-            )
-        return self
-
-    @field_validator("objective")
-    @classmethod
-    def _objective(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        if not isinstance(value, str) and (not value or len(set(value)) < len(value)):
-            raise UserError("not a list of objectives", allowed="allowed are one or more tracked metrics, each once")
-        return value
-
-
-def _named(given: str | dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Name and options of a part that a study file gives by its name or as a mapping."""
-    if isinstance(given, str):
-        return given, {}
-    return str(given["name"]), {key: value for key, value in given.items() if key != "name"}
-
-
-class FinalizeConfig(Section):
-    """The finals: winner and baseline trained again on fresh paired seeds, then tested once."""
-
-    top: Count = 1
-    seeds: Natural = 10
-    """0 skips finals; the answer is then not tested on unseen data."""
-
-
 class TrackingConfig(Section):
     """Where MLflow records the study."""
 
     uri: Text | None = None
     models: Literal["champion", "finals", "all"] = "champion"
+    """Which trained models are kept: the champion; those of all finals besides, with their runs; those of complete
+    trials besides, which are trained once more for it."""
+    method: Text | None = None
+    """What this study tries, in a word: `study compare` sets methods side by side; left out, the regularizers that its
+    trials had on."""
+    tensorboard: Text | None = None
+    """A folder: the same curves for TensorBoard, in a folder below it that has the study's name."""
+
+    @field_validator("tensorboard")
+    @classmethod
+    def _tensorboard(cls, value: str | None) -> str | None:
+        # A study goes on from any folder.
+        return value if value is None else str(Path(value).absolute())
 
 
 class StudyConfig(Section):
@@ -298,6 +168,7 @@ class StudyConfig(Section):
 
     @model_validator(mode="after")
     def _tested(self) -> StudyConfig:
+        refuse_splits(self.finalize, self.data)
         if self.finalize.seeds and self.data.split.test == 0 and self.data.split.kind != "column":
             raise UserError(
                 "finals need unseen rows to test on",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from regsearch.config import OF_WEIGHTS
 from regsearch.regularizers.base import Regularizer
 
 if TYPE_CHECKING:
@@ -25,11 +26,13 @@ def watched_in_steps(rules: tuple[type[Regularizer], ...]) -> tuple[str, ...]:
     return _IN_STEPS if any("clipped" in rule.tracks for rule in rules) else ()
 
 
-def tracked(rules: tuple[type[Regularizer], ...], params: Mapping[str, float | str]) -> list[str]:
-    """The names of what is tracked of a trial with these parameters: that of the rules it turns on."""
+def tracked(
+    rules: tuple[type[Regularizer], ...], params: Mapping[str, float | str], always: tuple[str, ...] = ()
+) -> list[str]:
+    """The names of what is tracked of a trial with these parameters: that of the rules it turns on, and `always`."""
     on = (rule for rule in rules if any(name.startswith(rule.strength_knob.name) for name in params))
     off = {rule.name for rule in rules if params.get(rule.strength_knob.name) == rule.strength_knob.off}
-    return sorted({name for rule in on if rule.name not in off for name in rule.tracks})
+    return sorted({name for rule in on if rule.name not in off for name in rule.tracks} | {*always})
 
 
 def diagnostics(
@@ -48,7 +51,8 @@ def diagnostics(
         steps: how many steps there were.
     """
     found = {name: (sums[name] / steps).tolist() for name in program.step.watched}
-    if any({"sparsity", "weight_norm"} & set(rule.tracks) for rule in program.rules):
+    asked = {*program.watch, *(name for rule in program.rules for name in rule.tracks)}
+    if asked & {*OF_WEIGHTS}:
         views = program.layout.views(w)
         weights = torch.cat([views[e.name].flatten(1) for e in program.layout.entries if e.role == "weight"], 1)
         found["sparsity"] = [float(row.mean()) for row in (weights.abs() < SMALL).double()]

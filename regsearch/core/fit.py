@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from regsearch.config import StudyConfig, build_space, train_knobs
+from regsearch.config import OF_WEIGHTS, StudyConfig, build_space, train_knobs
 from regsearch.core.pack import Data
 from regsearch.core.program import Program
 from regsearch.core.training import Training
@@ -62,6 +62,7 @@ def build_program(config: StudyConfig, manifest: Manifest, names: tuple[str, ...
         Training(**fields),
         scheduled=space.scheduled(),
         per_layer=space.per_layer(),
+        watch=tuple(name for name in config.search.measures if name in OF_WEIGHTS),
     )
     program.check(rows)
     return program

@@ -35,11 +35,14 @@ class Data:
 
 @dataclass(frozen=True)
 class Load:
-    """What a slot needs to train a trial: number, active knobs by flat name, seed."""
+    """What a slot needs to train a trial: number, active knobs by flat name, seed; and the epoch that is its last,
+    where that is not the study's.
+    """
 
     number: int
     params: Mapping[str, float | str]
     seed: int
+    epochs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -184,10 +187,12 @@ class Pack:
                 gap = "gap" if name == "loss" else f"gap_{name}"
                 metrics[gap] = sign * (second[slot] - first[slot])
             bad = [name for name, value in metrics.items() if not math.isfinite(value)]
-            metrics |= {name: watched[name][slot] for name in tracked(self.program.rules, load.params)}
+            metrics |= {
+                name: watched[name][slot] for name in tracked(self.program.rules, load.params, self.program.watch)
+            }
             epoch = self.epochs[slot]
             reason = f"diverged in epoch {epoch}: {bad[0]} is not finite" if bad else None
-            ended = epoch >= self.program.training.epochs or not go_on[slot]
+            ended = epoch >= (load.epochs or self.program.training.epochs) or not go_on[slot]
             restored = self._finish(slot, rows[slot]) if ended and reason is None else None
             reports.append(Report(load.number, epoch, metrics, reason, not go_on[slot], restored))
         return reports

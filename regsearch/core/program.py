@@ -50,6 +50,7 @@ class Program:
         training: epochs, batch size, optimizer.
         scheduled: the flat names of the strengths that may follow a schedule.
         per_layer: those of the strengths that have a number for each layer.
+        watch: what is tracked of the weights of every trial, whatever its rules: `sparsity`, `weight_norm`.
 
     Raises:
         UserError: a rule finds no site in the model, or cannot have what `scheduled` or `per_layer` asks for, or the
@@ -65,8 +66,10 @@ class Program:
         *,
         scheduled: tuple[str, ...] = (),
         per_layer: tuple[str, ...] = (),
+        watch: tuple[str, ...] = (),
     ) -> None:
         self.build, self.task, self.rules, self.training = build, task, rules, training
+        self.watch = watch
         self.model = Lifted(build())
         self.layout = Layout.of(self.model, training.penalize_bias)
         self.optimizer = OPTIMIZERS[training.optimizer]

@@ -1,7 +1,21 @@
 """Real data, cut once: sources, splits, preprocessing fitted on training rows, the sealed test and its ledger."""
 
-from regsearch.data.ledger import decisions, open_test, openings
+from regsearch.data.ledger import Opened, decisions, open_test, opened, openings
 from regsearch.data.manifest import Manifest, SearchData, load_search_data
+from regsearch.data.resample import join, resample
 from regsearch.data.sealing import seal, verify_digest
 
-__all__ = ["Manifest", "SearchData", "decisions", "load_search_data", "open_test", "openings", "seal", "verify_digest"]
+__all__ = [
+    "Manifest",
+    "Opened",
+    "SearchData",
+    "decisions",
+    "join",
+    "load_search_data",
+    "open_test",
+    "opened",
+    "openings",
+    "resample",
+    "seal",
+    "verify_digest",
+]

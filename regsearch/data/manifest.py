@@ -16,7 +16,7 @@ class Manifest:
 
     Args:
         digest: SHA-256 over the source, the target and every row of every part; `test_digest` over the sealed rows
-        alone.
+        alone, as they were before preprocessing and whatever their order; see `regsearch.data.marks`.
         inputs: the shape of one row of x. `outputs`: classes, tokens, or values that a row predicts.
         preprocessing: for tables, see `regsearch.data.columns`; None for arrays.
         classes: the labels in the order of their codes; for clustering those of the known groups.

@@ -1,7 +1,8 @@
 """Seal a split: a short-lived child process reads the source, cuts it and writes the parts.
 
-The parent gets a manifest; test rows never enter it. Parts are written beside and renamed as a whole, so a folder
-with a manifest is complete.
+The parent gets a manifest; test rows never enter it. They are written once, by the start of a study; whoever only
+looks (a dry run, `study cost`, a resumed study that compares digests) has none written. Parts are written beside and
+renamed as a whole, so a folder with a manifest is complete.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from regsearch.data.manifest import Manifest
 from regsearch.errors import UserError
+from regsearch.guard import SEALED
 
 if TYPE_CHECKING:
     from regsearch.config import DataConfig
@@ -27,14 +31,18 @@ if TYPE_CHECKING:
 _REFUSED = 3
 
 
-def seal(config: DataConfig, folder: str, out: Path) -> Manifest:
+def seal(config: DataConfig, folder: str, out: Path, *, test: bool = True) -> Manifest:
     """Cut the split of a study file in `folder` into `out`; an earlier one there is replaced.
+
+    Args:
+        test: write the test rows too; without them the manifest is the same.
 
     Raises:
         UserError: the source, the target or the split cannot be used.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    asked = {"config": config.model_dump(mode="json"), "folder": folder, "out": str(out), "parent": os.getpid()}
+    asked = {"config": config.model_dump(mode="json"), "folder": folder, "out": str(out), "test": test}
+    asked["parent"] = os.getpid()
     package_root = str(Path(__file__).parents[2])
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))}
     command = [sys.executable, "-c", "import sys; from regsearch.data.sealing import main; sys.exit(main())"]
@@ -47,15 +55,14 @@ def seal(config: DataConfig, folder: str, out: Path) -> Manifest:
 
 
 def verify_digest(config: DataConfig, folder: str, out: Path) -> None:
-    """Refuse data that changed since it was sealed in `out`. They are cut again beside it, not in a public temporary
-    folder, where a kill would leave test rows lying about.
+    """Refuse data that changed since it was sealed in `out`. They are cut again beside it, without the test rows.
 
     Raises:
         UserError: the digest differs.
     """
     again = out.with_name(f"{out.name}.check")
     try:
-        now = seal(config, folder, again).digest
+        now = seal(config, folder, again, test=False).digest
     finally:
         shutil.rmtree(again, ignore_errors=True)
     if now != Manifest.load(out).digest:
@@ -67,9 +74,9 @@ def verify_digest(config: DataConfig, folder: str, out: Path) -> None:
         )
 
 
-def _cut(config: DataConfig, folder: str, out: Path) -> None:
-    import numpy as np
-
+def _cut(config: DataConfig, folder: str, out: Path, test: bool) -> None:
+    from regsearch.data.marks import digest as digest_of
+    from regsearch.data.marks import marks_of_test
     from regsearch.data.parts import make_parts
     from regsearch.data.sources import load_table
     from regsearch.data.split import PARTS
@@ -77,30 +84,26 @@ def _cut(config: DataConfig, folder: str, out: Path) -> None:
     table = load_table(config, folder)
     _check_target(table, config)
     parts = make_parts(table, config)
-    digest, test_digest = hashlib.sha256(), hashlib.sha256()
+    digest, marks = hashlib.sha256(), marks_of_test(table, parts)
     digest.update(json.dumps([config.source, table.target, table.task]).encode())
     aside = out.with_name(f"{out.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
-    (aside / "sealed").mkdir(parents=True)
+    aside.mkdir(parents=True)
+    (aside / SEALED).mkdir(mode=0o700)
     for part in PARTS:
         for name, arrays in (("x", parts.x), ("y", parts.y)):
             array = np.ascontiguousarray(arrays[part])
             digest.update(array.tobytes())
-            if part == "test":
-                test_digest.update(array.tobytes())
-                if not len(array):
-                    continue
-            place = aside / "sealed" if part == "test" else aside
-            with open(place / f"{part}_{name}.npy", "wb") as file:
-                np.save(file, array)
-                file.flush()
-                os.fsync(file.fileno())
-            if part == "test":
-                os.chmod(place / f"{part}_{name}.npy", 0o600)
+            if part != "test":
+                _write(aside / f"{part}_{name}.npy", array)
+            elif test and len(array):
+                _write(aside / SEALED / f"{part}_{name}.npy", array, mode=0o600)
         digest.update(parts.rows[part].tobytes())
+    if test and len(marks):
+        _write(aside / SEALED / "test_rows.npy", marks, mode=0o600)
     manifest = Manifest(
         digest=digest.hexdigest(),
-        test_digest=test_digest.hexdigest(),
+        test_digest=digest_of(marks),
         source=config.source,
         task=table.task,
         target=table.target,
@@ -117,8 +120,14 @@ def _cut(config: DataConfig, folder: str, out: Path) -> None:
     os.replace(aside, out)
 
 
+def _write(path: Path, array: np.ndarray[Any, Any], mode: int = 0o644) -> None:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+        np.save(file, array)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def _check_target(table: Table, config: DataConfig) -> None:
-    import numpy as np
     import pandas as pd
 
     values = table.y
@@ -170,7 +179,7 @@ def main() -> int:
     if os.getppid() != order["parent"]:
         return 1  # the parent was killed before the line above, and another may be sealing here already
     try:
-        _cut(DataConfig.model_validate(order["config"]), order["folder"], Path(order["out"]))
+        _cut(DataConfig.model_validate(order["config"]), order["folder"], Path(order["out"]), order["test"])
     except UserError as error:
         fields = {name: getattr(error, name) for name in ("what", "file", "key", "value", "allowed")}
         print(json.dumps({k: v if isinstance(v, (int, float)) or v is None else str(v) for k, v in fields.items()}))

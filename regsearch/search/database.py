@@ -12,8 +12,9 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ from regsearch.search.turn import Tables
 
 MARK = "regsearch:commit"
 AWAY_SECONDS = 600.0
+SILENT_SECONDS = 30.0
+"""After which a database that holds a connection without an answer is spoken of."""
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 _AWAY = (OperationalError, InterfaceError, PendingRollbackError, StorageInternalError, Busy)
 
@@ -110,7 +113,8 @@ class DatabaseStorage:
         until, tries = time.monotonic() + AWAY_SECONDS, 0
         while True:
             try:
-                self._write(turn)
+                with self._spoken_of():
+                    self._write(turn)
                 break
             except _AWAY as error:
                 self._wait(error, tries, until)
@@ -123,6 +127,27 @@ class DatabaseStorage:
         self._mirror.written(turn.files)
         if tries:
             self.say("the database is back; the study goes on")
+
+    @contextlib.contextmanager
+    def _spoken_of(self) -> Iterator[None]:
+        """Say so while a database neither answers nor lets go: nothing else would tell why the study stands still."""
+        silent = threading.Event()
+
+        def speak() -> None:
+            silent.set()
+            self.say(
+                f"the database of {KEY} has given no answer in {SILENT_SECONDS:.0f} seconds, the study waits for it"
+            )
+
+        timer = threading.Timer(SILENT_SECONDS, speak)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+        if silent.is_set():
+            self.say("the database answers again; the study goes on")
 
     def close(self) -> None:
         """End the session, and with it the lock."""

@@ -6,14 +6,12 @@ one would have asked. Trial 0 is the baseline; it draws nothing and is never pru
 
 from __future__ import annotations
 
-import contextlib
 import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import Trial as OptunaTrial
 from optuna.trial import TrialState as OptunaState
@@ -22,25 +20,15 @@ from regsearch.config import SearchConfig
 from regsearch.errors import UserError
 from regsearch.search.journal import CLOCK
 from regsearch.search.protocol import Clock, Known, Proposal
+from regsearch.search.samplers import CONSTRAINED, STARTUP, make_sampler
 from regsearch.search.storage import Storage
-from regsearch.space import NONE, REGULARIZER, Choice, Params, Range, Searched, SearchSpace, Value
+from regsearch.space import Params, Range, SearchSpace, Value
 from regsearch.trial import TrialState, derive_seed
 
 _PARAMS = "regsearch:params"
 _REASON = "regsearch:reason"
 _CHANGES = "regsearch:changes"
-STARTUP = 10
-_TPE: dict[str, Any] = {"n_startup_trials": STARTUP, "multivariate": True, "constant_liar": True}
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
-def distribution(of: Searched) -> BaseDistribution:
-    """The Optuna distribution of one searched number or word."""
-    if isinstance(of, Choice):
-        return CategoricalDistribution(of.choices)
-    if of.integer:
-        return IntDistribution(int(of.low), int(of.high), log=of.log)
-    return FloatDistribution(of.low, of.high, log=of.log)
 
 
 class _Suggest:
@@ -79,65 +67,6 @@ class _Recall:
         if not isinstance(value, float | int) or not of.low <= value <= of.high:
             raise ValueError(f"{of.name} is {value!r}; allowed are numbers from {of.low} to {of.high}")
         return float(value)
-
-
-def always_drawn(space: SearchSpace) -> dict[str, BaseDistribution]:
-    """The parameters that every trial but the baseline draws: what a joint model can be fitted to.
-
-    Optuna's own inference would intersect the parameters of all trials, and the baseline has none.
-    """
-    found: dict[str, BaseDistribution] = {}
-    if space.choose == "one":
-        found[REGULARIZER] = CategoricalDistribution((NONE, *space.members))
-    elif space.choose == "any":
-        found.update({f"{name}.on": CategoricalDistribution((False, True)) for name in space.members})
-    found.update({of.name: distribution(of) for of in space.always})
-    return dict(sorted(found.items()))
-
-
-def make_sampler(name: str, seed: int, space: SearchSpace) -> BaseSampler:
-    """A sampler by its name in the study file; its relative search space is the study's own.
-
-    Raises:
-        UserError: its package is missing.
-    """
-    drawn = always_drawn(space)
-    grid = {key: _levels(each) for key, each in drawn.items()}
-    grid |= {of.name: _levels(distribution(of)) for ranges in space.members.values() for of in ranges}
-    makers: dict[str, Any] = {
-        "tpe": lambda: optuna.samplers.TPESampler(seed=seed, **_TPE),
-        "gp": lambda: optuna.samplers.GPSampler(seed=seed),
-        "cmaes": lambda: optuna.samplers.CmaEsSampler(seed=seed),
-        "nsga2": lambda: optuna.samplers.NSGAIISampler(seed=seed),
-        "nsga3": lambda: optuna.samplers.NSGAIIISampler(seed=seed),
-        "qmc": lambda: optuna.samplers.QMCSampler(seed=seed, scramble=True),
-        "random": lambda: optuna.samplers.RandomSampler(seed=seed),
-        "grid": lambda: optuna.samplers.GridSampler(grid, seed=seed),
-    }
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler: BaseSampler = makers[name]()
-    except ImportError as error:
-        raise UserError(f"sampler {name} needs a package that is missing: {error}", key="search.sampler") from error
-    if name in ("tpe", "gp", "cmaes"):
-        sampler.infer_relative_search_space = lambda study, trial: {  # type: ignore[method-assign]
-            key: each for key, each in drawn.items() if name == "tpe" or not isinstance(each, CategoricalDistribution)
-        }
-    return sampler
-
-
-def _levels(each: BaseDistribution) -> list[Any]:
-    """Five levels of a number, evenly spaced on its scale; every choice of a categorical."""
-    if isinstance(each, CategoricalDistribution):
-        return list(each.choices)
-    low, high = float(each.low), float(each.high)  # type: ignore[attr-defined]
-    if each.log:  # type: ignore[attr-defined]
-        points = [math.exp(math.log(low) + (math.log(high) - math.log(low)) * k / 4) for k in range(5)]
-    else:
-        points = [low + (high - low) * k / 4 for k in range(5)]
-    points[0], points[-1] = low, high
-    return sorted({round(p) for p in points}) if isinstance(each, IntDistribution) else points
 
 
 def make_pruner(config: SearchConfig, epochs: int) -> optuna.pruners.BasePruner:
@@ -192,7 +121,7 @@ class OptunaSearch:
     ) -> None:
         self.space, self.config = space, config
         self.several = len(directions) > 1
-        self.notes = ["several objectives: nothing is pruned"] if self.several and config.pruner_name != "none" else []
+        self.notes = _notes(config)
         self._kept, self._storage = storage, storage.optuna
         pruner = optuna.pruners.NopPruner() if self.several else make_pruner(config, epochs)
         self.study = optuna.create_study(
@@ -257,7 +186,12 @@ class OptunaSearch:
         return not self.study.pruner.prune(self.study, self._storage.get_trial(identifier))
 
     def tell(
-        self, number: int, state: TrialState, value: float | Sequence[float] | None, reason: str | None = None
+        self,
+        number: int,
+        state: TrialState,
+        value: float | Sequence[float] | None,
+        reason: str | None = None,
+        constraints: Mapping[str, float] | None = None,
     ) -> None:
         identifier = self._ids[number]
         values = None if value is None else [float(v) for v in (value if isinstance(value, Sequence) else [value])]
@@ -265,6 +199,8 @@ class OptunaSearch:
             state, values, reason = TrialState.FAIL, None, reason or "its value is not finite"
         if reason:
             self._storage.set_trial_user_attr(identifier, _REASON, reason)
+        for key, kept in _constraints(constraints or {}).items():
+            self._storage.set_trial_system_attr(identifier, key, kept)
         if state is TrialState.PRUNED and not self.several:
             last = self._storage.get_trial(identifier).intermediate_values
             values = [last[max(last)]] if last else None
@@ -291,14 +227,30 @@ class OptunaSearch:
     def trials(self) -> list[Known]:
         found = []
         for trial in self.study.get_trials(deepcopy=False):
-            value = None
-            with contextlib.suppress(RuntimeError):
-                value = trial.values[0] if trial.values else None
+            values = tuple(trial.values or ())
             params = _plain(trial.user_attrs.get(_PARAMS, {}))
             changes = tuple((int(epoch), _plain(knobs)) for epoch, knobs in trial.user_attrs.get(_CHANGES, ()))
             state, reason = TrialState[trial.state.name], trial.user_attrs.get(_REASON)
-            found.append(Known(trial.number, changes[-1][1] if changes else params, state, value, reason, changes))
+            now, value = changes[-1][1] if changes else params, values[0] if values else None
+            violation = math.fsum(max(0.0, each) for each in trial.constraints.values())
+            found.append(Known(trial.number, now, state, value, reason, changes, values, violation))
         return found
+
+
+def _notes(config: SearchConfig) -> list[str]:
+    """What a user may not expect of this search."""
+    found = []
+    if len(config.objectives) > 1 and config.pruner_name != "none":
+        found.append("several objectives: nothing is pruned")
+    if config.constraints and config.sampler not in CONSTRAINED:
+        found.append(f"the sampler {config.sampler} draws without regard to constraints: they decide what is best")
+    return found
+
+
+def _constraints(violations: Mapping[str, float]) -> dict[str, Any]:
+    """Constraints as Optuna keeps them with a trial."""
+    made = optuna.trial.create_trial(state=OptunaState.RUNNING, constraints=dict(violations))
+    return dict(made.system_attrs)
 
 
 def _plain(knobs: Mapping[str, Any]) -> Params:

@@ -30,15 +30,22 @@ class Known:
     value: float | None
     reason: str | None
     changes: tuple[tuple[int, Params], ...] = ()
+    values: tuple[float, ...] = ()
+    violation: float = 0.0
 
 
 class Memory(Protocol):
     """What a study's trials came to; `commit` makes all since the last commit durable together with the clock."""
 
     def tell(
-        self, number: int, state: TrialState, value: float | Sequence[float] | None, reason: str | None = None
+        self,
+        number: int,
+        state: TrialState,
+        value: float | Sequence[float] | None,
+        reason: str | None = None,
+        constraints: Mapping[str, float] | None = None,
     ) -> None:
-        """The trial ended."""
+        """The trial ended; `constraints` says by how much it breaks each, at most 0 where it keeps it."""
         ...
 
     def commit(self, clock: Clock) -> None:

@@ -67,6 +67,7 @@ class BulkLane:
             raise
         for change in changes:
             study.log_dataset(change)
+            study.annotate(change)
 
     def close(self) -> None:
         self._engine.dispose()

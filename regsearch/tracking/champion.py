@@ -23,12 +23,12 @@ from mlflow.types.schema import AnyType
 
 from regsearch.tracking.changes import SOURCE_TAG, START_TAG
 from regsearch.tracking.mlflow import ClientLane
-from regsearch.tracking.package import check
+from regsearch.tracking.package import PREDICT, SUMS, check
 from regsearch.tracking.protocol import Model
 
 MODEL_CODE = Path(__file__).with_name("model_code.py")
 PACKAGES = ("mlflow", "torch", "numpy", "pandas")
-FILES = {"model": "model.pt2", "manifest": "manifest.json", "columns": "columns.py"}
+FILES = {"model": "model.pt2", "manifest": "manifest.json", "columns": "columns.py", "example": "example.json"}
 MODEL_NAME = "model"
 VALUES = ("regression", "forecasting", "recommendation")
 
@@ -100,11 +100,13 @@ def save_model(package: Path, path: Path, model: MlflowModel | None = None) -> N
     check(package)
     manifest = json.loads((package / FILES["manifest"]).read_text())
     example = read_example(package / "example.json", manifest.get("dtype") or "float32")
-    present = {name: file for name, file in FILES.items() if name != "columns" or (package / file).exists()}
+    # With the sums, so that what is fetched from the registry can be held against them as well.
+    files = {name: package / file for name, file in {**FILES, "sums": SUMS}.items() if (package / file).exists()}
+    artifacts = {**files, "predict": PREDICT}
     mlflow.pyfunc.save_model(
         str(path),
         python_model=str(MODEL_CODE),
-        artifacts={name: (package / file).as_uri() for name, file in present.items()},
+        artifacts={name: path.absolute().as_uri() for name, path in artifacts.items()},
         signature=ModelSignature(inputs=_inputs(example), outputs=_outputs(manifest)),
         input_example=example,
         pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in PACKAGES],
@@ -140,7 +142,7 @@ def _data_type(column: pd.Series[Any]) -> DataType | AnyType:
 
 
 def _outputs(manifest: dict[str, Any]) -> Schema | None:
-    """The columns of the answer, as `model_code` names them; None where the model alone knows how many there are."""
+    """The columns of the answer, as `predict` names them; None where the model alone knows how many there are."""
     if manifest["task"] == "clustering":
         return None
     if manifest["task"] in VALUES:

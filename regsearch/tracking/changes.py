@@ -21,6 +21,7 @@ from regsearch.tracking.protocol import (
 
 RunKey = tuple[str, int]
 STUDY: RunKey = ("study", 0)
+NOTES: RunKey = ("notes", 0)  # where `merge` keeps what is noted of the study
 KIND_TAG, NUMBER_TAG = "regsearch.kind", "regsearch.trial"
 REASON_TAG, START_TAG, DIGEST_TAG = "regsearch.reason", "regsearch.study_start", "regsearch.data_digest"
 RESTORED_TAG = "regsearch.restored_epoch"
@@ -28,17 +29,22 @@ SOURCE_TAG = "regsearch.source"
 PARENT_TAG, NAME_TAG = "mlflow.parentRunId", "mlflow.runName"
 
 # MLflow refuses longer values or cuts them, by kind; cutting here makes every lane write the same.
-PARAM_LENGTH, TAG_LENGTH = 6000, 8000
+PARAM_LENGTH, TAG_LENGTH, EXPERIMENT_TAG_LENGTH = 6000, 8000, 20_000
 
 
 @dataclass
 class Change:
-    """What one delivery does to one run: create it if `start` is there and it is not, then the rest."""
+    """What one delivery does to one run: create it if `start` is there and it is not, then the rest.
+
+    `notes` and `experiment` are tags of the run and of its experiment that may name other runs: they come last.
+    """
 
     key: RunKey
     start: StudyStart | RunStart | None = None
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    experiment: dict[str, str] = field(default_factory=dict)
     metrics: list[Metrics] = field(default_factory=list)
     status: str | None = None
     end_ms: int | None = None
@@ -48,7 +54,7 @@ Step = list[Change] | Artifact | Model
 
 
 def merge(records: Iterable[Record]) -> list[Step]:
-    """The records as steps in order; what happens to one run between two files is one change."""
+    """The records as steps in order; what happens to one run between two files is one change, notes another."""
     steps: list[Step] = []
     changes: dict[RunKey, Change] = {}
     for record in records:
@@ -57,8 +63,13 @@ def merge(records: Iterable[Record]) -> list[Step]:
                 steps.append(list(changes.values()))
                 changes = {}
             steps.append(record)
+        elif isinstance(record, Note) and record.kind == "study":
+            # After the runs that it may name.
+            note = changes[NOTES] = changes.pop(NOTES, Change(STUDY))
+            note.notes.update(_texts(record.tags, TAG_LENGTH))
+            note.experiment.update(_texts(record.experiment, EXPERIMENT_TAG_LENGTH))
         else:
-            key = (record.kind, record.number) if isinstance(record, RunStart | Metrics | RunEnd) else STUDY
+            key = (record.kind, record.number) if isinstance(record, RunStart | Metrics | RunEnd | Note) else STUDY
             _apply(record, changes.setdefault(key, Change(key)))
     if changes:
         steps.append(list(changes.values()))

@@ -59,6 +59,11 @@ def read_cursor(outbox: Path) -> int:
     return 0
 
 
+def all_delivered(outbox: Path) -> bool:
+    """Whether the store has every record."""
+    return read_cursor(outbox) >= outbox.stat().st_size
+
+
 def write_cursor(outbox: Path, offset: int) -> None:
     """Remember that `offset` bytes are delivered, whatever happens next."""
     _replace(cursor_path(outbox), json.dumps({"offset": offset, "outbox": fingerprint(outbox)}), durable=True)

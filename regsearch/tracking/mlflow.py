@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import re
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -22,6 +23,7 @@ from regsearch.tracking.protocol import Artifact, RunStart, StudyStart
 PAGE = 1000
 METRICS_PER_BATCH, TEXTS_PER_BATCH = 800, 100  # of MLflow's limits, 1,000 items and 100 of each kind of text
 DIGEST_LENGTH = 36
+_EXPERIMENT, _RUN = "{experiment}", re.compile(r"\{run:(\w+):(\d+)\}")
 
 
 class ClientLane:
@@ -73,6 +75,7 @@ class ClientLane:
             run_id = self.runs.get(change.key) or self._create(change)
             self._log(run_id, change)
             self.log_dataset(change)
+            self.annotate(change)
             if change.status == "RUNNING":
                 self.client.update_run(run_id, status="RUNNING")
             elif change.status is not None:
@@ -83,6 +86,20 @@ class ClientLane:
         """Name the study's data set as the input of its parent run."""
         if isinstance(change.start, StudyStart) and change.start.dataset is not None:
             self.client.log_inputs(self.run_id(STUDY), [_dataset_input(change.start.dataset)])
+
+    def annotate(self, change: Change) -> None:
+        """Write the notes of a change, with MLflow's ids of what they name."""
+        for name, text in change.experiment.items():
+            self.client.set_experiment_tag(self.experiment_id, name, self._named(text))
+        tags = [RunTag(name, self._named(text)) for name, text in change.notes.items()]
+        if tags:
+            self.client.log_batch(self.run_id(change.key), tags=tags)
+
+    def _named(self, text: str) -> str:
+        def run_id(found: re.Match[str]) -> str:
+            return self.runs.get((found[1], int(found[2]))) or self.run_id(STUDY)
+
+        return _RUN.sub(run_id, text.replace(_EXPERIMENT, self.experiment_id))
 
     def artifact(self, record: Artifact) -> None:
         """Copy a file to its run's artifacts, over an older one of that name."""

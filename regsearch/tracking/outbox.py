@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from regsearch.tracking.protocol import Artifact, Metrics, Note, Record, StudyEnd, from_json, to_json
+from regsearch.tracking.protocol import Artifact, Metrics, Model, Note, Record, StudyEnd, from_json, to_json
 
 
 def _plain(value: Any) -> Any:
@@ -32,8 +32,8 @@ class Outbox:
 
     A record's identity is its type, owner and epoch, not its time: a resumed study may report again what it
     reported before the kill. The first record stays. `conflicts` lists the identities that came again with other
-    content. Notes, artifacts and the study's end are the exception: the latest counts, and `status` is that of the
-    latest end, None before there is one.
+    content. Notes, artifacts, who has an alias and the study's end are the exception: the latest counts, and `status`
+    is that of the latest end, None before there is one.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -41,7 +41,8 @@ class Outbox:
         self.conflicts: list[tuple[Any, ...]] = []
         self._pending: list[str] = []
         self._seen: dict[tuple[Any, ...], int] = {}
-        self._notes: dict[str, str] = {}
+        self._notes: dict[tuple[str, int, str], str] = {}
+        self._aliases: dict[str, tuple[str, int]] = {}
         self.status: str | None = None
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -94,7 +95,11 @@ class Outbox:
     def _know(self, record: Record, remember_conflict: bool = False) -> bool:
         """Remember the record; False where it says nothing new."""
         if isinstance(record, Note):
-            fresh = {name: text for name, text in record.tags.items() if self._notes.get(name) != text}
+            said: dict[tuple[str, int, str], str] = {
+                (record.kind, record.number, name): text for name, text in record.tags.items()
+            }
+            said |= {("experiment", 0, name): text for name, text in record.experiment.items()}
+            fresh = {key: text for key, text in said.items() if self._notes.get(key) != text}
             self._notes.update(fresh)
             return bool(fresh)
         if isinstance(record, StudyEnd):
@@ -102,6 +107,13 @@ class Outbox:
             self.status = record.status
             return changed
         key, check = _key(record), _content(record)
+        if isinstance(record, Model) and record.alias:
+            # An alias that went to another model and comes back has to be set again.
+            moved = self._aliases.get(record.alias) not in (None, (record.kind, record.number))
+            self._aliases[record.alias] = record.kind, record.number
+            if moved:
+                self._seen[key] = check
+                return True
         if key not in self._seen:
             self._seen[key] = check
             return True

@@ -10,6 +10,8 @@ from pathlib import Path
 
 SUMS = "SHA256SUMS"
 """The file of the sums, as `sha256sum --check` reads it."""
+PREDICT = Path(__file__).with_name("predict.py")
+"""What turns raw columns into answers, in a registered model and in an exported folder alike."""
 
 
 class DamagedPackage(RuntimeError):

@@ -100,10 +100,18 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Tags of the parent run that change as the study goes on; `mlflow.note.content` is its description."""
+    """Tags of a run, by default the parent, and of the `experiment`, that change as the study goes on.
+
+    `mlflow.note.content` is a description in Markdown. In the values of parent and experiment `{experiment}` stands for
+    MLflow's number of the experiment, `{run:study:0}` and `{run:trial:17}` for the id of a run: only who delivers them
+    knows these.
+    """
 
     type: ClassVar[str] = "note"
     tags: Mapping[str, str]
+    kind: Owner = "study"
+    number: int = 0
+    experiment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

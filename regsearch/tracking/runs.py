@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import sqlite3
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -14,12 +18,89 @@ from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 
 from regsearch.errors import UserError
-from regsearch.tracking.changes import KIND_TAG, NUMBER_TAG, REASON_TAG, START_TAG
+from regsearch.tracking.changes import KIND_TAG, NUMBER_TAG, REASON_TAG, RESTORED_TAG, START_TAG, STUDY
 from regsearch.tracking.mlflow import list_runs, retire_deleted, run_key
 from regsearch.tracking.store import local_file, reach_store
 
 LATEST = " (latest)"
 STATES = {"FINISHED": "COMPLETE", "KILLED": "PRUNED", "FAILED": "FAIL"}
+OF_RUNS = ("role", "roles", "regularizers")
+"""Tags of trials and finals, `regsearch.<name>`, that `read_study` gives as columns."""
+KEPT = ("train_loss", "val_loss")
+"""What `read_study` reads at the epoch whose weights a run kept; the gap is their difference."""
+
+CONNECTIONS = 8
+"""Requests to a server at a time."""
+
+
+@dataclass(frozen=True)
+class StudyRuns:
+    """A study as its store tells it; nothing else is needed to compare it with others.
+
+    Args:
+        name: of the study.
+        params, tags: of the parent run; empty where the store has none.
+        runs: as `read_runs` gives them, and with the columns of `OF_RUNS`, missing where a run has no such tag. Losses
+            and gap are those of the epoch whose weights a run kept.
+    """
+
+    name: str
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    runs: pd.DataFrame
+
+
+def read_study(uri: str, study: str) -> StudyRuns:
+    """The study called `study` in the store at `uri`: its parent run, its trials and its finals.
+
+    Raises:
+        UserError: the store cannot be used, or has no study of this name.
+    """
+    client, experiment = _find(uri, study)
+    runs = list_runs(client, experiment.experiment_id)
+    back = {run.info.run_id: int(run.data.tags[RESTORED_TAG]) for run in runs if RESTORED_TAG in run.data.tags}
+    kept = _kept(uri, client, experiment.experiment_id, back) if back else {}
+    parent, rows = None, []
+    for run in runs:
+        key = run_key(run)
+        if key == STUDY:
+            parent = run
+        elif key is not None:
+            tags = {name: run.data.tags.get(f"regsearch.{name}") for name in OF_RUNS}
+            rows.append({**_row(run), **tags, **kept.get(run.info.run_id, {})})
+    if parent is None:
+        return StudyRuns(study, {}, {}, _frame(rows, OF_RUNS))
+    return StudyRuns(study, dict(parent.data.params), dict(parent.data.tags), _frame(rows, OF_RUNS))
+
+
+def _kept(uri: str, client: MlflowClient, experiment_id: str, back: dict[str, int]) -> dict[str, dict[str, float]]:
+    """Losses and gap of the runs that went back to an earlier epoch, at that epoch; `back` is the epoch of each run."""
+    path = local_file(uri)
+    if path is None:
+        asked = [(run_id, name) for run_id in back for name in KEPT]
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            histories = pool.map(lambda ask: client.get_metric_history(*ask), asked)
+            points = [(*ask, p.step, p.value) for ask, history in zip(asked, histories, strict=True) for p in history]
+    else:
+        points = _points(path, experiment_id)
+    found: dict[str, dict[str, float]] = {}
+    for run_id, name, step, value in points:
+        if step == back.get(run_id):
+            found.setdefault(run_id, {})[name] = value
+    whole = {run_id: losses for run_id, losses in found.items() if len(losses) == len(KEPT)}
+    return {run_id: {**losses, "gap": losses["val_loss"] - losses["train_loss"]} for run_id, losses in whole.items()}
+
+
+def _points(path: Path, experiment_id: str) -> list[tuple[str, str, int, float]]:
+    """(run, metric, epoch, value) of the losses of every run that went back: one query, where MLflow's client has one
+    for each run and metric, which takes seconds for a thousand trials."""
+    query = (
+        "SELECT m.run_uuid, m.key, m.step, m.value FROM metrics m JOIN runs r ON r.run_uuid = m.run_uuid "
+        "JOIN tags t ON t.run_uuid = m.run_uuid AND t.key = ? AND t.value = CAST(m.step AS TEXT) "
+        f"WHERE r.experiment_id = ? AND m.key IN ({', '.join('?' * len(KEPT))}) AND NOT m.is_nan"
+    )
+    with contextlib.closing(sqlite3.connect(path, timeout=20)) as database:
+        return database.execute(query, (RESTORED_TAG, int(experiment_id), *KEPT)).fetchall()
 
 
 def read_runs(uri: str, study: str) -> pd.DataFrame:
@@ -32,11 +113,7 @@ def read_runs(uri: str, study: str) -> pd.DataFrame:
         UserError: the store has no study of this name.
     """
     client, experiment = _find(uri, study)
-    rows = [_row(run) for run in list_runs(client, experiment.experiment_id) if run.data.tags.get(NUMBER_TAG)]
-    fixed = ["kind", "number", "state", "reason", "run_id", "start", "end"]
-    frame = pd.DataFrame(rows, columns=list(dict.fromkeys([*fixed, *(name for row in rows for name in row)])))
-    order = frame["kind"].map({"trial": 0, "final": 1})
-    return frame.assign(_order=order).sort_values(["_order", "number"], ignore_index=True).drop(columns="_order")
+    return _frame([_row(run) for run in list_runs(client, experiment.experiment_id) if run.data.tags.get(NUMBER_TAG)])
 
 
 def read_curve(uri: str, study: str, number: int) -> dict[tuple[int, str], float]:
@@ -95,6 +172,13 @@ def _find(uri: str, study: str, deleted_too: bool = False) -> tuple[MlflowClient
         if found is not None and (deleted_too or found.lifecycle_stage == "active"):
             return client, found
     raise UserError("the MLflow store has no study of this name", key="name", value=study)
+
+
+def _frame(rows: list[dict[str, Any]], more: tuple[str, ...] = ()) -> pd.DataFrame:
+    fixed = ["kind", "number", "state", "reason", "run_id", "start", "end", *more]
+    frame = pd.DataFrame(rows, columns=list(dict.fromkeys([*fixed, *(name for row in rows for name in row)])))
+    order = frame["kind"].map({"trial": 0, "final": 1})
+    return frame.assign(_order=order).sort_values(["_order", "number"], ignore_index=True).drop(columns="_order")
 
 
 def _row(run: Run) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from typing import Any
 
 from regsearch.addresses import scrub
 from regsearch.errors import UserError
+from regsearch.guard import guard
 from regsearch.tracking.changes import Change, RunKey, Step, merge
 from regsearch.tracking.cursor import URI, Status, read_cursor, status_path, write_cursor, write_status
 from regsearch.tracking.outbox import read_from
@@ -271,7 +272,7 @@ def _one_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """Ask the kernel to end this process with its parent (Linux; elsewhere the closed pipe does it)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -282,7 +283,8 @@ def _die_with(parent: int) -> None:
 def main(arguments: list[str]) -> int:
     parent, outbox, uri = int(arguments[0]), Path(arguments[1]), os.environ.pop(URI)
     artifacts = Path(arguments[2]) if len(arguments) > 2 else None
-    _die_with(parent)
+    die_with(parent)
+    guard()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(5)
     logging.basicConfig()

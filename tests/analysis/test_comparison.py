@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from regsearch.analysis.comparison import FinalsSummary, summarize
+from regsearch.analysis.comparison import NO_TRIAL, Candidate, FinalsSummary, per_final, summarize
+from regsearch.analysis.statistics import holm, paired_bootstrap
 from regsearch.errors import UserError
 from tests.analysis.finals import candidates
 
@@ -71,3 +72,91 @@ def test_json_round_trip(seeds: int) -> None:
     found = summarize(winner, baseline, y, "balanced_accuracy", seed=1, draws=50)
     text = json.dumps(found.to_json(), allow_nan=False)
     assert repr(FinalsSummary.from_json(json.loads(text))) == repr(found)
+
+
+def noisy(candidate: Candidate, share: float, seed: int) -> Candidate:
+    """The candidate as trial 30, wrong at this share of its rows besides."""
+    random = np.random.default_rng(seed)
+    predictions = np.asarray(candidate.predictions)
+    wrong = random.random(predictions.shape) < share
+    return replace(
+        candidate, number=30, label="L1 λ=0.1", predictions=np.where(wrong, (predictions + 1) % 10, predictions)
+    )
+
+
+def test_other_contrasts_are_the_same_bootstrap_with_holms_correction() -> None:
+    winner, baseline, y = candidates()
+    rest = [
+        ("runner_up", noisy(winner, 0.004, 1)),
+        ("single", noisy(winner, 0.02, 2)),
+        ("default", noisy(winner, 0.2, 3)),
+    ]
+    found = summarize(winner, baseline, y, "balanced_accuracy", seed=1, draws=2000, others=rest)
+    alone = summarize(winner, baseline, y, "balanced_accuracy", seed=1, draws=2000)
+    assert found.contrast == alone.contrast and found.optimism == alone.optimism, (
+        "the others change nothing of the claim"
+    )
+    p = []
+    for (role, candidate), other in zip(rest, found.others, strict=True):
+        own = paired_bootstrap(winner.predictions, candidate.predictions, y, "balanced_accuracy", draws=2000, seed=1)
+        assert (other.role, other.contrast) == (role, own)
+        assert other.p == pytest.approx(max(2 * min(own.p_better, 1 - own.p_better), 1 / 2000))
+        p.append(other.p)
+    assert [other.p_adjusted for other in found.others] == pytest.approx(holm(p))
+    assert found.others[2].p_adjusted == pytest.approx(3 / 2000) and p[0] > 0.05
+    data = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert repr(FinalsSummary.from_json(data)) == repr(found)
+    keys = {"role", "label", "params", "number", "contrast", "p", "p_adjusted"}
+    assert all(keys <= other.keys() for other in data["others"])
+
+
+def test_p_is_below_5_percent_where_the_interval_leaves_out_0() -> None:
+    winner, _, y = candidates()
+    for share in (0.002, 0.005, 0.008, 0.012, 0.02):
+        other = noisy(winner, share, 4)
+        (found,) = summarize(
+            winner, other, y, "balanced_accuracy", seed=1, draws=4000, others=[("single", other)]
+        ).others
+        low, high = found.contrast.low, found.contrast.high
+        assert (found.p < 0.05) == (low > 0 or high < 0)
+
+
+def test_a_candidate_outside_the_search_has_no_number_and_no_optimism() -> None:
+    winner, baseline, y = candidates()
+    default = replace(noisy(winner, 0.1, 5), number=NO_TRIAL, selected=float("nan"))
+    (found,) = summarize(
+        winner, baseline, y, "balanced_accuracy", seed=1, draws=50, others=[("default", default)]
+    ).others
+    assert found.to_json()["number"] is None
+    assert {"test_loss", "test_balanced_accuracy"} == set(per_final(default, y, "balanced_accuracy")[0])
+
+
+def test_what_each_final_measured() -> None:
+    winner, _, y = candidates()
+    losses = np.array(winner.test_loss)
+    losses[4] = np.nan
+    found = per_final(replace(winner, test_loss=losses), y, "balanced_accuracy")
+    assert found[4] == {}
+    right = [np.mean([(winner.predictions[3] == y)[y == label].mean() for label in range(10)])]
+    assert found[3]["test_balanced_accuracy"] == pytest.approx(right[0])
+    assert found[3]["optimism"] == pytest.approx(losses[3] - winner.selected)
+
+
+def test_others_lose_only_their_own_seeds() -> None:
+    winner, baseline, y = candidates()
+    other = noisy(winner, 0.05, 6)
+    other = replace(other, val_loss=np.where(np.arange(10) < 4, np.nan, other.val_loss))
+    gone = replace(other, val_loss=np.full(10, np.inf))
+    rest = [("single", other), ("runner_up", gone)]
+    found = summarize(winner, baseline, y, "balanced_accuracy", seed=1, draws=50, others=rest)
+    assert found.left_out == 0 and found.contrast.seeds == 10
+    assert [each.contrast.seeds for each in found.others] == [6], "one that diverged at every seed has no contrast"
+
+
+def test_a_seed_that_diverged_on_one_cut_is_left_out_on_all() -> None:
+    winner, baseline, y = candidates()
+    broken = replace(winner, test_loss=np.where(np.arange(10) == 7, np.nan, winner.test_loss))
+    found = summarize(broken, baseline, y, "balanced_accuracy", seed=1, draws=50, splits=2)
+    assert (found.left_out, found.contrast.seeds, found.splits) == (1, 4, 2)
+    with pytest.raises(UserError, match="every split must have the same seeds"):
+        summarize(winner, baseline, y, "balanced_accuracy", seed=1, draws=50, splits=3)

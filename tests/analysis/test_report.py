@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from regsearch.analysis.report import answer, baseline_label, describe, flattery, sentence, skipped, table
-from regsearch.analysis.statistics import Interval
+from regsearch.analysis.comparison import Other
+from regsearch.analysis.report import answer, baseline_label, describe, flattery, held, others, sentence, skipped, table
+from regsearch.analysis.statistics import Contrast, Interval
 from tests.analysis.finals import summary
 
 LEAD = (
@@ -158,3 +159,30 @@ def test_one_seed_has_no_intervals() -> None:
 def test_optimism_has_a_sign_and_its_interval(value: float, said: str) -> None:
     made = replace(summary(difference=0.0, low=-0.1, high=0.1), optimism=Interval(value, value - 0.01, value + 0.01))
     assert flattery(made).startswith(f"optimism {said} (95 % interval ")
+
+
+def test_others_stand_below_with_their_intervals_and_corrected_p() -> None:
+    made = summary(difference=0.032, low=0.019, high=0.046)
+    contrast = Contrast("balanced_accuracy", 0.012, -0.001, 0.025, 0.95, 0.96, 10, 360)
+    runner = replace(made.winner, label="", test_metric=Interval(0.9, 0.88, 0.92))
+    sure = replace(contrast, difference=0.1, low=0.09, high=0.11)
+    one_seed = replace(contrast, low=-math.inf, high=math.inf, p_better=math.nan)
+    rest = (
+        Other("runner_up", runner, contrast, 0.08, 0.16),
+        Other("default", replace(runner, label="dropout 0.5"), sure, 1e-4, 2e-4),
+        Other("single", runner, one_seed, math.nan, math.nan),
+    )
+    assert others(replace(made, others=rest)) == [
+        ("", "setting", "test", "winner - it", "p (Holm)"),
+        ("runner-up", "no regularization", "0.900", "+0.012", "0.160"),
+        ("  95 % interval", "", "0.880 to 0.920", "-0.001 to +0.025", ""),
+        ("library default", "dropout 0.5", "0.900", "+0.100", "<0.001"),
+        ("  95 % interval", "", "0.880 to 0.920", "+0.090 to +0.110", ""),
+        ("best single", "no regularization", "0.900", "+0.012", ""),
+    ]
+
+
+def test_how_finals_were_held() -> None:
+    made = summary(difference=0.032, low=0.019, high=0.046)
+    assert held(made) == "finals: 10 fresh seeds each, tested on 360 sealed rows"
+    assert "10 fresh seeds each on 5 cuts of training and validation" in held(replace(made, splits=5))

@@ -207,3 +207,57 @@ def test_bad_values_are_refused() -> None:
         holm([0.1, 1.2])
     with pytest.raises(UserError, match="one number per seed"):
         interval([])
+
+
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "rmse"])
+def test_splits_are_what_is_resampled(metric: str) -> None:
+    """Two seeds of each of five cuts: the estimate is the mean over all ten, its spread that of the five means, as a
+    loop over the cuts and rows gives it."""
+    random = np.random.default_rng(3)
+    make = classification if metric == "balanced_accuracy" else regression
+    winner, baseline, y = make(random, seeds=10, rows=40)
+    grid = Grid.of([winner, baseline], y, metric, 0, splits=5)
+    assert grid.units == 5 and Grid.of([winner, baseline], y, metric, 0).units == 10
+    sign = np.array([1.0, -1.0])
+    draws = _joint_draws(grid, sign, 20_000, random)
+    slow = []
+    for _ in range(3000):
+        seeds = np.concatenate([[2 * cut, 2 * cut + 1] for cut in random.integers(0, 5, 5)])
+        rows = np.concatenate([random.choice(each, each.size) for each in grid.strata])
+        again = Grid.of([winner[np.ix_(seeds, rows)], baseline[np.ix_(seeds, rows)]], y[rows], metric, 0)
+        slow.append(float(sign @ again.metric().mean(axis=1)))
+    assert draws.mean() == pytest.approx(np.mean(slow), abs=4 * np.std(slow) / math.sqrt(len(slow)))
+    assert draws.std() == pytest.approx(np.std(slow), rel=0.06)
+    one = paired_bootstrap(winner, baseline, y, metric, draws=500, seed=1)
+    five = paired_bootstrap(winner, baseline, y, metric, draws=500, seed=1, splits=5)
+    assert five.difference == one.difference and (five.seeds, one.seeds) == (2, 10)
+
+
+def test_variance_with_splits_is_that_of_their_means() -> None:
+    """Equation (1) with cuts in place of seeds, where seeds of one cut are alike: taken for ten seeds apart, the ten
+    trainings would seem to say more than they do."""
+    random = np.random.default_rng(1)
+    cuts, rows, honest, naive, means = 5, 30, [], [], []
+    for _ in range(1500):
+        of_cut = np.repeat(2 * random.normal(size=(cuts, 1)), 2, axis=0)
+        x = of_cut + random.normal(size=(10, 1)) + 3 * random.normal(size=rows) + 4 * random.normal(size=(10, rows))
+        honest.append(_variance(x, Grid(x[None], (np.arange(rows),), counts=False, splits=cuts))[0])
+        naive.append(_variance(x, Grid(x[None], (np.arange(rows),), counts=False))[0])
+        means.append(x.mean())
+    truth = 4 / cuts + 1 / 10 + 9 / rows + 16 / (10 * rows)
+    assert np.mean(honest) == pytest.approx(truth, rel=0.05)
+    assert np.var(means) == pytest.approx(truth, rel=0.12)
+    assert np.mean(naive) < 0.75 * truth
+
+
+def test_interval_over_splits_is_that_of_their_means() -> None:
+    values = np.random.default_rng(1).normal(3, 2, 10)
+    assert interval(values, 0.9, splits=5) == interval(values.reshape(5, 2).mean(axis=1), 0.9)
+    assert interval(values, 0.9, splits=1) == interval(values, 0.9)
+
+
+def test_p_of_one_seed_is_unknown() -> None:
+    winner, baseline, y = _finals(seeds=1)
+    assert math.isnan(paired_bootstrap(winner, baseline, y, "balanced_accuracy", draws=100, seed=1).p(100))
+    winner, _, y = _finals()
+    assert paired_bootstrap(winner, winner, y, "rmse", draws=100, seed=1).p(100) == 1.0

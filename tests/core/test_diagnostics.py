@@ -71,3 +71,13 @@ def test_sparsity_and_weight_norm_are_those_of_the_weights_that_were_measured() 
 def test_only_what_the_rules_that_are_on_are_about(params: dict[str, float], tracked: set[str]) -> None:
     _, found = one_step_an_epoch(**params)
     assert set(found) & {"sparsity", "weight_norm", "gradient_norm", "clipped"} == tracked
+
+
+def test_what_a_search_is_judged_by_is_tracked_of_every_trial() -> None:
+    made = Program(MADE.build, MADE.task, (), MADE.training, watch=("sparsity",))
+    pack = Pack(made, digits(), 2)
+    pack.load(0, Load(0, {}, 3))
+    found = pack.train_epoch([0])[0].metrics
+    weights = torch.cat([each.flatten() for name, each in pack.weights(0).items() if name.endswith("weight")])
+    assert found["sparsity"] == pytest.approx(float((weights.abs() < 1e-3).double().mean()), rel=1e-9)
+    assert "weight_norm" not in found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from regsearch.config import load_config
@@ -70,13 +70,13 @@ said: list[str] = []
 
 
 def trained(
-    made: Executor, disturb: Callable[[Executor], None] | None = None, poison: int | None = None, epochs: int = 4
+    made: Executor, disturb: Callable[[Executor], None] | None = None, poison: Collection[int] = (), epochs: int = 4
 ) -> tuple[Curves, dict[int, str | None]]:
     """The curve of each trial, and why it failed; `disturb` is called once, in the second round."""
     said.clear()
     params = [dict(PARAMS[lane % len(PARAMS)]) for lane in range(made.lanes)]
-    if poison is not None:
-        params[poison] = dict(POISON)
+    for number in poison:
+        params[number] = dict(POISON)
     trials = [Trial(number, each, 31 * number + 5) for number, each in enumerate(params)]
     rounds, original = 0, made.dispatch
 
@@ -93,5 +93,5 @@ def trained(
         train_all(made, trials, epochs, lambda trial, found: weights.update({trial.number: str(found)}))
     finally:
         made.close()
-    assert set(weights) == set(range(made.lanes)) and (poison is None) == ("{}" not in weights.values())
+    assert set(weights) == set(range(made.lanes)) and bool(poison) == ("{}" in weights.values())
     return {trial.number: trial.reports for trial in trials}, {trial.number: trial.reason for trial in trials}

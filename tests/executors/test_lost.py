@@ -128,9 +128,19 @@ def test_a_trial_that_ends_its_worker_fails_and_its_neighbours_keep_their_bits(
     poison, reason = POISONS[name]
     made = executor(here, f"{ALONE}if float(h.detach().abs().max()) > 50: {poison}\nreturn h", width=1)
     made._lease = lambda: 2.0  # type: ignore[method-assign]
-    disturbed, reasons = trained(made, poison=5)
+    disturbed, reasons = trained(made, poison=[5])
     assert reasons == dict.fromkeys(range(len(PARAMS))) | {5: reason}
     assert {**disturbed, 5: None} == {**peace_alone, 5: None}
+
+
+@pytest.mark.sweep
+def test_a_round_of_nothing_but_poison_costs_its_own_trials_alone(here: Path, peace_alone: Curves) -> None:
+    """Lanes 5 and 7 are one worker's in the second cohort; a trial of no study tells that the worker is sound."""
+    poison, reason = POISONS["end"]
+    made = executor(here, f"{ALONE}if float(h.detach().abs().max()) > 50: {poison}\nreturn h", width=1)
+    disturbed, reasons = trained(made, poison=[5, 7])
+    assert reasons == dict.fromkeys(range(len(PARAMS))) | {5: reason, 7: reason}
+    assert {**disturbed, 5: None, 7: None} == {**peace_alone, 5: None, 7: None}
 
 
 @pytest.mark.sweep

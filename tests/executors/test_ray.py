@@ -137,6 +137,28 @@ def test_this_machine_as_a_cluster(tmp_path: Path, peace: Curves) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # files that Ray leaves to the collector
+def test_a_client_trains_on_the_cluster_that_it_is_no_part_of(tmp_path: Path, peace: Curves) -> None:
+    """Over Ray Client (ray://): a worker is killed meanwhile, and no bit differs."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    head = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 2, "include_dashboard": False, "ray_client_server_port": port},
+    )
+    try:
+        made = RayExecutor(f"ray://127.0.0.1:{port}", *sealed(tmp_path), 2, 4, False, said.append)
+        assert ray.util.client.ray.is_connected() and made.workers == 2
+        disturbed, reasons = trained(made, lambda made: process(made, 1).kill())
+        assert disturbed == peace and not any(reasons.values())
+        assert said[0].startswith("a pack worker is lost: ")
+        assert not ray.is_initialized()
+    finally:
+        head.shutdown()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("address", "said"),
     [

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import optuna
+import psutil
 import pytest
 from sqlalchemy.exc import OperationalError
 
@@ -204,6 +205,26 @@ def test_a_database_that_is_stopped_hard_is_waited_for(tmp_path: Path) -> None:
         storage.close()
         assert content(read(server.uri)) == journal(tmp_path, 6)
     assert [("waits" in line, "goes on" in line) for line in said] == [(True, False), (False, True)] * 3
+
+
+def test_a_database_that_freezes_is_spoken_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its processes stop with the connection open: nothing fails, and nothing goes on."""
+    monkeypatch.setattr("regsearch.search.database.SILENT_SECONDS", 0.3)
+    said: list[str] = []
+    with postgres() as server:
+        storage = opened(server.uri, tmp_path, said)
+        found = search(storage)
+        turn(found)
+        frozen = psutil.Process(server.pid).children()
+        for each in frozen:
+            each.suspend()
+        thawed = threading.Timer(1.0, lambda: [each.resume() for each in frozen])
+        thawed.start()
+        turn(found)
+        thawed.join()
+        storage.close()
+        assert content(read(server.uri)) == journal(tmp_path, 2)
+    assert [("no answer in" in line, "goes on" in line) for line in said] == [(True, False), (False, True)]
 
 
 def test_a_database_that_stays_away_ends_the_wait_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,3 +157,32 @@ def test_predictions_equal_those_of_the_trained_weights(
     expected = case.answer(out, manifest).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
     assert found.shape[0] == (36 if name == "forecasting" else 40) and np.ptp(found) > 0.01
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("seeds", [0, 2])
+def test_the_models_that_are_asked_for_are_kept(seeds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All complete trials and, where there are some, all finals; the champion of a search alone is its best trial."""
+    monkeypatch.setenv("REGSEARCH_HOME", str(tmp_path / "mlruns"))
+    text = STUDY.replace("DATA", 'source: "sklearn:iris"').replace("MODEL", "name: mlp, hidden: [8]")
+    text = text.replace("seeds: 3", f"seeds: {seeds}").replace("width: 2", "width: 2, pruner: none")
+    (tmp_path / "small.yaml").write_text(text + "tracking: {models: all}\n")
+    study = Study.from_file(tmp_path / "small.yaml")
+    answer = study.run()
+    assert answer.best is not None
+    client = mlflow.MlflowClient(study.uri, study.uri)
+    version = client.get_model_version_by_alias("small", "champion")
+    tags = client.get_run(version.run_id).data.tags
+    assert tags["regsearch.kind"] == ("final" if seeds else "trial")
+    assert ("regsearch.unfinalized" in version.tags) == (not seeds)
+    if not seeds:
+        assert tags["regsearch.trial"] == str(answer.best["number"])
+    experiment = client.get_experiment_by_name("small")
+    assert experiment is not None
+    runs = study.frame()
+    kept = {model.source_run_id for model in client.search_logged_models([experiment.experiment_id])}
+    assert kept == set(runs[runs["state"] == "COMPLETE"]["run_id"])
+    for model in client.search_logged_models([experiment.experiment_id]):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", study.uri)
+        loaded = mlflow.pyfunc.load_model(model.model_uri)
+        assert loaded.predict(load_iris(as_frame=True).data).shape == (150, 3)

@@ -31,7 +31,8 @@ def test_every_opening_is_in_the_ledger_and_the_same_decision_counts_once(tmp_pa
 
 def test_sealing_that_lost_its_parent_writes_nothing(tmp_path: Path) -> None:
     config = {"source": "sklearn:iris"}
-    order = {"config": config, "folder": str(tmp_path), "out": str(tmp_path / "data"), "parent": os.getpid() + 1}
+    order = {"config": config, "folder": str(tmp_path), "out": str(tmp_path / "data"), "test": True}
+    order["parent"] = os.getpid() + 1
     command = [sys.executable, "-c", "import sys; from regsearch.data.sealing import main; sys.exit(main())"]
     done = subprocess.run(command, input=json.dumps(order), text=True, capture_output=True, check=False)
     assert done.returncode == 1, done.stderr

@@ -91,7 +91,10 @@ def test_a_study_is_whole_and_its_curves_are_those_of_the_trials_alone(tmp_path:
 
 @pytest.mark.sweep
 def test_a_study_that_is_killed_goes_on(tmp_path: Path) -> None:
-    """Twice, with trials paused; by Tuner.restore where Tune's state was saved by then."""
+    """Twice, with trials paused; by Tuner.restore where Tune's state was saved by then.
+
+    The second time one bit of each saved state is flipped: their trials are trained again from their seeds.
+    """
     process = start(tmp_path, "start", str(tuned_file(tmp_path, "scheduler: hyperband", epochs=27)))
     journal = tmp_path / "mlruns" / "studies" / "small" / "search.journal"
     for lines in (80, 350):
@@ -103,6 +106,13 @@ def test_a_study_that_is_killed_goes_on(tmp_path: Path) -> None:
         assert process.poll() is None, process.communicate()
         process.send_signal(signal.SIGKILL)
         process.communicate()
+        if lines == 350:
+            saved = list((journal.parent / "snapshots").glob("*.pt"))
+            assert saved
+            for file in saved:
+                content = bytearray(file.read_bytes())
+                content[len(content) // 2] ^= 1
+                file.write_bytes(content)
         process = start(tmp_path, "resume", "small")
     answer(process)
     trials = remembered(tmp_path)
@@ -112,6 +122,7 @@ def test_a_study_that_is_killed_goes_on(tmp_path: Path) -> None:
     replayed(tmp_path, next(trial.number for trial in trials if trial.number and trial.state is TrialState.COMPLETE))
 
 
+@pytest.mark.sweep
 def test_a_population_copies_weights_and_changes_strengths(tmp_path: Path) -> None:
     """A copy trains on to the bit as the one it copied would with the copy's knobs and seed; changes are tracked."""
     found = answer(

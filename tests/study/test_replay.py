@@ -75,6 +75,7 @@ def test_every_kind_of_trial_agrees(studied: Study) -> None:
     assert studied.replay(2).differences[0].metric == "gap (latest)"
 
 
+@pytest.mark.slow
 def test_replay_agrees_until_the_store_is_altered(studied: Study) -> None:
     done = command("trial", "replay", "small", "3")
     assert done.returncode == 0, done.stderr

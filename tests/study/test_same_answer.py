@@ -42,7 +42,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 def test_two_workers_and_another_width(undisturbed: dict[str, Any], tmp_path: Path) -> None:
     assert answer(start(tmp_path, "start", str(study_file(tmp_path, width=4, workers=2)))) == undisturbed
 

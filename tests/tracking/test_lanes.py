@@ -14,7 +14,7 @@ from regsearch.tracking import bulk
 from regsearch.tracking.bulk import BulkLane
 from regsearch.tracking.changes import PARENT_TAG, Change, merge
 from regsearch.tracking.mlflow import ClientLane
-from regsearch.tracking.protocol import Record, RunEnd, RunStart, StudyStart
+from regsearch.tracking.protocol import Metrics, Note, Record, RunEnd, RunStart, StudyStart
 from tests.tracking.readback import snapshot
 from tests.tracking.studies import BEGIN, NAMES, metrics, start, study
 
@@ -163,3 +163,28 @@ def test_another_studys_experiment_is_not_taken_over(uri: str) -> None:
         client_lane(uri, StudyStart("digits", {}, {}, BEGIN + 1))
     MlflowClient(uri).create_experiment("empty")
     client_lane(uri, StudyStart("empty", {}, {}, BEGIN))  # nothing in it: it may be used
+
+
+def test_what_is_told_of_a_final_after_its_end(template: Path, tmp_path: Path) -> None:
+    """Test scores and a role, when the test was opened; told again after a kill they are there once."""
+    late: list[Record] = [
+        Metrics("final", 1, 3, {"test_loss": 0.5, "optimism": -0.25}, BEGIN + 7),
+        Note({"regsearch.role": "winner"}, "final", 1),
+        Metrics("study", 0, 1, {"difference": 0.125}, BEGIN + 9),
+    ]
+    seen = []
+    for name in ("client", "bulk"):
+        uri = f"sqlite:///{tmp_path / name}.db"
+        shutil.copy(template, tmp_path / f"{name}.db")
+        for told in (list(study(2, 3, finals=2)), late, late):
+            lane = client_lane(uri)  # another writer each time, as after a kill
+            deliver(lane if name == "client" else BulkLane(lane), told, 1)
+        seen.append(snapshot(uri))
+        with sqlite3.connect(tmp_path / f"{name}.db") as store:
+            count = "select count(*) from metrics where key in ('test_loss', 'optimism', 'difference')"
+            assert store.execute(count).fetchone() == (3,)
+        store.close()
+    assert seen[0] == seen[1]
+    final = seen[0]["final-001"]
+    assert final["tags"]["regsearch.role"] == "winner" and "regsearch.role" not in seen[0]["final-000"]["tags"]
+    assert final["status"] == "KILLED", "as it ended, whatever is told later"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from regsearch.tracking.outbox import Outbox, fingerprint, read_from
-from regsearch.tracking.protocol import Artifact, Metrics, Note, Record, RunEnd, StudyEnd, from_json, to_json
+from regsearch.tracking.protocol import Artifact, Metrics, Model, Note, Record, RunEnd, StudyEnd, from_json, to_json
 from tests.tracking.studies import BEGIN, metrics, start, study
 
 
@@ -138,3 +138,24 @@ def test_the_drivers_side_imports_nothing_heavy() -> None:
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+def test_notes_are_those_of_their_run(tmp_path: Path) -> None:
+    with Outbox(tmp_path / "outbox.jsonl") as outbox:
+        assert outbox.append(Note({"role": "winner"}, "final", 1))
+        assert outbox.append(Note({"role": "winner"}, "final", 2))
+        assert outbox.append(Note({"role": "winner"}))
+        assert not outbox.append(Note({"role": "winner"}, "final", 1))
+        assert outbox.append(Note({"role": "earlier"}, "final", 1))
+    with Outbox(tmp_path / "outbox.jsonl") as outbox:
+        assert not outbox.append(Note({"role": "earlier"}, "final", 1))
+    old = {"type": "note", "tags": {"role": "winner"}}
+    assert from_json(old) == Note({"role": "winner"}), "those that were written before notes had an owner"
+
+
+def test_an_alias_that_comes_back_is_set_again(tmp_path: Path) -> None:
+    first, second = (Model("folder", "digits", "champion", "final", number) for number in (1, 2))
+    with Outbox(tmp_path / "outbox.jsonl") as outbox:
+        assert [outbox.append(each) for each in (first, first, second, second)] == [True, False, True, False]
+    with Outbox(tmp_path / "outbox.jsonl") as outbox:
+        assert [outbox.append(each) for each in (second, first, first)] == [False, True, False]

@@ -98,10 +98,15 @@ class TuneSearch:
             self._memory.commit(clock)
 
     def tell(
-        self, number: int, state: TrialState, value: float | Sequence[float] | None, reason: str | None = None
+        self,
+        number: int,
+        state: TrialState,
+        value: float | Sequence[float] | None,
+        reason: str | None = None,
+        constraints: Mapping[str, float] | None = None,
     ) -> None:
         with self._lock:
-            self._memory.tell(number, state, value, reason)
+            self._memory.tell(number, state, value, reason, constraints)
         if state is TrialState.FAIL and number in self._listener.trials:
             self._listener.trials[number].max_failures = 0  # it is no proxy that was lost
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from regsearch.config import SearchConfig, build_space
@@ -11,6 +13,7 @@ from regsearch.search.ray_tune.choices import make_scheduler, make_searcher
 from regsearch.search.ray_tune.encoding import decode, domains, numbers, sampled
 from regsearch.search.ray_tune.session import check
 from regsearch.space import Choice, SearchSpace
+from regsearch.study import Study
 
 SPACES = {
     "one": {"choose": "one", "from": ["l1", "dropout"], "clip_by_norm": "search"},
@@ -84,3 +87,14 @@ def test_a_population_needs_a_number() -> None:
     fixed = SearchSpace(always=(Choice("dropout.p.schedule", ("constant", "cosine")),), fixed={"dropout.p": 0.3})
     with pytest.raises(UserError, match="population needs a number"):
         check(config(scheduler="pbt"), fixed, 30)
+
+
+def test_a_client_of_a_cluster_cannot_hold_what_tune_keeps(tmp_path: Path) -> None:
+    file = tmp_path / "small.yaml"
+    file.write_text(
+        'name: small\ndata: {source: "sklearn:digits"}\nmodel: {name: mlp}\nspace: {l2: search}\n'
+        "search: {engine: ray_tune}\n"
+    )
+    with pytest.raises(UserError, match="which a client is not") as caught:
+        Study.from_file(file, ray="ray://127.0.0.1:1").run()
+    assert caught.value.key == "--ray"

@@ -1,0 +1,139 @@
+"""Which knob mattered: for the validation loss, and for the gap."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from regsearch.analysis.dependence import Dependence, Forest, Interaction
+from regsearch.analysis.encoding import Column, columns
+from regsearch.errors import UserError
+from regsearch.space import Knob, SearchSpace
+
+LEAST = 20
+"""Complete trials without which no share is given."""
+_NEEDED = ("state", "val_loss", "gap")
+
+
+@dataclass(frozen=True)
+class Importance:
+    """What mattered in a study.
+
+    Args:
+        loss: each knob's share of what tells the trials of lowest validation loss from all; the largest first.
+        gap: the same for the trials of smallest gap, in the same order.
+        dependence: curves of the strengths and of the knobs that every trial has, the most important first.
+        interaction: of the two most important knobs that are on together; None where there are none.
+        trials: how many trials it rests on.
+        epoch: the epoch in which all of them were compared; None for complete trials, compared as they ended.
+    """
+
+    loss: dict[str, float]
+    gap: dict[str, float]
+    dependence: list[Dependence] = field(default_factory=list)
+    interaction: Interaction | None = None
+    trials: int = 0
+    epoch: int | None = None
+
+    @property
+    def basis(self) -> str:
+        """What it rests on, in words."""
+        return (
+            f"{self.trials} complete trials" if self.epoch is None else f"{self.trials} trials, in epoch {self.epoch}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Importance:
+        """What `to_json` gave."""
+        both = found["interaction"]
+        return cls(
+            dict(found["loss"]),
+            dict(found["gap"]),
+            [Dependence(**each) for each in found["dependence"]],
+            None if both is None else Interaction(**both),
+            found["trials"],
+            found["epoch"],
+        )
+
+
+def importance(
+    frame: pd.DataFrame, strengths: Iterable[Knob] | None = None, space: SearchSpace | None = None
+) -> Importance:
+    """The importance of each knob of a study's complete trials, for the validation loss and for the gap.
+
+    A regularizer's importance is that of its strength, with off as one of its values: whether it is on at all and how
+    strong it is count together. Shares are those of PED-ANOVA, see `regsearch.search.importance`; curves those of a
+    random forest, see `regsearch.analysis.dependence`.
+
+    Args:
+        frame: one row per trial, with `state`, `val_loss`, `gap` and active knobs by flat name, as `Study.frame` and
+            `tracking.runs.read_runs` give it; finals in it are left out.
+        strengths: the regularizers' strengths; None means those of every declared regularizer.
+        space: what was searched, for the scales of its knobs; None takes the declared ones.
+
+    Raises:
+        UserError: a column is missing, too few trials are complete, or no knob differs between them.
+    """
+    if strengths is None:
+        from regsearch.regularizers import all_regularizers  # imports torch
+
+        strengths = [rule.strength_knob for rule in all_regularizers().values()]
+    trials = _complete(frame)
+    found = columns(trials, strengths, space)
+    if not found:
+        raise UserError("no knob differs between the complete trials, so none can matter")
+    # Here and not above: Optuna takes half a second.
+    from regsearch.search.importance import shares
+
+    loss, gap = (trials[name].to_numpy(dtype=float) for name in ("val_loss", "gap"))
+    measured = {"val_loss": loss.tolist(), "gap": gap.tolist()}
+    share = shares({column.name: _given(column) for column in found}, measured)
+    order = sorted(share["val_loss"], key=lambda name: (-share["val_loss"][name], name))
+    forest = Forest(found, loss, gap)
+    everywhere = {column.name for column in found if column.everywhere}
+    drawn = [name for name in order if name in everywhere]
+    return Importance(
+        loss={name: share["val_loss"][name] for name in order},
+        gap={name: share["gap"][name] for name in order},
+        dependence=[forest.dependence(name) for name in drawn],
+        interaction=forest.interaction(drawn),
+        trials=len(trials),
+    )
+
+
+def _complete(frame: pd.DataFrame) -> pd.DataFrame:
+    """The complete trials with a finite validation loss and gap."""
+    missing = [name for name in _NEEDED if name not in frame]
+    if missing:
+        raise UserError(f"the frame of trials lacks {', '.join(missing)}", allowed=f"it needs {', '.join(_NEEDED)}")
+    trials = frame[frame["kind"] == "trial"] if "kind" in frame else frame
+    trials = trials[trials["state"].astype(str) == "COMPLETE"]
+    finite = np.isfinite(trials[["val_loss", "gap"]].to_numpy(dtype=float, na_value=math.nan)).all(axis=1)
+    trials = pd.DataFrame(trials[finite]).reset_index(drop=True)
+    if len(trials) < LEAST:
+        raise UserError(
+            f"{LEAST} complete trials are needed to say what mattered, there {_are(len(trials))}",
+            allowed="pruned trials do not count: more trials, or search: {pruner: none}, give more",
+        )
+    return trials
+
+
+def _are(count: int) -> str:
+    return f"{'is' if count == 1 else 'are'} {count or 'none'}"
+
+
+def _given(column: Column) -> list[float | str | None]:
+    """The column as PED-ANOVA takes it: words as they are, None where it is not active."""
+    places = [None if math.isnan(place) else float(place) for place in column.at]
+    if not column.words:
+        return list(places)
+    return [None if place is None else column.words[int(place)] for place in places]

@@ -1,0 +1,1 @@
+"""The longer commands of `regsearch study`, one file each, and what all commands share."""

@@ -1,0 +1,25 @@
+"""Arguments and options that several commands have."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on standard output, all else on standard error.")
+]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the study.")]
+Ray = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Train on a Ray cluster: local, auto, HOST:PORT or ray://HOST:PORT."),
+]
+TensorBoard = Annotated[
+    str | None, typer.Option(metavar="DIR", help="Write the curves for TensorBoard too, below this folder.")
+]
+
+
+def print_json(found: dict[str, Any]) -> None:
+    """One object on standard output; a number that is not finite is a mistake."""
+    typer.echo(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))

@@ -1,0 +1,43 @@
+"""A study at work as the terminal shows it, and how Ctrl-C ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from regsearch.display import Display
+    from regsearch.study import Study
+
+STOPPED = 130
+
+
+@contextmanager
+def watched(study: Study) -> Iterator[Display]:
+    """A display, and Ctrl-C (or SIGTERM, which service managers send): the first ends the search after the running
+    round, the second ends everything at once."""
+    from regsearch.display import Display
+
+    def stop(signum: int, frame: object) -> None:
+        if study.stop:
+            display.leave()
+            os._exit(STOPPED)
+        study.stop = True
+        if display.phase != "search":  # what else takes long has no rounds; resume does it again
+            resume = f"`regsearch study resume {study.config.name}` goes on"
+            raise KeyboardInterrupt(f"stopped; {resume}" if study.folder.exists() else "stopped before the study began")
+        display.later("stopping: the running round ends; Ctrl-C again stops at once")
+
+    # Ray writes on standard output what its cluster says; that is for the answer.
+    with Display(study.config.name) as display, contextlib.redirect_stdout(sys.stderr):
+        before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield display
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)

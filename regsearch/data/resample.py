@@ -1,0 +1,60 @@
+"""Other cuts of a sealed study's training and validation rows. The sealed test is neither moved nor opened.
+
+Preprocessing stays as it was fitted on the study's own training rows: what a resample varies is which of the prepared
+rows train. Rows with equal features stay on one side, and classes keep their shares, as in the study's own split.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regsearch.data.manifest import Manifest, SearchData, load_search_data
+from regsearch.data.split import equal_rows, random_split
+
+
+def resample(data: Path, out: Path, seed: int) -> Manifest:
+    """Cut the training and validation rows in `data` anew into the folder `out`, as many of each as before."""
+    found = load_search_data(data)
+    x, y = pool(found)
+    manifest = Manifest.load(data)
+    sizes = {"train": len(found.train_y), "validation": len(found.validation_y), "test": 0}
+    strata = y if manifest.task == "classification" else np.zeros(len(y), dtype=np.int64)
+    rows = random_split(equal_rows(x), strata.astype(np.int64), sizes, seed)
+    train, validation = (np.sort(rows[part]) for part in ("train", "validation"))
+    return _write(out, data, SearchData(x[train], y[train], x[validation], y[validation]))
+
+
+def join(data: Path, out: Path) -> Manifest:
+    """Training and validation rows as training rows, in the folder `out`; the validation rows are there as well, for
+    a training loop that measures them. What it measures on them is no estimate of anything.
+    """
+    found = load_search_data(data)
+    x, y = pool(found)
+    return _write(out, data, SearchData(x, y, np.asarray(found.validation_x), np.asarray(found.validation_y)))
+
+
+def pool(data: SearchData) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """All rows that a search may see: x [N, F...], y [N...]."""
+    return np.concatenate([data.train_x, data.validation_x]), np.concatenate([data.train_y, data.validation_y])
+
+
+def _write(out: Path, data: Path, parts: SearchData) -> Manifest:
+    """A folder like that of the sealed data, without its test; written beside and renamed as a whole."""
+    aside = out.with_name(f"{out.name}.part")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    for name in ("train_x", "train_y", "validation_x", "validation_y"):
+        np.save(aside / f"{name}.npy", np.ascontiguousarray(getattr(parts, name)))
+    known = Manifest.load(data)
+    sizes = {**known.sizes, "train": len(parts.train_y), "validation": len(parts.validation_y)}
+    manifest = replace(known, sizes=sizes)
+    (aside / "manifest.json").write_text(manifest.to_json())
+    shutil.rmtree(out, ignore_errors=True)
+    os.replace(aside, out)
+    return manifest

@@ -1,0 +1,23 @@
+"""Pages: one self-contained HTML file for a study, and the pieces that such pages are made of.
+
+`page(title, sections)` renders sections of paragraphs, tables and pictures; `study_page(record)` makes a study's page.
+"""
+
+from regsearch.pages.page import page
+from regsearch.pages.parts import Code, Lines, Paragraph, Part, Picture, Section, Table, Verdict
+from regsearch.pages.record import StudyRecord
+from regsearch.pages.study import study_page
+
+__all__ = [
+    "Code",
+    "Lines",
+    "Paragraph",
+    "Part",
+    "Picture",
+    "Section",
+    "StudyRecord",
+    "Table",
+    "Verdict",
+    "page",
+    "study_page",
+]

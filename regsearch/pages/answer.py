@@ -1,0 +1,151 @@
+"""The first sections of a study's page: the answer, what to be careful about, and the intervals of the finals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from regsearch.analysis.report import ROLES, flattery, held, others, table
+from regsearch.analysis.statistics import metric_of
+from regsearch.pages.parts import Lines, Paragraph, Part, Picture, Section, Table, Verdict
+from regsearch.pages.plot import WIDTH, Plot, axis, fitting, short
+from regsearch.pages.record import StudyRecord
+
+FEW_ROWS, FEW_SEEDS, MANY_FAILED = 200, 5, 0.1
+"""Fewer test rows or seeds, or a larger share of failed trials, are worth a warning."""
+Row = tuple[str, str, float, float, float]
+"""Class, label, estimate, ends of its interval."""
+
+
+def answer(record: StudyRecord) -> Section:
+    """The sentence, whether it is a claim, and the table of the finals."""
+    parts: list[Part] = [Paragraph(record.sentence, strong=True)]
+    summary = record.summary
+    if summary is None:
+        return Section("answer", "Answer", parts)
+    contrast = summary.contrast
+    level = f"{100 * contrast.level:g} %"
+    if summary.same:
+        parts.append(Verdict("No claim:", "the winner of the finals is the baseline itself.", False))
+    elif contrast.claim:
+        parts.append(Verdict("Claim:", f"the whole {level} interval is on the winner's side.", True))
+    else:
+        parts.append(Verdict("No claim:", f"the {level} interval does not lie on the winner's side as a whole.", False))
+    header, rows = table(summary)
+    said = [held(summary)] if summary.same else [held(summary), flattery(summary)]
+    note = " ".join(f"{each[:1].upper()}{each[1:]}." for each in said)
+    parts.append(Table("Finals: winner against baseline", header, rows, note=note))
+    if summary.others:
+        first, *rest = others(summary)
+        remark = "These contrasts explore; the one that counts is winner against baseline, above."
+        parts.append(Table("Finals: the other candidates", first, rest, note=remark))
+    return Section("answer", "Answer", parts)
+
+
+def care(record: StudyRecord) -> Section:
+    """What a reader should allow for before believing the answer."""
+    found = []
+    if not record.ended:
+        found.append("The study has not ended: all of this may change.")
+    summary = record.summary
+    if summary is not None:
+        rows, seeds = summary.contrast.rows, summary.contrast.seeds
+        if rows < FEW_ROWS:
+            found.append(f"The test has {rows} rows: few, so that the intervals are wide and their ends rough.")
+        if seeds == 1:
+            found.append("One seed cannot tell a difference from chance.")
+        elif seeds < FEW_SEEDS:
+            found.append(f"{seeds} seeds are few: an interval over them is wide, and rough.")
+        found += [f"{line[:1].upper()}{line[1:]}." for line in summary.missing]
+        if summary.left_out:
+            found.append(f"{summary.left_out} of {seeds + summary.left_out} seeds diverged and were left out.")
+    elif record.ended:
+        found.append("No finals were held: nothing here was tested on rows that the search had not seen.")
+    if record.opened > 1:
+        words = f"{record.opened_words[:1].upper()}{record.opened_words[1:]}"
+        found.append(f"{words}: each look at the same rows makes a lucky one likelier.")
+    if failed := record.count("FAIL"):
+        share = "; that is many" if failed > MANY_FAILED * len(record.trials) else ""
+        found.append(f"{_count(failed, 'trial')} of {len(record.trials)} failed{share}: {_reason(record)}.")
+    if len(record.objectives) > 1:
+        found.append(f"The search had several objectives: {', '.join(record.objectives)}. No one trial is best in all.")
+    if not found:
+        found.append("Nothing out of the ordinary: enough test rows and seeds, a test opened once, few failed trials.")
+    return Section("care", "What to be careful about", [Lines(found)])
+
+
+def intervals(record: StudyRecord) -> Section:
+    """The finals as a forest plot: differences to the baseline, and each candidate's own metric."""
+    summary = record.summary
+    if summary is None:
+        return Section("intervals", "Intervals")
+    metric = metric_of(summary.contrast.metric)
+    share = 100.0 if metric.higher_is_better else 1.0
+    unit = "points" if metric.higher_is_better else "the target's units" if metric.name == "rmse" else "perplexity"
+    level = f"{100 * summary.contrast.level:g} %"
+    differences: list[Row] = []
+    if not summary.same:
+        contrast = summary.contrast
+        label = f"winner − baseline: {summary.winner.label or 'no regularization'}"
+        differences.append(("winner", label, share * contrast.difference, share * contrast.low, share * contrast.high))
+    for other in summary.others:
+        change = other.contrast
+        label = f"winner − {ROLES.get(other.role, other.role)}: {other.summary.label or 'no regularization'}"
+        differences.append(("other", label, share * change.difference, share * change.low, share * change.high))
+    better = "larger is better" if metric.higher_is_better else "smaller is better"
+    parts: list[Part] = []
+    if differences:
+        name = f"difference in {metric.words} ({unit}; {better})"
+        what = f"Winner minus another candidate on the test, with {level} intervals; one that crosses 0 may be chance."
+        parts.append(_forest("differences", "Differences", what, differences, name, zero=True))
+    levels: list[Row] = []
+    candidates = [("winner", "winner", summary.winner), ("baseline", "baseline", summary.baseline)]
+    candidates += [("other", ROLES.get(each.role, each.role), each.summary) for each in summary.others]
+    for style, role, candidate in candidates:
+        span = candidate.test_metric
+        label = f"{role}: {candidate.label or 'no regularization'}"
+        levels.append((style, label, share * span.value, share * span.low, share * span.high))
+    name = f"{metric.words} on the test ({'%' if metric.higher_is_better else unit}; {better})"
+    what = f"Means over seeds with {level} intervals. They may overlap though the paired difference is certain."
+    parts.append(_forest("levels", "Each candidate on the test", what, levels, name, zero=False))
+    return Section("intervals", "Intervals of the finals", parts)
+
+
+def _forest(name: str, title: str, text: str, rows: Sequence[Row], words: str, zero: bool) -> Picture:
+    step, top = 42.0, 14.0
+    bottom = top + step * len(rows)
+    plot = Plot(bottom + 40)
+    ends = [each for _, _, *values in rows for each in values if math.isfinite(each)]
+    along = axis(ends, 12, WIDTH - 12, zero=zero, room=0.06)
+    plot.bottom(along, bottom, words, grid_to=top - 8)
+    if zero:
+        plot.line([(along.at(0), top - 8), (along.at(0), bottom)], "frame")
+    for index, (style, label, value, low, high) in enumerate(rows):
+        y = top + step * index
+        plot.text(8, y, fitting(label, WIDTH - 16, bold=style != "other"), f"{style} halo")
+        tip = f"{label}: {short(value)} ({_span(low, high)})"
+        plot.line([(along.at(low), y + 19), (along.at(high), y + 19)], f"{style} thick", tip)
+        for end in (low, high):
+            if math.isfinite(end):
+                plot.line([(along.at(end), y + 13), (along.at(end), y + 25)], style)
+        kind = {"winner": "circle", "baseline": "square"}.get(style, "diamond")
+        plot.mark(along.at(value), y + 19, kind, style, tip, 6)
+    cells = [(label, short(value), _span(low, high)) for _, label, value, low, high in rows]
+    numbers = Table(f"{title}: the numbers", ("", words, "interval"), cells, folded=True)
+    return Picture(name, title, text, plot.drawn(), plot.height, numbers)
+
+
+def _span(low: float, high: float) -> str:
+    return f"{short(low)} to {short(high)}" if math.isfinite(low) or math.isfinite(high) else "not known"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'s' * (number != 1)}"
+
+
+def _reason(record: StudyRecord) -> str:
+    failed = record.trials[record.trials["state"].astype(str) == "FAIL"]
+    first = failed.iloc[0]
+    reason = first.get("reason") if "reason" in failed else None
+    said = reason if isinstance(reason, str) and reason else "gave no reason"
+    return f"trial {int(first['number'])} {said}".rstrip(".")

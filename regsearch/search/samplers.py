@@ -1,0 +1,112 @@
+"""Optuna's samplers by their names in a study file, over the study's own space.
+
+Optuna infers what a joint model can be fitted to from the parameters that all trials have. Trial 0, the baseline, has
+none: left to that inference the models would fall back on chance, so each is told the space, and the one that would
+trip over the baseline does not see it.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler
+
+from regsearch.errors import UserError
+from regsearch.space import NONE, REGULARIZER, Choice, Searched, SearchSpace
+
+STARTUP = 10
+_GENETIC = ("nsga2", "nsga3")
+CONSTRAINED = ("tpe", "gp", *_GENETIC)
+"""Samplers that draw with regard to constraints."""
+_TPE: dict[str, Any] = {"n_startup_trials": STARTUP, "multivariate": True, "constant_liar": True}
+
+
+def distribution(of: Searched) -> BaseDistribution:
+    """The Optuna distribution of one searched number or word."""
+    if isinstance(of, Choice):
+        return CategoricalDistribution(of.choices)
+    if of.integer:
+        return IntDistribution(int(of.low), int(of.high), log=of.log)
+    return FloatDistribution(of.low, of.high, log=of.log)
+
+
+def always_drawn(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """The parameters that every trial but the baseline draws: what a joint model can be fitted to."""
+    found: dict[str, BaseDistribution] = {}
+    if space.choose == "one":
+        found[REGULARIZER] = CategoricalDistribution((NONE, *space.members))
+    elif space.choose == "any":
+        found.update({f"{name}.on": CategoricalDistribution((False, True)) for name in space.members})
+    found.update({of.name: distribution(of) for of in space.always})
+    return dict(sorted(found.items()))
+
+
+def make_sampler(name: str, seed: int, space: SearchSpace) -> BaseSampler:
+    """A sampler by its name in the study file; its relative search space is the study's own.
+
+    Raises:
+        UserError: its package is missing.
+    """
+    drawn = always_drawn(space)
+    grid = {key: _levels(each) for key, each in drawn.items()}
+    grid |= {of.name: _levels(distribution(of)) for ranges in space.members.values() for of in ranges}
+    makers: dict[str, Any] = {
+        "tpe": lambda: optuna.samplers.TPESampler(seed=seed, **_TPE),
+        "gp": lambda: optuna.samplers.GPSampler(seed=seed),
+        "cmaes": lambda: optuna.samplers.CmaEsSampler(seed=seed),
+        "nsga2": lambda: optuna.samplers.NSGAIISampler(seed=seed),
+        "nsga3": lambda: optuna.samplers.NSGAIIISampler(seed=seed),
+        "qmc": lambda: optuna.samplers.QMCSampler(seed=seed, scramble=True),
+        "random": lambda: optuna.samplers.RandomSampler(seed=seed),
+        "grid": lambda: optuna.samplers.GridSampler(grid, seed=seed),
+    }
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler: BaseSampler = makers[name]()
+    except ImportError as error:
+        raise UserError(f"sampler {name} needs a package that is missing: {error}", key="search.sampler") from error
+    if name in ("tpe", "gp", "cmaes", *_GENETIC):
+        joint = {key: each for key, each in drawn.items() if _models(name, each)}
+        sampler.infer_relative_search_space = lambda study, trial: joint  # type: ignore[method-assign]
+    if name == "gp":
+        draw = sampler.sample_relative
+        sampler.sample_relative = lambda study, trial, space: draw(_Drawn(study), trial, space)  # type: ignore
+    return sampler
+
+
+def _models(name: str, each: BaseDistribution) -> bool:
+    """Whether the sampler's joint model takes such a parameter; the others are drawn by themselves."""
+    if name in _GENETIC:
+        return not each.single()  # a crossover has no use for one value
+    return name == "tpe" or not isinstance(each, CategoricalDistribution)
+
+
+class _Drawn:
+    """A study without its baseline, for a sampler that expects every trial to have drawn all parameters."""
+
+    def __init__(self, study: optuna.Study) -> None:
+        self._study = study
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+    def _get_trials(self, *given: Any, **named: Any) -> list[optuna.trial.FrozenTrial]:
+        return [trial for trial in self._study._get_trials(*given, **named) if trial.number]
+
+
+def _levels(each: BaseDistribution) -> list[Any]:
+    """Five levels of a number, evenly spaced on its scale; every choice of a categorical."""
+    if isinstance(each, CategoricalDistribution):
+        return list(each.choices)
+    low, high = float(each.low), float(each.high)  # type: ignore[attr-defined]
+    if each.log:  # type: ignore[attr-defined]
+        points = [math.exp(math.log(low) + (math.log(high) - math.log(low)) * k / 4) for k in range(5)]
+    else:
+        points = [low + (high - low) * k / 4 for k in range(5)]
+    points[0], points[-1] = low, high
+    return sorted({round(p) for p in points}) if isinstance(each, IntDistribution) else points

@@ -1,0 +1,174 @@
+"""A trained model by itself: raw columns in, class probabilities or values out. It needs torch, numpy and pandas alone.
+
+This file is shipped with every model, beside `model.pt2` (the program, rows [N, F...] → [N, outputs...]),
+`manifest.json` and, for tables, `columns.py` with the preprocessing. On the command line it answers a table:
+
+    python predict.py rows.csv > answers.csv        # `-` reads standard input; models of arrays take .npy files too
+
+From Python:
+
+    from predict import load
+    model = load()
+    model(frame)
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+ROWS_AT_ONCE = 4096
+VALUES = ("regression", "forecasting", "recommendation")
+
+
+class Model:
+    """Class probabilities (a column a class) or values in the target's units, a row for each row given.
+
+    A language model gives the probabilities of the token after the text, an autoencoder the code of each row. A
+    forecast takes the rows of a series in the order of time: one row of the answer for each window that they hold.
+
+    Args:
+        folder: holds `model.pt2`, `manifest.json` and, for tables, `columns.py`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+        self._program = _torch().export.load(folder / "model.pt2").module()
+        self._preprocessing: Any = None
+        if self.manifest.get("preprocessing") is not None:
+            columns = _module(folder / "columns.py")
+            self._preprocessing = columns.Preprocessing.from_json(self.manifest["preprocessing"])
+
+    def __call__(self, rows: pd.DataFrame | np.ndarray) -> pd.DataFrame:
+        """The answers to a table with named columns, or to an array [N, F...] where the model was trained on arrays.
+
+        Raises:
+            ValueError: a column is missing or holds what it may not, or the array has another shape; in one line.
+        """
+        features = self.features(rows)
+        parts = [features[start : start + ROWS_AT_ONCE] for start in range(0, len(features), ROWS_AT_ONCE)]
+        outputs = np.concatenate([self._run(part) for part in parts]) if parts else None
+        if self.manifest["task"] in VALUES:
+            column, horizon = self.manifest.get("target") or "prediction", int(self.manifest.get("outputs") or 1)
+            names = [column] if horizon == 1 else [f"{column}+{step}" for step in range(1, horizon + 1)]
+            values = np.empty((0, horizon)) if outputs is None else outputs.astype(np.float64)
+            scaled = values.reshape(len(features), horizon) * float(self.manifest.get("target_scale") or 1.0)
+            return pd.DataFrame(scaled + float(self.manifest.get("target_mean") or 0.0), columns=names)
+        if self.manifest["task"] == "clustering":
+            code = np.empty((0, 0)) if outputs is None else outputs[:, int(self.manifest["outputs"]) :]
+            return pd.DataFrame(code.astype(np.float64), columns=[f"code_{k}" for k in range(code.shape[1])])
+        classes = self.manifest.get("classes") or range(int(self.manifest["outputs"]))
+        if outputs is None:
+            return pd.DataFrame(np.empty((0, len(classes))), columns=[str(name) for name in classes])
+        outputs = outputs[:, -1] if self.manifest["task"] == "language_modelling" else outputs
+        shifted = np.exp(outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True))
+        probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+        return pd.DataFrame(probabilities, columns=[str(name) for name in classes])
+
+    def features(self, rows: Any) -> np.ndarray:
+        """What the program takes, [N, F...] of its dtype; raises ValueError as a call does."""
+        dtype = np.dtype(self.manifest.get("dtype") or "float32")
+        if self._preprocessing is None:
+            return self._array(rows, dtype)
+        if not isinstance(rows, pd.DataFrame):
+            raise ValueError(f"the model takes a table with named columns (got {type(rows).__name__})")
+        twice = sorted({str(name) for name in rows.columns[rows.columns.duplicated()]})
+        if twice:
+            raise ValueError(f"the table has more than one column {', '.join(twice)}")
+        return np.asarray(self._preprocessing.apply(rows), dtype=dtype)
+
+    def _array(self, rows: Any, dtype: np.dtype[Any]) -> np.ndarray:
+        shape = tuple(self.manifest.get("inputs") or np.shape(rows)[1:])
+        wanted = f"the model takes an array of the shape {('N', *shape)}".replace("'", "")
+        try:
+            found = np.asarray(rows, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(f"{wanted} of numbers") from None
+        # A table without names, as CSV files and `dataframe_split` give it: its columns are the numbers of a row.
+        if isinstance(rows, pd.DataFrame) and found.shape[1] == int(np.prod(shape)):
+            found = found.reshape(len(found), *shape)
+        if found.shape[1:] != shape or found.ndim == 0:
+            raise ValueError(f"{wanted} (got {found.shape})")
+        bad = np.flatnonzero(~np.isfinite(found.reshape(len(found), -1)).all(axis=1))
+        if len(bad):
+            raise ValueError(f"row {bad[0]} of the array holds a number that is missing or not finite")
+        return self._coded(found, dtype)
+
+    def _coded(self, found: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+        """Codes are whole numbers below those that the model counts over."""
+        coded: np.ndarray = found.astype(dtype)
+        if np.issubdtype(dtype, np.integer) and len(found):
+            most = np.array(self.manifest.get("vocabulary") or [np.iinfo(dtype).max])
+            if (coded != found).any() or (coded < 0).any() or (coded >= most).any():
+                raise ValueError(f"the array must hold whole numbers from 0 to {int(most.max()) - 1}")
+        return coded
+
+    def _run(self, features: np.ndarray) -> np.ndarray:
+        torch = _torch()
+        with torch.no_grad():
+            # Programs are exported for two rows or more, because one row is a shape of its own to the exporter.
+            padded = np.concatenate([features, features]) if len(features) == 1 else features
+            result: np.ndarray = self._program(torch.from_numpy(np.ascontiguousarray(padded))).numpy()
+            return result[: len(features)]
+
+
+def load(folder: str | Path | None = None) -> Model:
+    """The model in `folder`, by default that of this file."""
+    return Model(Path(folder) if folder is not None else Path(__file__).resolve().parent)
+
+
+def _torch() -> Any:
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"the model needs {error.name}, which is not installed: pip install -r requirements.txt", name=error.name
+        ) from None
+    return torch
+
+
+def _module(path: Path) -> ModuleType:
+    # Found again by its name while its dataclass is made; each model has its own.
+    spec = importlib.util.spec_from_file_location(f"regsearch_champion_columns_{abs(hash(str(path)))}", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up there
+    spec.loader.exec_module(module)
+    return module
+
+
+def _read(path: str, table: bool) -> pd.DataFrame | np.ndarray:
+    if path.endswith(".npy"):
+        array: np.ndarray = np.load(path, allow_pickle=False)
+        return array
+    try:
+        return pd.read_csv(sys.stdin if path == "-" else path, header=0 if table else None)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise ValueError(f"not a CSV table: {' '.join(str(error).split())}") from None
+
+
+def main(words: list[str]) -> int:
+    """Answer the rows of a file on standard output; 2 and one line on standard error for what cannot be used."""
+    if len(words) != 1 or words[0] in ("-h", "--help"):
+        print("usage: python predict.py ROWS.csv > ANSWERS.csv", file=sys.stderr)
+        return 0 if words in (["-h"], ["--help"]) else 2
+    try:
+        model = load()
+        answers = model(_read(words[0], model.manifest.get("preprocessing") is not None))
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        print(f"predict.py: {words[0]}: {error}", file=sys.stderr)
+        return 2
+    answers.to_csv(sys.stdout, index=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
