@@ -80,7 +80,7 @@ ARMS: dict[str, Arm] = {
     "planted-values": Arm("planted, values", "planted", "regression", COCKTAIL, 20, **_PLANTED),
     "coins": Arm("other coins, classes", "none", "classification", COINS, 50),
     "coins-values": Arm("other coins, values", "none", "regression", COINS, 50),
-    "coins-hardest": Arm("other coins, hardest", "none", "classification", COINS, 50, test=2000, top=5),
+    "coins-hardest": Arm("other coins, hardest", "none", "classification", COINS, 25, test=2000, top=5),
     "shuffled-values": Arm("shuffled values", "shrinking", "regression", COCKTAIL, 20, shuffled=True, fresh=True),
 }  # fmt: skip
 
