@@ -16,7 +16,8 @@ def use(name: str) -> torch.device:
     if device.type == "cuda":
         torch.cuda.set_device(device)
         torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.set_default_device(device)
+    # The CPU is what torch takes anyway; named as the default it would pass every operation through Python once more.
+    torch.set_default_device(None if device.type == "cpu" else device)
     return device
 
 
