@@ -211,8 +211,8 @@ class Ending:
         could_win = sum(entrant.wins for entrant in finals.entrants) - 1
         if could_win > _FEW:
             lines.append(
-                f"{could_win} settings could win, chosen by the finals that are tested: where none is any better, up to "
-                f"{2.5 * could_win:g} % of studies would claim, not 2.5 %"
+                f"{could_win} settings could win, chosen by the finals that are tested: where none is any better, "
+                f"up to {2.5 * could_win:g} % of studies would claim, not 2.5 %"
             )
         return replace(summary, missing=(*missing, *lines))
 
