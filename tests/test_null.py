@@ -119,7 +119,7 @@ def test_rows_are_those_of_their_study() -> None:
     assert abs(np.corrcoef(x[:, :5].T, y)[-1, :-1]).max() < 4 / math.sqrt(4000)
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 def test_the_script_runs_whole_studies_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
     places = ["--records", "records.jsonl", "--out", "out"]
     command = [sys.executable, str(SCRIPTS / "null.py"), "--only", *KINDS, *places]

@@ -99,7 +99,7 @@ def test_a_data_set_that_is_not_of_the_suite_is_named(
 
 
 @needs_packages
-@pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.timeout(300)
 def test_the_method_without_a_search_runs_and_is_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One trial, and finals of the baseline alone; the parent run says which method it is."""

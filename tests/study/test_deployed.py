@@ -124,7 +124,7 @@ def test_the_folder_answers_alone_as_the_registered_model_does(served_here: Done
     command = [sys.executable, "-I", str(out / "predict.py"), str(tmp_path / "rows.csv")]
     printed = subprocess.run(command, capture_output=True, text=True, check=True)
     pd.testing.assert_frame_equal(pd.read_csv(io.StringIO(printed.stdout)), registered)
-    assert Study.open("people").show()["finals"]["sentence"] in (out / "README.md").read_text()
+    assert Study.open("people").show().sentence in (out / "README.md").read_text()
 
 
 def test_the_registered_one_is_exported_where_the_study_is_not(served_here: Done, tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_a_resumed_study_gives_the_front_of_an_undisturbed_one(
         assert again[name] == peace[name]
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 def test_under_a_constraint_the_best_trial_is_the_best_that_keeps_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
