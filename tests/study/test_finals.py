@@ -97,7 +97,7 @@ def test_finals_held_again_are_another_opening(tmp_path: Path, monkeypatch: pyte
     assert Study.open("small").config.finalize.model_dump() == {"top": 1, "seeds": 2, "splits": 1, "refit": False}
     version = MlflowClient(made.uri).get_model_version_by_alias("small", "champion")
     assert "regsearch.refit" not in version.tags
-    assert Study.open("small").show()["test_opened"] == 2
+    assert Study.open("small").show().test_opened == 2
     assert any("test opened 2 times" in line for line in Study.open("small").resume().notes())
 
 

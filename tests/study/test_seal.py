@@ -154,4 +154,4 @@ def test_a_renamed_study_cannot_peek_afresh(tmp_path: Path) -> None:
     assert "test opened once" in run("resume", "small")
     assert "test opened 2 times" in run("start", "other.yaml")
     assert "test opened 2 times" in run("resume", "small")
-    assert "test_opened 2" in run("show", "small")
+    assert "test opened 2 times" in run("show", "small")
