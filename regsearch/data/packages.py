@@ -21,7 +21,7 @@ class Package:
     Args:
         name, version: on the package index.
         root, end: how the paths of the data files begin and end.
-        listed: SHA-256 of the sorted lines `path,sha256=...` of those files in the package's RECORD.
+        listed: SHA-256 of the sorted lines `path,sha256=...` of all files below `root` in the package's RECORD.
         install: the command that installs it.
     """
 
@@ -42,9 +42,10 @@ class Package:
         lines, named = [], {}
         for file in found.files or ():
             path = file.as_posix()
-            if path.startswith(self.root) and path.endswith(self.end) and file.hash is not None:
+            if path.startswith(self.root) and file.hash is not None:
                 lines.append(f"{path},{file.hash.mode}={file.hash.value}")
-                named[path.removeprefix(self.root).removesuffix(self.end)] = file.hash.value
+                if path.endswith(self.end):
+                    named[path.removeprefix(self.root).removesuffix(self.end)] = file.hash.value
         if hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest() != self.listed:
             what = f"the list of files of {self.name} is not the known one, and none of them is opened"
             raise UserError(what, key="data.source", value=source, allowed=f"install it again: {self.install}")
