@@ -81,7 +81,9 @@ def intervals(record: StudyRecord) -> Section:
         return Section("intervals", "Intervals")
     metric = metric_of(summary.contrast.metric)
     share = 100.0 if metric.higher_is_better else 1.0
-    unit = "points" if metric.higher_is_better else "the target's units" if metric.name == "rmse" else "perplexity"
+    # On a phone an axis has room for some sixty letters.
+    word, unit = ("RMSE", "target's units; ") if metric.name == "rmse" else (metric.words, "")
+    unit = "points; " if metric.higher_is_better else unit
     level = f"{100 * summary.contrast.level:g} %"
     differences: list[Row] = []
     if not summary.same:
@@ -95,7 +97,7 @@ def intervals(record: StudyRecord) -> Section:
     better = "larger is better" if metric.higher_is_better else "smaller is better"
     parts: list[Part] = []
     if differences:
-        name = f"difference in {metric.words} ({unit}; {better})"
+        name = f"difference in {word} ({unit}{better})"
         what = f"Winner minus another candidate on the test, with {level} intervals; one that crosses 0 may be chance."
         parts.append(_forest("differences", "Differences", what, differences, name, zero=True))
     levels: list[Row] = []
@@ -105,7 +107,7 @@ def intervals(record: StudyRecord) -> Section:
         span = candidate.test_metric
         label = f"{role}: {candidate.label or 'no regularization'}"
         levels.append((style, label, share * span.value, share * span.low, share * span.high))
-    name = f"{metric.words} on the test ({'%' if metric.higher_is_better else unit}; {better})"
+    name = f"{word} on the test ({'%; ' if metric.higher_is_better else unit}{better})"
     what = f"Means over seeds with {level} intervals. They may overlap though the paired difference is certain."
     parts.append(_forest("levels", "Each candidate on the test", what, levels, name, zero=False))
     return Section("intervals", "Intervals of the finals", parts)
