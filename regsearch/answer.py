@@ -72,8 +72,8 @@ class Answer:
             "timing": self.timing,
             "test_opened": self.test_opened,
         }
-        found: dict[str, Any] = _plain(contract)
-        return {**found, "sentence": self.sentence, "test_shared": _plain(self.test_shared)} if full else found
+        found: dict[str, Any] = plain(contract)
+        return {**found, "sentence": self.sentence, "test_shared": plain(self.test_shared)} if full else found
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Answer:
@@ -160,9 +160,10 @@ def _setting(trial: Mapping[str, Any]) -> dict[str, Any]:
     return {"params": {name: value for name, value in knobs if not isinstance(value, float) or math.isfinite(value)}}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """`value` as JSON can hold it: tuples as lists, names as text, a number that is not finite as null."""
     if isinstance(value, Mapping):
-        return {str(name): _plain(each) for name, each in value.items()}
+        return {str(name): plain(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

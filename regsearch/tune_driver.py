@@ -142,8 +142,7 @@ class TuneDriver(Books["TuneSearch"]):
             part.at, part.snapshot = 0, None
         else:
             donor, epoch = _told_by(asked.snapshot)
-            saved = self._read(trial, asked.snapshot)
-            part.at, part.snapshot = epoch, None if saved is None else (asked.snapshot, epoch)
+            part.at, part.snapshot = epoch, (asked.snapshot, epoch)
             knobs = self.search.decode(asked.setting)
             if donor != trial.number or knobs != trial.params:
                 self._change(trial, donor, epoch, knobs)
@@ -209,6 +208,8 @@ class TuneDriver(Books["TuneSearch"]):
             return
         trial = self.trials[number]
         saved = None if part.snapshot is None else self._read(trial, part.snapshot[0])
+        if saved is None:
+            part.snapshot = None  # nor is it to be given for the trial's state again
         if trial.state.ended:
             return
         load = Load(number, dict(trial.params), trial.seed)

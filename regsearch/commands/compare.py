@@ -68,9 +68,10 @@ def to_json(found: Comparison) -> dict[str, Any]:
     from dataclasses import asdict
 
     from regsearch.analysis.across_words import notes, sentence
+    from regsearch.answer import plain
 
     pairs = [{**asdict(pair), "holds": pair.holds, "powerless": pair.powerless} for pair in found.pairs]
-    plain: dict[str, Any] = _plain(
+    told: dict[str, Any] = plain(
         {
             "unit": found.unit,
             "metric": found.metric,
@@ -85,17 +86,7 @@ def to_json(found: Comparison) -> dict[str, Any]:
             "notes": notes(found),
         }
     )
-    return plain
-
-
-def _plain(value: Any) -> Any:
-    import math
-
-    if isinstance(value, dict):
-        return {str(name): _plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return told
 
 
 def _write_csv(found: Comparison, path: Path) -> None:

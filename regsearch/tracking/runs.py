@@ -56,7 +56,7 @@ def read_study(uri: str, study: str) -> StudyRuns:
     Raises:
         UserError: the store cannot be used, or has no study of this name.
     """
-    client, experiment = _find(uri, study)
+    client, experiment = find_experiment(uri, study)
     runs = list_runs(client, experiment.experiment_id)
     back = {run.info.run_id: int(run.data.tags[RESTORED_TAG]) for run in runs if RESTORED_TAG in run.data.tags}
     kept = _kept(uri, client, experiment.experiment_id, back) if back else {}
@@ -112,7 +112,7 @@ def read_runs(uri: str, study: str) -> pd.DataFrame:
     Raises:
         UserError: the store has no study of this name.
     """
-    client, experiment = _find(uri, study)
+    client, experiment = find_experiment(uri, study)
     return _frame([_row(run) for run in list_runs(client, experiment.experiment_id) if run.data.tags.get(NUMBER_TAG)])
 
 
@@ -124,7 +124,7 @@ def read_curve(uri: str, study: str, number: int) -> dict[tuple[int, str], float
     Raises:
         UserError: the store has no study of this name, or the study no such trial.
     """
-    client, experiment = _find(uri, study)
+    client, experiment = find_experiment(uri, study)
     query = f"tags.`{KIND_TAG}` = 'trial' and tags.`{NUMBER_TAG}` = '{number}'"
     runs = client.search_runs([experiment.experiment_id], query, max_results=2)
     if not runs:
@@ -149,7 +149,7 @@ def delete_study(uri: str, study: str) -> None:
     if local_file(uri) is None:
         reach_store(uri, study)
     try:
-        client, experiment = _find(uri, study, deleted_too=True)
+        client, experiment = find_experiment(uri, study, deleted_too=True)
     except UserError:
         return
     _delete_models(client, study, experiment)
@@ -163,7 +163,18 @@ def delete_study(uri: str, study: str) -> None:
         _erase(uri, experiment)
 
 
-def _find(uri: str, study: str, deleted_too: bool = False) -> tuple[MlflowClient, Experiment]:
+def find_experiment(
+    uri: str, study: str, deleted_too: bool = False, key: str = "name"
+) -> tuple[MlflowClient, Experiment]:
+    """The experiment of a study, and a client of its store; a local store that is not there is not made.
+
+    Args:
+        deleted_too: take one that lies in MLflow's trash.
+        key: what the refusal names.
+
+    Raises:
+        UserError: the store cannot be used, or has no study of this name.
+    """
     reach_store(uri, study)
     path = local_file(uri)
     if path is None or path.exists():  # MLflow would make a store that is not there
@@ -171,7 +182,7 @@ def _find(uri: str, study: str, deleted_too: bool = False) -> tuple[MlflowClient
         found = client.get_experiment_by_name(study)
         if found is not None and (deleted_too or found.lifecycle_stage == "active"):
             return client, found
-    raise UserError("the MLflow store has no study of this name", key="name", value=study)
+    raise UserError("the MLflow store has no study of this name", key=key, value=study)
 
 
 def _frame(rows: list[dict[str, Any]], more: tuple[str, ...] = ()) -> pd.DataFrame:

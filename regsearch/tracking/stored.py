@@ -17,8 +17,7 @@ from regsearch.errors import UserError
 from regsearch.tracking.changes import REASON_TAG, RESTORED_TAG, STUDY
 from regsearch.tracking.mlflow import list_runs, run_key
 from regsearch.tracking.recorded import REGULARIZERS_TAG, RecordedRun, named
-from regsearch.tracking.runs import STATES
-from regsearch.tracking.store import local_file, reach_store
+from regsearch.tracking.runs import STATES, find_experiment
 
 ANSWER_TAG = "regsearch.answer"
 _SUMMARY = "finals/summary.json"
@@ -51,14 +50,7 @@ def read_study(uri: str, study: str) -> StoredStudy:
     Raises:
         UserError: the store cannot be used, or has no such study, or no run of regsearch in it.
     """
-    reach_store(uri, study)
-    path = local_file(uri)
-    client = experiment = None
-    if path is None or path.exists():  # MLflow would make a store that is not there
-        client = MlflowClient(uri, uri)
-        experiment = client.get_experiment_by_name(study)
-    if client is None or experiment is None or experiment.lifecycle_stage != "active":
-        raise UserError("the MLflow store has no study of this name", key="NAME", value=study)
+    client, experiment = find_experiment(uri, study, key="NAME")
     parent, runs = _sorted(client, experiment, study)
     summary = _summary(client, parent)
     found = [_recorded(run) for run in runs]
