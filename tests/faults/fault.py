@@ -82,7 +82,8 @@ class Scene:
         if command.code is not None:
             return command.code
         code = command.end()
-        self.opened[0] += "registering" in command.times
+        # Without finals the best trial is registered, and nothing is opened.
+        self.opened[0] += {"finals", "registering"} <= command.times.keys()
         self.opened[1] += "finals" in command.times
         if left := command.left():
             self.wrong.append(f"processes {left} outlive the driver")

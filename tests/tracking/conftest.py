@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import mlflow
 import pytest
 
 from regsearch.tracking.client import WriterHandle, start_writer
@@ -33,10 +35,14 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def uri(template: Path, tmp_path: Path) -> str:
+def uri(template: Path, tmp_path: Path) -> Iterator[str]:
     """The address of an empty store at `tmp_path/mlflow.db`."""
     shutil.copy(template, tmp_path / "mlflow.db")
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+    yield f"sqlite:///{tmp_path / 'mlflow.db'}"
+    # A delivered model makes its store that of the process and of its environment; a later test would obey it.
+    mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+    mlflow.set_registry_uri(None)  # type: ignore[arg-type]
+    os.environ.pop("MLFLOW_REGISTRY_URI", None)
 
 
 class Writers:
