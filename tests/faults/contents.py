@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import zipfile
 from collections import Counter
@@ -14,6 +15,7 @@ from typing import Any
 import sqlalchemy
 
 from regsearch.databases import database_url
+from regsearch.description import DESCRIPTION
 
 # They name a process, a run or a moment, so two runs of one study differ in them.
 VOLATILE = {"regsearch.study_start", "mlflow.parentRunId", "mlflow.user"}
@@ -40,12 +42,14 @@ class Contents:
         runs: by kind and number (`trial 3`), metrics as bits.
         models: versions, aliases and the weights by checksum.
         files: names of each run's artifacts, where they are to be seen.
+        description: what the experiment's page says.
         doubled, running: what is there twice, and what is RUNNING still, a few words each.
     """
 
     runs: dict[str, Any] = field(default_factory=dict)
     models: dict[str, Any] = field(default_factory=dict)
     files: dict[str, list[str]] = field(default_factory=dict)
+    description: str = ""
     doubled: list[str] = field(default_factory=list)
     running: list[str] = field(default_factory=list)
 
@@ -90,6 +94,12 @@ class _Reader:
             found.running += [key] * (row["status"] == "RUNNING")
             keys[row["run_uuid"]] = key
             found.runs[key] = self.run(key, row, tags)
+        for told in found.runs.values():
+            told["tags"] = {tag: self.without_names(text, experiment, keys) for tag, text in told["tags"].items()}
+        of_experiment = "select key, value from experiment_tags where experiment_id = :experiment order by key"
+        for tag in self.rows(of_experiment, experiment=experiment):
+            if tag["key"] == DESCRIPTION:
+                found.description = self.without_names(tag["value"], experiment, keys)
         found.models = self.models(experiment, keys)
         found.files = self.files(experiments[0], keys)
         return found
@@ -97,6 +107,13 @@ class _Reader:
     def pairs(self, table: str, run: str) -> dict[str, str]:
         rows = self.rows(f"select key, value from {table} where run_uuid = :run order by key", run=run)
         return {row["key"]: row["value"] for row in rows}
+
+    def without_names(self, text: str, experiment: int, keys: dict[str, str]) -> str:
+        """The text without what names this study, its experiment and its runs, as links do."""
+        for run, key in keys.items():
+            text = text.replace(run, key)
+        text = text.replace(f"/experiments/{experiment}/", "/experiments/0/")
+        return re.sub(rf"\b{re.escape(self.name)}\b", "the study", text)
 
     def run(self, key: str, row: Row, tags: dict[str, str]) -> dict[str, Any]:
         run = row["run_uuid"]

@@ -120,7 +120,8 @@ def _compared(study: Ended, failed: set[int], timeless: bool) -> dict[str, Any]:
     if timeless:
         runs = {key: _timeless(run) for key, run in runs.items()}
     trials = {str(number): each for number, each in study.trials.items() if number not in failed}
-    return {"runs": runs, "models": store.models, "files": store.files, "optuna": trials}
+    told = {} if failed else {"description": store.description}
+    return told | {"runs": runs, "models": store.models, "files": store.files, "optuna": trials}
 
 
 def _lost(study: Ended) -> list[str]:

@@ -19,12 +19,19 @@ from tests.faults.matrix import FAULTS
 from tests.faults.setups import WHOLE
 
 QUICK = ("disk: one bit of a saved trial flipped", "store: eight processes open a fresh one, Optuna's journal")
+SLOW = ("driver: Ctrl-C",)
+
+
+def _marks(name: str) -> list[pytest.MarkDecorator]:
+    if name in QUICK:
+        return []
+    return [pytest.mark.slow if name in SLOW else pytest.mark.faults]
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "fault",
-    [pytest.param(each, id=each.name, marks=() if each.name in QUICK else pytest.mark.faults) for each in FAULTS],
+    [pytest.param(each, id=each.name, marks=_marks(each.name)) for each in FAULTS],
 )
 def test_it_strikes_and_nothing_is_lost(fault: Strike, tmp_path: Path) -> None:
     outcomes = campaign(tmp_path, [fault], each=1, seed=5, jobs=1)
