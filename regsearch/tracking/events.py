@@ -60,6 +60,10 @@ def scalar_tag(metric: str) -> str:
     return f"{group}/{name}" if name else f"training/{metric}"
 
 
+NAMING = ("candidate",)
+"""Parameters that name something, also where they are numbers: none is between two others."""
+
+
 class EventFiles:
     """The event files of one study below `folder`, from its first record on; those of an earlier start are removed."""
 
@@ -107,7 +111,7 @@ class EventFiles:
         run = (getattr(record, "kind", ""), getattr(record, "number", 0))
         if isinstance(record, RunStart):
             self._names[run] = record.name
-            params = {name: _plain(value) for name, value in record.params.items()}
+            params = {name: _plain(name, value) for name, value in record.params.items()}
             seconds = record.time_ms / 1000
             summary = summary_v2.hparams_pb(params, record.name, seconds)
             yield record.name, event_pb2.Event(wall_time=seconds, step=0, summary=summary)
@@ -169,11 +173,11 @@ def _session_end(record: RunEnd) -> Any:
     return event_pb2.Event(wall_time=seconds, step=0, summary=summary_pb2.Summary(value=[value]))
 
 
-def _plain(value: Any) -> bool | float | str:
-    """A parameter as HParams can hold it; numbers that are not finite are words there."""
+def _plain(name: str, value: Any) -> bool | float | str:
+    """A parameter as HParams can hold it; numbers that are not finite are words there, and so is what names a trial."""
     if isinstance(value, bool | str):
         return value
-    if isinstance(value, int | float):
+    if isinstance(value, int | float) and name not in NAMING:
         return float(value) if math.isfinite(value) else str(value)
     return str(value)
 

@@ -99,7 +99,7 @@ class Scene:
     def to_the_end(self) -> Ended | None:
         """Go on until the study has its answer; what it left then."""
         for _ in range(6):
-            if not self.commands or self.command.code != 0:
+            if not self.commands or self.finish() != 0:
                 self.begin()
             if self.finish() == 0:
                 around = self.around

@@ -18,7 +18,7 @@ from regsearch.tracking.events import EventFiles, scalar_tag
 from regsearch.tracking.outbox import Outbox
 from regsearch.tracking.protocol import Metrics, Note, Record, RunEnd, RunStart
 from regsearch.tracking.tensorboard import check_tensorboard, event_files
-from tests.tracking.studies import study
+from tests.tracking.studies import BEGIN, study
 
 Points = dict[tuple[str, str, int], float]
 RECORDS = list(study(9, 6, finals=2))
@@ -87,15 +87,26 @@ def test_every_point_is_there_once(tmp_path: Path) -> None:
     assert [each.tensor_proto.string_val[0].decode() for each in answer] == ["It helps."]
 
 
+def begun_as(folder: Path) -> tuple[str, dict[str, Any]]:
+    """Group and hyperparameters of a run."""
+    plugin = read(folder).PluginTagToContent(hparams.PLUGIN_NAME)
+    start = hparams.parse_session_start_info_plugin_data(plugin[hparams.SESSION_START_INFO_TAG])
+    held = {name: getattr(value, str(value.WhichOneof("kind"))) for name, value in start.hparams.items()}
+    return start.group_name, held
+
+
+def test_a_candidate_is_named_not_measured(tmp_path: Path) -> None:
+    start = RunStart("final", 7, "final-007", {"dropout.p": 0.5, "seed": 3, "candidate": 12}, {}, BEGIN)
+    EventFiles(tmp_path / "tb").write([start])
+    held = {"dropout.p": 0.5, "seed": 3.0, "candidate": "12"}
+    assert begun_as(tmp_path / "tb" / "final-007") == ("final-007", held)
+
+
 def test_hparams_are_those_of_the_trial(tmp_path: Path) -> None:
     EventFiles(tmp_path / "tb").write(RECORDS)
     (begun,) = (each for each in RECORDS if isinstance(each, RunStart) and (each.kind, each.number) == ("trial", 5))
     plugin = read(tmp_path / "tb" / "trial-005").PluginTagToContent(hparams.PLUGIN_NAME)
-    start = hparams.parse_session_start_info_plugin_data(plugin[hparams.SESSION_START_INFO_TAG])
-    held: dict[str, Any] = {
-        name: getattr(value, str(value.WhichOneof("kind"))) for name, value in start.hparams.items()
-    }
-    assert held == dict(begun.params) and start.group_name == "trial-005"
+    assert begun_as(tmp_path / "tb" / "trial-005") == ("trial-005", dict(begun.params))
     end = hparams.parse_session_end_info_plugin_data(plugin[hparams.SESSION_END_INFO_TAG])
     assert end.status == 2  # STATUS_FAILURE: each seventh of these trials diverges
 
