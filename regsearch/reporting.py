@@ -17,7 +17,7 @@ import yaml
 from regsearch.analysis.comparison import FinalsSummary
 from regsearch.analysis.importance import Importance
 from regsearch.config import StudyConfig
-from regsearch.data import Manifest, opened
+from regsearch.data import Manifest, Opened, opened
 from regsearch.data.ledger import openings
 from regsearch.errors import UserError
 from regsearch.pages import StudyRecord, study_page
@@ -54,6 +54,7 @@ def local_record(study: Study, *, sentence: str | None = None) -> StudyRecord:
     ledger = study.root / "ledger"
     known = opened(ledger, manifest.test_digest)
     best = answer.get("best") or {}
+    first = config.search.objectives[0]
     return StudyRecord(
         name=config.name,
         trials=trials,
@@ -63,7 +64,7 @@ def local_record(study: Study, *, sentence: str | None = None) -> StudyRecord:
         begun=_time(study.created_ms),
         objectives=config.search.objectives,
         loss_words=task.loss_words,
-        winner=summary.winner.number if summary else best.get("number", _best(trials, config.search.objectives[0])),
+        winner=summary.winner.number if summary else best.get("number", _best(trials, first, first in higher)),
         summary=summary,
         curves=_curves(runs, summary),
         opened=known.times + known.others,
@@ -106,7 +107,7 @@ def stored_record(uri: str, name: str) -> StudyRecord:
         summary=summary,
         curves=_curves(found.runs, summary),
         opened=times,
-        opened_words=f"test opened {times} times",
+        opened_words=str(Opened(times)),
         data={name: found.params[key] for name, key in shown.items() if key in found.params},
     )
 
@@ -199,12 +200,13 @@ def _progress(name: str, trials: pd.DataFrame, planned: int) -> str:
     return f"No answer yet: {ended:,}{of} trials have ended; `regsearch study resume {name}` goes on."
 
 
-def _best(trials: pd.DataFrame, objective: str) -> int | None:
-    """The number of the complete trial of lowest objective, where there is one."""
+def _best(trials: pd.DataFrame, objective: str, highest: bool = False) -> int | None:
+    """The number of the complete trial of lowest objective, or `highest`, where there is one."""
     if trials.empty or objective not in trials:
         return None
     complete = trials[(trials["state"] == "COMPLETE") & trials[objective].notna()]
-    return None if complete.empty else int(complete.sort_values(objective, kind="stable")["number"].iloc[0])
+    ordered = complete.sort_values(objective, ascending=not highest, kind="stable")
+    return None if ordered.empty else int(ordered["number"].iloc[0])
 
 
 def _curves(runs: Sequence[RecordedRun], summary: FinalsSummary | None) -> dict[str, dict[str, Any]]:

@@ -15,6 +15,8 @@ from regsearch.config import load_config
 from regsearch.reporting import REPORT, local_record, report_study, stored_record, study_file
 from regsearch.stores import write_study
 from regsearch.study import Study
+from regsearch.tracking.outbox import Outbox
+from regsearch.tracking.protocol import Metrics, RunEnd, RunStart
 from tests.conftest import ROOT
 from tests.pages.records import read
 from tests.study.small import study_file as small
@@ -59,6 +61,27 @@ def test_a_study_that_has_only_begun_says_so(own_folder: Path, tmp_path: Path) -
     assert found.exit_code == 2 and "--out" in found.stderr
 
 
+@pytest.mark.parametrize(("objective", "best"), [("val_loss", 0), ("val_accuracy", 1)])
+def test_a_search_under_way_rings_its_best_trial(own_folder: Path, tmp_path: Path, objective: str, best: int) -> None:
+    from regsearch.data import seal
+
+    file = small(tmp_path)
+    file.write_text(file.read_text().replace("search: {", f"search: {{objective: {objective}, "))
+    study = Study.from_file(file)
+    study.folder.mkdir(parents=True)
+    seal(study.config.data, study.config.folder, study.folder / "data")
+    write_study(study.folder, study.config, 1_700_000_000_000)
+    with Outbox(study.folder / "outbox.jsonl") as outbox:
+        for number, (loss, accuracy) in enumerate([(0.5, 0.7), (0.6, 0.8)]):
+            values = {"train_loss": 0.4, "val_loss": loss, "gap": loss - 0.4, "val_accuracy": accuracy}
+            outbox.append(RunStart("trial", number, f"trial-{number:03d}", {"seed": number}, {}, 1))
+            outbox.append(Metrics("trial", number, 1, values, 2))
+            outbox.append(RunEnd("trial", number, "COMPLETE", None, 3))
+        outbox.commit()
+    record = local_record(study)
+    assert not record.ended and record.winner == best
+
+
 @pytest.mark.slow
 def test_folder_and_store_tell_the_same(own_folder: Path, tmp_path: Path) -> None:
     study = Study.from_file(small(tmp_path), trials=8)
@@ -76,6 +99,7 @@ def test_folder_and_store_tell_the_same(own_folder: Path, tmp_path: Path) -> Non
     here, there = local_record(study), stored_record(study.uri, "small")
     assert here.sentence == there.sentence == answer.sentence and here.ended and there.ended
     assert here.summary == there.summary and here.winner == there.winner
+    assert here.opened_words == there.opened_words == "test opened once"
     assert here.curves.keys() == there.curves.keys() == {"winner", "baseline"}
     for who, losses in here.curves.items():
         for name, values in losses.items():
