@@ -22,6 +22,7 @@ from regsearch.description import answered
 from regsearch.entrants import entrants
 from regsearch.errors import UserError
 from regsearch.executors.base import Executor
+from regsearch.files import write_json
 from regsearch.finals import (
     Finals,
     Numbers,
@@ -31,7 +32,6 @@ from regsearch.finals import (
     plan_finals,
     test_finals,
     train_finals,
-    write_json,
 )
 from regsearch.front import front_rows, keep_front, kept_constraints, remark
 from regsearch.importance import keep_importance

@@ -298,13 +298,3 @@ def export_rows(module: Any, example: Any) -> Any:
         warnings.filterwarnings("ignore", message=r".*_flat_weights.*were assigned during export", category=UserWarning)
         batch = torch.export.Dim("batch", min=2)
         return torch.export.export(module, (example,), dynamic_shapes=({0: batch},))
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write beside, flush to disk, rename: the file is whole or not there."""
-    aside = path.with_suffix(".part")
-    with open(aside, "w") as file:
-        json.dump(content, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from regsearch.books import Books
-from regsearch.finals import write_json
+from regsearch.files import write_json
 from regsearch.tracking.protocol import Artifact, Note, Tracker
 from regsearch.trial import Trial, TrialState
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from regsearch.errors import UserError
-from regsearch.finals import kept, write_json
+from regsearch.files import write_json
+from regsearch.finals import kept
 from regsearch.space import SearchSpace
 from regsearch.tracking.protocol import Artifact, Tracker
 from regsearch.trial import Report, Trial, TrialState

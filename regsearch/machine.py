@@ -11,7 +11,7 @@ from typing import Any
 
 from regsearch.executors.base import Executor
 from regsearch.executors.local import LocalExecutor
-from regsearch.finals import write_json
+from regsearch.files import write_json
 from regsearch.stores import without_addresses
 from regsearch.study import Study
 

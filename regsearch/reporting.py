@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -19,7 +18,7 @@ from regsearch.analysis.importance import Importance
 from regsearch.config import StudyConfig
 from regsearch.data import Manifest, Opened, opened
 from regsearch.data.ledger import openings
-from regsearch.errors import UserError
+from regsearch.files import write_asked
 from regsearch.pages import StudyRecord, study_page
 from regsearch.space import Range
 from regsearch.stores import without_addresses
@@ -113,20 +112,12 @@ def stored_record(uri: str, name: str) -> StudyRecord:
 
 
 def write_page(record: StudyRecord, path: Path) -> Path:
-    """Write the page of a record beside, then rename: the file is whole or not there.
+    """Write the page of a record; where it is.
 
     Raises:
         UserError: it cannot be written there.
     """
-    aside = path.with_name(path.name + ".part")
-    try:
-        aside.write_text(study_page(record), encoding="utf-8")
-        os.replace(aside, path)
-    except OSError as error:
-        said = error.strerror or "cannot be written"
-        raise UserError(
-            said, key="--out", value=str(path), allowed="allowed is a file in a folder that is there"
-        ) from None
+    write_asked(path, study_page(record), "--out")
     return path
 
 

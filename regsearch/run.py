@@ -15,7 +15,7 @@ from regsearch.display import Progress, Snapshot
 from regsearch.ending import Ending
 from regsearch.errors import UserError
 from regsearch.executors.base import Executor
-from regsearch.finals import write_json
+from regsearch.files import write_json
 from regsearch.machine import record_machine, start_executor
 from regsearch.regularizers import all_regularizers
 from regsearch.search.storage import Storage, open_storage

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from regsearch.addresses import password
 from regsearch.config import StudyConfig
 from regsearch.errors import UserError
+from regsearch.files import write_whole
 
 
 def check_stores(config: StudyConfig, uri: str, known: dict[str, Any] | None = None) -> None:
@@ -65,13 +65,7 @@ def write_study(folder: Path, config: StudyConfig, created_ms: int) -> None:
     """Keep what the study is, in place of what was kept before; nobody else may read it where it holds a password."""
     secret = any(password(address or "") for address in (config.tracking.uri, config.search.storage))
     text = json.dumps({"config": json.loads(config.to_json()), "created_ms": created_ms}, indent=1)
-    aside = folder / "study.json.part"
-    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if secret else 0o644)
-    with open(handle, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, folder / "study.json")
+    write_whole(folder / "study.json", text, 0o600 if secret else 0o644)
 
 
 def at_store(config: StudyConfig, uri: str | None) -> StudyConfig:

@@ -18,7 +18,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
         "errors guard space trial",
-        "addresses",
+        "addresses files",
         "databases",
         "config",
         "regularizers models tasks data",

@@ -177,11 +177,13 @@ def difference(change: Interval, found: Comparison, interval: bool = False) -> s
     def text(number: float) -> str:
         return f"{scale * number:.2g}".replace("-", MINUS) if number else "0"
 
+    said = text(change.value)
+    said += unit.removesuffix("s") if said == "1" else unit
     if not interval:
-        return f"{text(change.value)}{unit}"
+        return said
     if math.isinf(change.low):
-        return f"{text(change.value)}{unit} (no interval)"
-    return f"{text(change.value)}{unit} ({text(change.low)} to {text(change.high)})"
+        return f"{said} (no interval)"
+    return f"{said} ({text(change.low)} to {text(change.high)})"
 
 
 def p_value(p: float) -> str:

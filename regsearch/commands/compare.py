@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ import typer
 
 from regsearch.commands.options import Json, print_json
 from regsearch.errors import UserError
+from regsearch.files import write_asked
 
 if TYPE_CHECKING:
     from regsearch.analysis.comparing import Comparison
@@ -35,9 +35,9 @@ def compare(
     if csv is not None:
         _write_csv(found, csv)
     if html is not None:
-        from regsearch.analysis.across_page import comparison_page
+        from regsearch.pages import comparison_page
 
-        comparison_page(found, html)
+        write_asked(html, comparison_page(found), "--html")
     if as_json:
         print_json(to_json(found))
     else:
@@ -108,13 +108,7 @@ def _write_csv(found: Comparison, path: Path) -> None:
         rows.append(
             {**row, f"baseline_{found.metric}": each.baseline, "seeds": len(each.scores), "digest": each.digest}
         )
-    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        pd.DataFrame(rows).to_csv(aside, index=False)
-        os.replace(aside, path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise UserError(f"cannot be written: {error.strerror}", file=path, allowed="name another file") from None
+    write_asked(path, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"), "--csv")
 
 
 def _print(found: Comparison) -> None:

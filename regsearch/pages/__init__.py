@@ -1,8 +1,10 @@
-"""Pages: one self-contained HTML file for a study, and the pieces that such pages are made of.
+"""Pages: one self-contained HTML file for a study or a comparison, and the pieces that such pages are made of.
 
-`page(title, sections)` renders sections of paragraphs, tables and pictures; `study_page(record)` makes a study's page.
+`page(title, sections)` renders sections of paragraphs, tables and pictures; `study_page(record)` makes a study's page,
+`comparison_page(found)` that of a comparison.
 """
 
+from regsearch.pages.comparison import comparison_page
 from regsearch.pages.page import page
 from regsearch.pages.parts import Code, Lines, Paragraph, Part, Picture, Section, Table, Verdict
 from regsearch.pages.record import StudyRecord
@@ -18,6 +20,7 @@ __all__ = [
     "StudyRecord",
     "Table",
     "Verdict",
+    "comparison_page",
     "page",
     "study_page",
 ]

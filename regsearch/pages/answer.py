@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 from regsearch.analysis.report import ROLES, flattery, held, others, table
 from regsearch.analysis.statistics import metric_of
-from regsearch.pages.parts import Lines, Paragraph, Part, Picture, Section, Table, Verdict
-from regsearch.pages.plot import WIDTH, Plot, axis, fitting, short
+from regsearch.pages.forest import Estimate, forest
+from regsearch.pages.parts import Lines, Paragraph, Part, Section, Table, Verdict
 from regsearch.pages.record import StudyRecord
 
 FEW_ROWS, FEW_SEEDS, MANY_FAILED = 200, 5, 0.1
 """Fewer test rows or seeds, or a larger share of failed trials, are worth a warning."""
-Row = tuple[str, str, float, float, float]
-"""Class, label, estimate, ends of its interval."""
 
 
 def answer(record: StudyRecord) -> Section:
@@ -85,60 +80,33 @@ def intervals(record: StudyRecord) -> Section:
     word, unit = ("RMSE", "target's units; ") if metric.name == "rmse" else (metric.words, "")
     unit = "points; " if metric.higher_is_better else unit
     level = f"{100 * summary.contrast.level:g} %"
-    differences: list[Row] = []
+    differences: list[Estimate] = []
     if not summary.same:
         contrast = summary.contrast
         label = f"winner − baseline: {summary.winner.label or 'no regularization'}"
-        differences.append(("winner", label, share * contrast.difference, share * contrast.low, share * contrast.high))
+        ends = (share * contrast.low, share * contrast.high)
+        differences.append(Estimate("winner", label, share * contrast.difference, *ends))
     for other in summary.others:
         change = other.contrast
         label = f"winner − {ROLES.get(other.role, other.role)}: {other.summary.label or 'no regularization'}"
-        differences.append(("other", label, share * change.difference, share * change.low, share * change.high))
+        differences.append(Estimate("other", label, share * change.difference, share * change.low, share * change.high))
     better = "larger is better" if metric.higher_is_better else "smaller is better"
     parts: list[Part] = []
     if differences:
         name = f"difference in {word} ({unit}{better})"
         what = f"Winner minus another candidate on the test, with {level} intervals; one that crosses 0 may be chance."
-        parts.append(_forest("differences", "Differences", what, differences, name, zero=True))
-    levels: list[Row] = []
+        parts.append(forest("differences", "Differences", what, differences, name, zero=True))
+    levels: list[Estimate] = []
     candidates = [("winner", "winner", summary.winner), ("baseline", "baseline", summary.baseline)]
     candidates += [("other", ROLES.get(each.role, each.role), each.summary) for each in summary.others]
     for style, role, candidate in candidates:
         span = candidate.test_metric
         label = f"{role}: {candidate.label or 'no regularization'}"
-        levels.append((style, label, share * span.value, share * span.low, share * span.high))
+        levels.append(Estimate(style, label, share * span.value, share * span.low, share * span.high))
     name = f"{word} on the test ({'%; ' if metric.higher_is_better else unit}{better})"
     what = f"Means over seeds with {level} intervals. They may overlap though the paired difference is certain."
-    parts.append(_forest("levels", "Each candidate on the test", what, levels, name, zero=False))
+    parts.append(forest("levels", "Each candidate on the test", what, levels, name, zero=False))
     return Section("intervals", "Intervals of the finals", parts)
-
-
-def _forest(name: str, title: str, text: str, rows: Sequence[Row], words: str, zero: bool) -> Picture:
-    step, top = 42.0, 14.0
-    bottom = top + step * len(rows)
-    plot = Plot(bottom + 40)
-    ends = [each for _, _, *values in rows for each in values if math.isfinite(each)]
-    along = axis(ends, 12, WIDTH - 12, zero=zero, room=0.06)
-    plot.bottom(along, bottom, words, grid_to=top - 8)
-    if zero:
-        plot.line([(along.at(0), top - 8), (along.at(0), bottom)], "frame")
-    for index, (style, label, value, low, high) in enumerate(rows):
-        y = top + step * index
-        plot.text(8, y, fitting(label, WIDTH - 16, bold=style != "other"), f"{style} halo")
-        tip = f"{label}: {short(value)} ({_span(low, high)})"
-        plot.line([(along.at(low), y + 19), (along.at(high), y + 19)], f"{style} thick", tip)
-        for end in (low, high):
-            if math.isfinite(end):
-                plot.line([(along.at(end), y + 13), (along.at(end), y + 25)], style)
-        kind = {"winner": "circle", "baseline": "square"}.get(style, "diamond")
-        plot.mark(along.at(value), y + 19, kind, style, tip, 6)
-    cells = [(label, short(value), _span(low, high)) for _, label, value, low, high in rows]
-    numbers = Table(f"{title}: the numbers", ("", words, "interval"), cells, folded=True)
-    return Picture(name, title, text, plot.drawn(), plot.height, numbers)
-
-
-def _span(low: float, high: float) -> str:
-    return f"{short(low)} to {short(high)}" if math.isfinite(low) or math.isfinite(high) else "not known"
 
 
 def _count(number: int, word: str) -> str:

@@ -97,3 +97,16 @@ def remembered(name: str, **about: Any) -> StudyRuns:
     fixed = ["kind", "number", "state", "role", "roles", "regularizers"]
     frame = pd.DataFrame(list(rows.values()), columns=[*fixed, *({n for row in rows.values() for n in row} - {*fixed})])
     return StudyRuns(name, {key: str(value) for key, value in begun.params.items()}, begun.tags, frame)
+
+
+METHODS = {"none": 0.0, "l2": 0.02, "dropout": 0.03}
+
+
+def many(sets: int, missing: tuple[str, ...] = ()) -> list[StudyRuns]:
+    """Three methods on so many data sets, but for the studies named."""
+    found = []
+    for number in range(sets):
+        for method, more in METHODS.items():
+            about = {"method": method, "level": 0.7 + 0.02 * number + more, "noise": number, "trials": 2}
+            found.append(remembered(f"{method}-{number}", source=f"keel:set{number}", **about))
+    return [each for each in found if each.name not in missing]

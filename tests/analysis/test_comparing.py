@@ -13,16 +13,15 @@ import pandas as pd
 import pytest
 
 from regsearch.analysis.across import signed_rank
-from regsearch.analysis.across_page import comparison_page
-from regsearch.analysis.across_words import notes, pair_table, score_table, sentence, study_table
+from regsearch.analysis.across_words import notes, pair_table, score_table, sentence
 from regsearch.analysis.comparing import Comparison, compare
 from regsearch.errors import UserError
 from regsearch.tracking.bulk import BulkLane
 from regsearch.tracking.changes import merge
 from regsearch.tracking.mlflow import ClientLane
 from regsearch.tracking.protocol import Record
-from regsearch.tracking.runs import StudyRuns, read_study
-from tests.analysis.across import remembered, told
+from regsearch.tracking.runs import read_study
+from tests.analysis.across import many, remembered, told
 
 Tell = Callable[..., str]
 
@@ -102,19 +101,6 @@ def test_what_is_remembered_is_what_a_store_tells(tell: Tell) -> None:
     about: list[dict[str, Any]] = [{"regularizers": ["l2"]}, {"restored": True, "level": 0.8, "gap": 0.1}]
     tell("a", **about[0])
     assert of(tell("b", **about[1]), "a", "b") == memory(*about)
-
-
-METHODS = {"none": 0.0, "l2": 0.02, "dropout": 0.03}
-
-
-def many(sets: int, missing: tuple[str, ...] = ()) -> list[StudyRuns]:
-    """Three methods on so many data sets, but for the studies named."""
-    found = []
-    for number in range(sets):
-        for method, more in METHODS.items():
-            about = {"method": method, "level": 0.7 + 0.02 * number + more, "noise": number, "trials": 2}
-            found.append(remembered(f"{method}-{number}", source=f"keel:set{number}", **about))
-    return [each for each in found if each.name not in missing]
 
 
 def test_methods_are_compared_over_data_sets() -> None:
@@ -197,20 +183,6 @@ def test_a_smaller_error_ranks_better() -> None:
     found = memory({"metric": "rmse", "level": 2.0}, {"metric": "rmse", "level": 1.0, "noise": 1})
     assert found.compared == ("b", "a") and found.pairs[0].difference.value == pytest.approx(1, abs=0.01)
     assert "b ranks best" in sentence(found) and "points" not in sentence(found)
-
-
-def test_the_page_stands_alone_and_says_what_the_terminal_does(tmp_path: Path) -> None:
-    found = compare(many(7))
-    page = comparison_page(found, tmp_path / "page.html").read_text()
-    assert sentence(found) in page
-    for header, rows in (study_table(found), pair_table(found)):
-        assert all(f">{cell}<" in page for cell in [*header, *rows[0]] if cell)
-    assert page.count("<svg") == 3 and page.count('role="img"') == 3
-    assert not re.search(r"(src|href)=\"?https?:|@import|url\(http", page)
-    assert "prefers-color-scheme: dark" in page and "#222222;" not in page.split("</style>")[1]
-    with pytest.raises(UserError, match="cannot be written"):
-        comparison_page(found, tmp_path / "absent" / "page.html")
-    assert sorted(each.name for each in tmp_path.iterdir() if "page" in each.name) == ["page.html"]
 
 
 def test_the_command(tell: Tell, tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -226,3 +228,44 @@ def read(html: str) -> Element:
     reader.close()
     assert len(reader.stack) == 1, f"<{reader.stack[-1].tag}> stays open"
     return reader.stack[0]
+
+
+def assert_loads_nothing(text: str, root: Element) -> None:
+    """The page is one file: nothing in it is fetched from elsewhere."""
+    assert not root.every("script") and not root.every("link") and not root.every("img") and not root.every("iframe")
+    assert "@import" not in text and "url(" not in text
+    everything = [*root.every("a"), *root.every("use"), *root.every("svg"), *root.every("section")]
+    links = [each.attributes.get(name, "#") for each in everything for name in ("href", "src", "xlink:href")]
+    assert all(link.startswith("#") for link in links)
+    policy = [each.attributes["content"] for each in root.every("meta") if "http-equiv" in each.attributes]
+    assert policy == ["default-src 'none'; style-src 'unsafe-inline'"]
+
+
+def assert_can_be_read(root: Element) -> None:
+    """By keyboard and screen reader: headings in order, names for all that is drawn, numbers behind every picture."""
+    (html,) = root.every("html")
+    assert html.attributes["lang"] == "en"
+    assert [len(root.every(tag)) for tag in ("main", "header", "footer", "h1", "nav")] == [1] * 5
+    ids = [each.attributes["id"] for each in _all(root) if "id" in each.attributes]
+    assert len(ids) == len(set(ids))
+    aimed = [link.attributes["href"][1:] for link in root.every("a")]
+    named = [each.attributes.get("aria-labelledby", "") for each in _all(root)]
+    assert {*aimed, *" ".join(named).split()} <= set(ids)
+    levels = [int(each.tag[1]) for each in _all(root) if re.fullmatch(r"h\d", each.tag)]
+    assert levels[0] == 1 and all(after <= before + 1 for before, after in pairwise(levels))
+    for picture in (each for each in root.every("svg") if "plot" in each.attributes.get("class", "")):
+        assert picture.attributes["role"] == "img"
+        assert picture.parts[0].tag == "title" and picture.parts[1].tag == "desc"
+        assert all(each.words().strip() for each in picture.parts[:2])
+    for figure in root.every("figure"):
+        assert figure.every("table") or figure.every("a"), "a picture has its numbers in a table"
+    for table in root.every("table"):
+        assert table.every("caption") and table.every("caption")[0].words().strip()
+        assert all(cell.attributes["scope"] in ("col", "row") and cell.words().strip() for cell in table.every("th"))
+    for box in (each for each in _all(root) if each.attributes.get("role") == "region"):
+        assert box.attributes["tabindex"] == "0" and box.attributes["aria-label"]
+    assert root.every("a")[0].attributes["href"] == "#content"
+
+
+def _all(element: Element) -> list[Element]:
+    return [each for part in element.parts for each in (part, *_all(part))]

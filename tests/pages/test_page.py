@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 
 from regsearch.pages import Paragraph, Section, StudyRecord, Table, page, study_page
 from regsearch.pages.palette import DARK, LIGHT, PAPERS, TEXTS, contrast
-from tests.pages.records import RECORDS, Element, other, read, record, trials
+from tests.pages.records import RECORDS, assert_can_be_read, assert_loads_nothing, other, read, record, trials
 
 MARKS = ("winner", "baseline", "set0", "set1", "set2", "set3", "set4", "set5", "rank0", "rank1", "rank2", "quiet")
 
@@ -25,51 +24,12 @@ def made(request: pytest.FixtureRequest) -> StudyRecord:
 def test_the_page_is_sound(made: StudyRecord) -> None:
     text = study_page(made)
     root = read(text)
-    _loads_nothing(text, root)
-    _can_be_read(root)
+    assert_loads_nothing(text, root)
+    assert_can_be_read(root)
     assert made.sentence in root.words()
     assert "nan" not in re.sub(r"[a-z]*nan[a-z]+", "", root.words().lower())
     assert not re.search(r"(?:nan|inf)\b", " ".join(re.findall(r'd="[^"]*"|[xy]\d?="[^"]*"', text)))
     assert len(text.encode()) < 1_000_000
-
-
-def _loads_nothing(text: str, root: Element) -> None:
-    assert not root.every("script") and not root.every("link") and not root.every("img") and not root.every("iframe")
-    assert "@import" not in text and "url(" not in text
-    everything = [*root.every("a"), *root.every("use"), *root.every("svg"), *root.every("section")]
-    links = [each.attributes.get(name, "#") for each in everything for name in ("href", "src", "xlink:href")]
-    assert all(link.startswith("#") for link in links)
-    policy = [each.attributes["content"] for each in root.every("meta") if "http-equiv" in each.attributes]
-    assert policy == ["default-src 'none'; style-src 'unsafe-inline'"]
-
-
-def _can_be_read(root: Element) -> None:
-    (html,) = root.every("html")
-    assert html.attributes["lang"] == "en"
-    assert [len(root.every(tag)) for tag in ("main", "header", "footer", "h1", "nav")] == [1] * 5
-    ids = [each.attributes["id"] for each in _all(root) if "id" in each.attributes]
-    assert len(ids) == len(set(ids))
-    aimed = [link.attributes["href"][1:] for link in root.every("a")]
-    named = [each.attributes.get("aria-labelledby", "") for each in _all(root)]
-    assert {*aimed, *" ".join(named).split()} <= set(ids)
-    levels = [int(each.tag[1]) for each in _all(root) if re.fullmatch(r"h\d", each.tag)]
-    assert levels[0] == 1 and all(after <= before + 1 for before, after in pairwise(levels))
-    for picture in (each for each in root.every("svg") if "plot" in each.attributes.get("class", "")):
-        assert picture.attributes["role"] == "img"
-        assert picture.parts[0].tag == "title" and picture.parts[1].tag == "desc"
-        assert all(each.words().strip() for each in picture.parts[:2])
-    for figure in root.every("figure"):
-        assert figure.every("table") or figure.every("a"), "a picture has its numbers in a table"
-    for table in root.every("table"):
-        assert table.every("caption") and table.every("caption")[0].words().strip()
-        assert all(cell.attributes["scope"] in ("col", "row") and cell.words().strip() for cell in table.every("th"))
-    for box in (each for each in _all(root) if each.attributes.get("role") == "region"):
-        assert box.attributes["tabindex"] == "0" and box.attributes["aria-label"]
-    assert root.every("a")[0].attributes["href"] == "#content"
-
-
-def _all(element: Element) -> list[Element]:
-    return [each for part in element.parts for each in (part, *_all(part))]
 
 
 def test_the_answer_comes_first() -> None:

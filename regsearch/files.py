@@ -1,0 +1,51 @@
+"""Writes files so that they are whole or not there: beside, flushed to disk, renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from regsearch.errors import UserError
+
+
+def write_whole(path: Path, text: str, mode: int = 0o666) -> None:
+    """Write `text` to `path`: whatever happens meanwhile, the file is as before or holds all of it.
+
+    Args:
+        mode: who may read and write it, less what the process's umask forbids.
+    """
+    aside = path.with_name(f"{path.name}.part")
+    try:
+        aside.unlink(missing_ok=True)  # one that a kill left might be open to others
+        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with open(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write an object as JSON, whole or not at all."""
+    write_whole(path, json.dumps(content, indent=1))
+
+
+def write_asked(path: Path, text: str, option: str) -> None:
+    """Write a file that the user named, whole or not at all.
+
+    Args:
+        option: that named it, like `--out`.
+
+    Raises:
+        UserError: it cannot be written there.
+    """
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        what = f"cannot be written: {error.strerror or error}"
+        raise UserError(what, key=option, value=str(path), allowed="name a file in a folder that is there") from None
