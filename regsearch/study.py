@@ -19,7 +19,7 @@ from regsearch.guard import guarded
 from regsearch.locks import aside, hold
 from regsearch.space import SearchSpace
 from regsearch.stores import at_store, check_stores, forget, read_study, write_study
-from regsearch.tracking.tensorboard import check_tensorboard, event_files
+from regsearch.tracking.tensorboard import check_tensorboard, event_files, remove_event_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -300,10 +300,14 @@ class Study:
         with self._event_files(progress):
             return Run(self, timeout, progress, begun).to_the_end()
 
-    def _event_files(self, progress: Progress | None) -> contextlib.AbstractContextManager[None]:
+    @property
+    def _tensorboard(self) -> Path | None:
         place = self.config.tracking.tensorboard
-        folder = None if place is None else Path(place) / self.config.name
-        return event_files(self.folder / "outbox.jsonl", folder, lambda line: progress.say(line) if progress else None)
+        return None if place is None else Path(place) / self.config.name
+
+    def _event_files(self, progress: Progress | None) -> contextlib.AbstractContextManager[None]:
+        say = progress.say if progress else lambda line: None
+        return event_files(self.folder / "outbox.jsonl", self._tensorboard, say)
 
     def frame(self) -> pd.DataFrame:
         """One row per trial and final, from MLflow: kind, number, state, parameters and last metrics by flat name."""
@@ -333,12 +337,13 @@ class Study:
         return read_standing(self.folder, self.config)
 
     def delete(self) -> None:
-        """Delete the study here and in the MLflow store. The ledger keeps its openings of the test split."""
+        """Delete the study here, in the MLflow store and for TensorBoard; the ledger keeps its openings of the test."""
         from regsearch.tracking.runs import delete_study
 
         with self._lock():
             delete_study(self.uri, self.config.name)
             forget(self.folder)
+            remove_event_files(self._tensorboard)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -11,7 +11,6 @@ trial kept: the HParams page compares trials by these.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import signal
@@ -29,10 +28,9 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from regsearch.tracking.outbox import read_from
 from regsearch.tracking.protocol import Metrics, Note, Record, RunEnd, RunStart
+from regsearch.tracking.tensorboard import OURS, remove_event_files
 from regsearch.tracking.writer import Leash, die_with
 
-OURS = ".regsearch"
-"""How the files end that are regsearch's to remove."""
 ROUND_SECONDS = 1.0
 BATCH_BYTES = 4 << 20
 VERSION = "brain.Event:2"
@@ -75,10 +73,7 @@ class EventFiles:
         self._names: dict[Run, str] = {}
         self._curves: dict[Run, dict[int, dict[str, float]]] = {}
         self._answers = 0
-        for old in list(folder.glob(f"**/events.out.tfevents.*{OURS}")):
-            old.unlink()
-            with contextlib.suppress(OSError):  # others' files may lie there as well
-                old.parent.rmdir()
+        remove_event_files(folder)
 
     def write(self, records: Iterable[Record]) -> None:
         """Append what these records say, each file once."""

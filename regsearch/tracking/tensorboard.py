@@ -16,6 +16,8 @@ from regsearch.errors import UserError
 
 KEY = "tracking.tensorboard"
 DRAIN_SECONDS = 120.0
+OURS = ".regsearch"
+"""How the event files end that are regsearch's to remove."""
 
 
 def check_tensorboard(folder: str | None) -> None:
@@ -57,6 +59,18 @@ def event_files(outbox: Path, folder: Path | None, say: Callable[[str], None]) -
                 say(f"TensorBoard's files in {folder} are not whole: {lines[-1]}")
 
 
+def remove_event_files(folder: Path | None) -> None:
+    """Remove the event files of a study below `folder`, and the folders that are empty then; others' files stay."""
+    if folder is None:
+        return
+    files = list(folder.glob(f"**/events.out.tfevents.*{OURS}"))
+    for file in files:
+        file.unlink()
+    for place in sorted({folder, *(file.parent for file in files)}, reverse=True):
+        with contextlib.suppress(OSError):
+            place.rmdir()
+
+
 def _start(outbox: Path, folder: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
     package_root = str(Path(__file__).parents[2])
     search_path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
@@ -83,4 +97,4 @@ def _drain(process: subprocess.Popen[bytes]) -> bool:
         return False
 
 
-__all__ = ["check_tensorboard", "event_files"]
+__all__ = ["check_tensorboard", "event_files", "remove_event_files"]

@@ -14,10 +14,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata as hparams
 
 from regsearch.errors import UserError
+from regsearch.stores import write_study
+from regsearch.study import Study
 from regsearch.tracking.events import EventFiles, scalar_tag
 from regsearch.tracking.outbox import Outbox
 from regsearch.tracking.protocol import Metrics, Note, Record, RunEnd, RunStart
-from regsearch.tracking.tensorboard import check_tensorboard, event_files
+from regsearch.tracking.tensorboard import check_tensorboard, event_files, remove_event_files
+from tests.study.small import study_file
 from tests.tracking.studies import BEGIN, study
 
 Points = dict[tuple[str, str, int], float]
@@ -128,6 +131,30 @@ def test_a_second_start_writes_anew_and_touches_nothing_else(tmp_path: Path) -> 
     seen = {(point.step, point.value) for point in watching.Scalars("loss/val")}
     assert len(seen) == len(watching.Scalars("loss/val"))
     assert seen == {(e, v) for (run, tag, e), v in expected(RECORDS).items() if (run, tag) == ("trial-001", "loss/val")}
+
+
+def test_they_are_removed_and_what_others_wrote_is_not(tmp_path: Path) -> None:
+    folder = tmp_path / "tb" / "small"
+    EventFiles(folder).write([*RECORDS, Note({"regsearch.answer": "It helps."})])
+    other = folder / "trial-003" / "events.out.tfevents.1.mine"
+    other.write_bytes(b"")
+    remove_event_files(folder)
+    assert [path for path in (tmp_path / "tb").rglob("*") if path.is_file()] == [other]
+    other.unlink()
+    remove_event_files(folder)
+    remove_event_files(tmp_path / "absent")
+    remove_event_files(None)
+    assert not (folder / "trial-000").exists()
+
+
+def test_they_go_with_their_study(tmp_path: Path, own_folder: Path) -> None:
+    begun = Study.from_file(study_file(tmp_path)).with_tensorboard("tb")
+    begun.folder.mkdir(parents=True)
+    write_study(begun.folder, begun.config, BEGIN)
+    for name in ("small", "other"):
+        EventFiles(Path("tb") / name).write(RECORDS[:9])
+    begun.delete()
+    assert [path.name for path in Path("tb").iterdir()] == ["other"] and not begun.folder.exists()
 
 
 def test_the_process_follows_an_outbox_that_grows(tmp_path: Path) -> None:
