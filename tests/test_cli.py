@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,11 @@ from typer.testing import CliRunner, Result
 
 from regsearch.answer import Answer
 from regsearch.cli import app
+from regsearch.commands.watching import watched
 from regsearch.config import load_config
 from regsearch.regularizers import all_regularizers
+from regsearch.study import Study
+from tests.study.small import study_file
 
 ROOT = Path(__file__).parents[1]
 SMALL = """
@@ -226,6 +231,28 @@ def test_a_finished_study_is_shown_resumed_listed_and_deleted(
     assert "--yes" in refused.stderr
     assert regsearch("study", "delete", "small", "--yes").exit_code == 0
     assert json.loads(regsearch("study", "list", "--json").stdout) == {"studies": []}
+
+
+def test_an_interruption_that_the_interpreter_drops_comes_again(tmp_path: Path) -> None:
+    """It drops what is raised in the callback of a weak reference; Ctrl-C may strike there."""
+
+    class Thing:
+        pass
+
+    def strike(_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+        for _ in range(1000):
+            pass
+        struck.append(True)
+
+    study, struck = Study.from_file(study_file(tmp_path)), list[bool]()
+    thing = Thing()
+    watching = weakref.ref(thing, strike)
+    with pytest.raises(KeyboardInterrupt, match="stopped before the study began"), watched(study):
+        del thing
+        assert watching() is None and not struck, "the first must have been dropped for this test to mean anything"
+        time.sleep(10)
+    assert study.stop
 
 
 @pytest.mark.slow

@@ -6,7 +6,8 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -33,11 +34,34 @@ def watched(study: Study) -> Iterator[Display]:
             raise KeyboardInterrupt(f"stopped; {resume}" if study.folder.exists() else "stopped before the study began")
         display.later("stopping: the running round ends; Ctrl-C again stops at once")
 
+    def again() -> None:
+        study.stop = False
+        threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGINT)).start()
+
     # Ray writes on standard output what its cluster says; that is for the answer.
-    with Display(study.config.name) as display, contextlib.redirect_stdout(sys.stderr):
+    with Display(study.config.name) as display, contextlib.redirect_stdout(sys.stderr), _not_swallowed(again):
         before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield display
         finally:
             for each, handler in before.items():
                 signal.signal(each, handler)
+
+
+@contextmanager
+def _not_swallowed(again: Callable[[], None]) -> Iterator[None]:
+    """Call `again` where the interpreter drops an interruption, as it does with any exception in the callback of a weak
+    reference or in `__del__`."""
+    usual = sys.unraisablehook
+
+    def look(lost: sys.UnraisableHookArgs) -> None:
+        if isinstance(lost.exc_value, KeyboardInterrupt):
+            again()
+        else:
+            usual(lost)
+
+    sys.unraisablehook = look
+    try:
+        yield
+    finally:
+        sys.unraisablehook = usual

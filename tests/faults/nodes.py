@@ -113,7 +113,7 @@ def _taken_for_gone(scene: Scene) -> int:
 
 FAULTS = (
     Fault("Ray: a node killed", CLUSTER, in_search(2), _lose_node, _add_node, replaced, times=2, around=cluster),
-    Fault("Ray: a worker killed", CLUSTER, in_search(3), _kill_worker, holds=replaced, times=3, around=cluster),
+    Fault("Ray: a worker killed", CLUSTER, in_search(2), _kill_worker, holds=replaced, times=2, around=cluster),
     Fault(
         "Ray: a worker stopped past its lease, then continued",
         CLUSTER,
