@@ -90,7 +90,9 @@ class Scene:
             for pid in left:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        if code not in self.codes | {0}:
+        # One that is asked to stop when it has given its answer, and is about to end anyway, ends by the signal.
+        late = code in (-signal.SIGINT, -signal.SIGTERM) and self.place.answered()
+        if code not in self.codes | {0} and not late:
             self.wrong.append(f"exit code {code}: {' / '.join(command.lines[-3:])}")
         if any("Traceback" in line for line in command.lines):
             self.wrong.append(" / ".join(command.lines[-12:]))
