@@ -37,7 +37,7 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
 
     found: dict[str, Any] = read_yaml(STUDY.read_text())
     found["train"]["epochs"] = options.epochs
-    found["search"] = {"trials": options.trials, "parallel": 16 if options.engine == "ray_tune" else 32, "seed": 0}
+    found["search"] = {"trials": options.trials, "parallel": 8 if options.engine == "ray_tune" else 32, "seed": 0}
     if options.engine == "ray_tune":
         found["search"] |= {"engine": "ray_tune", "algorithm": "optuna", "scheduler": options.scheduler}
     else:
