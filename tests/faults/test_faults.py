@@ -19,7 +19,7 @@ from tests.faults.matrix import FAULTS
 from tests.faults.setups import WHOLE
 
 QUICK = ("disk: one bit of a saved trial flipped", "store: eight processes open a fresh one, Optuna's journal")
-SLOW = ("driver: Ctrl-C",)
+SLOW = ("driver: kill -9 while searching",)
 
 
 def _marks(name: str) -> list[pytest.MarkDecorator]:

@@ -47,7 +47,7 @@ def test_two_workers_and_another_width(undisturbed: dict[str, Any], tmp_path: Pa
     assert answer(start(tmp_path, "start", str(study_file(tmp_path, width=4, workers=2)))) == undisturbed
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 def test_killed_and_resumed(undisturbed: dict[str, Any], tmp_path: Path) -> None:
     """Killed three times: while it starts, in the search, and later; each time all its processes end with it."""
     process = start(tmp_path, "start", str(study_file(tmp_path)))
