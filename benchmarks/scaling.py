@@ -1,7 +1,8 @@
-"""Two workers against one, and what `--ray local` adds: `python benchmarks/scaling.py [--trials 192] [--repeats 3]`.
+"""Two workers against one, and what `--ray local` adds: `python benchmarks/scaling.py [--trials 128] [--repeats 3]`.
 
 One study (the digits MLP on 1,437 rows, no pruning, every epoch in MLflow), as whole commands with one worker and with
-two, each on one core, as processes and as actors of a Ray cluster of this machine; the four take turns. The scaling is
+two, each on one core, as processes and as actors of a Ray cluster of this machine; the four take turns. Packs are of
+one width: two workers share the trials in flight, and their packs would be half as wide. The scaling is
 that of the search, by trial-steps per second; the start-up of Ray is what comes before the search, by how much longer
 it takes than with processes. Last, the resident memory of a worker that has built its packs and waits for orders.
 """
@@ -155,10 +156,10 @@ def _spread(values: list[float], digits: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=192)
+    parser.add_argument("--trials", type=int, default=128)
     parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--parallel", type=int, default=32)
-    parser.add_argument("--width", type=int, help="of the packs (default: each study measures its own)")
+    parser.add_argument("--parallel", type=int, default=64)
+    parser.add_argument("--width", type=int, default=16, help="of the packs; 0: each study measures its own")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
     options = parser.parse_args()
