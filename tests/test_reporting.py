@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from regsearch.cli import app
 from regsearch.config import load_config
+from regsearch.data import seal
 from regsearch.reporting import REPORT, local_record, report_study, stored_record, study_file
 from regsearch.stores import write_study
 from regsearch.study import Study
@@ -47,13 +48,17 @@ def test_a_study_that_is_not_there_is_one_line(options: list[str], own_folder: P
     assert not list(own_folder.iterdir())
 
 
-def test_a_study_that_has_only_begun_says_so(own_folder: Path, tmp_path: Path) -> None:
-    from regsearch.data import seal
-
-    study = Study.from_file(small(tmp_path))
+def begun(file: Path) -> Study:
+    """A study whose data are sealed and that has no trial yet."""
+    study = Study.from_file(file)
     study.folder.mkdir(parents=True)
     seal(study.config.data, study.config.folder, study.folder / "data")
     write_study(study.folder, study.config, 1_700_000_000_000)
+    return study
+
+
+def test_a_study_that_has_only_begun_says_so(own_folder: Path, tmp_path: Path) -> None:
+    begun(small(tmp_path))
     root = read(report_study("small", None, None).read_text())
     assert "No answer yet: 0 of 24 trials have ended" in root.words()
     assert "96 train" in root.words() and "2023-11-14 22:13 UTC" in root.words()
@@ -63,14 +68,9 @@ def test_a_study_that_has_only_begun_says_so(own_folder: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize(("objective", "best"), [("val_loss", 0), ("val_accuracy", 1)])
 def test_a_search_under_way_rings_its_best_trial(own_folder: Path, tmp_path: Path, objective: str, best: int) -> None:
-    from regsearch.data import seal
-
     file = small(tmp_path)
     file.write_text(file.read_text().replace("search: {", f"search: {{objective: {objective}, "))
-    study = Study.from_file(file)
-    study.folder.mkdir(parents=True)
-    seal(study.config.data, study.config.folder, study.folder / "data")
-    write_study(study.folder, study.config, 1_700_000_000_000)
+    study = begun(file)
     with Outbox(study.folder / "outbox.jsonl") as outbox:
         for number, (loss, accuracy) in enumerate([(0.5, 0.7), (0.6, 0.8)]):
             values = {"train_loss": 0.4, "val_loss": loss, "gap": loss - 0.4, "val_accuracy": accuracy}

@@ -87,14 +87,15 @@ def _gaps(found: Comparison) -> Picture:
     step, plot = 32.0, Plot(0)
     entries = [("thick", "quiet", "complete trials, 10 to 90 %"), ("square", "quiet", "their median")]
     top = plot.key(8, [*entries, ("diamond", "quiet", "finals")]) + 12
-    bottom = plot.height = top + step * len(studies)
-    plot.height += 40
+    bottom = top + step * len(studies)
+    plot.height = bottom + 40
     ends = [each for study in studies for each in (study.gap.low, study.gap.high, study.final_gap.value)]
     along = axis(ends, 12, WIDTH - 12, zero=True)
     plot.bottom(along, bottom, "gap: validation − training loss", grid_to=top - 8)
     plot.line([(along.at(0), top - 8), (along.at(0), bottom)], "frame")
     for index, each in enumerate(studies):
-        y, style = top + step * index, _style(found.compared.index(_compared(found, each.study, each.method)))
+        compared = each.study if found.unit == "seed" else each.method
+        y, style = top + step * index, _style(found.compared.index(compared))
         plot.text(8, y, fitting(each.study, WIDTH - 16), "halo")
         tip = f"{each.study}: trials {span(each.gap.low, each.gap.high)}, finals {short(each.final_gap.value)}"
         plot.line([(along.at(each.gap.low), y + 15), (along.at(each.gap.high), y + 15)], f"{style} thick", tip)
@@ -103,10 +104,6 @@ def _gaps(found: Comparison) -> Picture:
     text = "Small gaps alone are no merit: underfitting has the smallest. A colour is a study's"
     text += " own." if found.unit == "seed" else " method's."
     return Picture("gaps-picture", "Gaps", text, plot.drawn(), plot.height, elsewhere=_STUDIES)
-
-
-def _compared(found: Comparison, study: str, method: str) -> str:
-    return study if found.unit == "seed" else method
 
 
 def _style(index: int) -> str:
