@@ -13,6 +13,7 @@ from regsearch.analysis.pareto import front
 from regsearch.config import EPOCHS, VIOLATION, Constraint
 from regsearch.executors.base import Executor
 from regsearch.search.protocol import Clock, Memory
+from regsearch.space import Params
 from regsearch.tracking.protocol import Metrics, RunEnd, RunStart, Tracker
 from regsearch.trial import Report, Trial, TrialState, derive_seed
 
@@ -82,7 +83,7 @@ class Books(ABC, Generic[S]):
         for known in search.trials():
             trial = Trial(known.number, dict(known.params), self._seed(known.number), "trial", known.state, known.value)
             trial.reason = known.reason
-            trial.changes = known.changes
+            trial.stages = known.stages
             trial.values, trial.violation = known.values, known.violation
             trial.reports = sorted((curves or {}).get(known.number, []), key=lambda report: report.epoch)
             self.trials[known.number] = trial
@@ -137,11 +138,11 @@ class Books(ABC, Generic[S]):
     def _seed(self, number: int) -> int:
         return derive_seed(self.seed, "trial", number)
 
-    def _record_start(self, trial: Trial) -> None:
+    def _record_start(self, trial: Trial, setting: Params | None = None) -> None:
+        """Let a trial begin; `setting` is what it was issued, where a population may have changed it since."""
         trial.state = TrialState.RUNNING
         name = f"{trial.kind}-{trial.number:03d}"
-        first = trial.changes[0][1] if trial.changes else trial.params
-        params: dict[str, Any] = {**first, "seed": trial.seed}
+        params: dict[str, Any] = {**(trial.params if setting is None else setting), "seed": trial.seed}
         self.tracker.append(RunStart(trial.kind, trial.number, name, params, self.describe(trial), self.now_ms()))
 
     def _record(self, trial: Trial, report: Report, more: dict[str, float] | None = None) -> None:

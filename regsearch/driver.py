@@ -206,12 +206,12 @@ def train_all(
 
 
 def _begin(executor: Executor, lane: int, trial: Trial, epochs: int) -> Iterator[Start]:
-    """What the lane of a trial has to be given before its next epoch, if anything: its seed, or changed knobs."""
+    """What the lane of a trial has to be given before its next epoch, if anything: what its next stage begins with."""
     epoch = len(trial.reports)
-    knobs = dict(trial.changes).get(epoch, trial.params if epoch == 0 else None)
-    if knobs is not None:
-        load = Load(trial.number, dict(knobs), trial.seed, epochs)
-        yield load if epoch == 0 else replace(executor.state(lane), load=load)
+    for stage in trial.history():
+        if stage.epoch == epoch:
+            load = Load(trial.number, dict(stage.params), stage.seed, epochs)
+            yield load if epoch == 0 else replace(executor.state(lane), load=load)
 
 
 __all__ = ["Driver", "train_all"]

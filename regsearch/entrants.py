@@ -108,10 +108,11 @@ def _each_once(found: list[Entrant], strengths: list[Knob]) -> list[Entrant]:
 
 
 def _setting(trial: Trial, strengths: list[Knob]) -> str:
-    """What training sees of a trial: knobs of the regularizers that are on, those of training, and their changes."""
+    """What training sees of a trial: knobs of the regularizers that are on, those of training, and its stages."""
     on = {*active_regularizers(trial.params, strengths), "train"}
     active = {name: value for name, value in trial.params.items() if name.partition(".")[0] in on}
-    return json.dumps([active, trial.changes], sort_keys=True)
+    stages = [[stage.epoch, dict(stage.params)] for stage in trial.stages]
+    return json.dumps([active, stages], sort_keys=True)
 
 
 __all__ = ["BASELINE", "DEFAULT", "LIBRARY_DEFAULT", "RUNNER_UP", "SINGLE", "WINNER", "Entrant", "entrants"]

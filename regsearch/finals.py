@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +104,7 @@ def plan_finals(config: StudyConfig, entrants: list[Entrant], numbers: Numbers) 
                 params: Params = {**entrant.trial.params, "seed": seed, "candidate": candidate}
                 params |= {"split": split} if split else {}
                 final = Trial(numbers.of(params), dict(entrant.trial.params), seed, "final")
-                final.changes = entrant.trial.changes
+                final.stages = tuple(replace(stage, seed=seed) for stage in entrant.trial.stages)
                 finals.params[final.number] = params
                 group.append(final)
         finals.trials.append(group)

@@ -12,7 +12,7 @@ import pandas as pd
 from regsearch.errors import UserError
 from regsearch.files import write_json
 from regsearch.finals import kept
-from regsearch.space import SearchSpace
+from regsearch.space import SCHEDULE, SearchSpace
 from regsearch.tracking.protocol import Artifact, Tracker
 from regsearch.trial import Report, Trial, TrialState
 
@@ -100,7 +100,11 @@ def _trials(study: Study) -> list[Trial]:
     frame = study.frame()
     trials = []
     for row in frame[frame["kind"] == "trial"].to_dict("records"):
-        params = {str(name): each for name, each in row.items() if "." in str(name) and not pd.isna(each)}
+        params = {str(name): each for name, each in row.items() if _is_knob(str(name)) and not pd.isna(each)}
         state = TrialState.__members__.get(str(row["state"]), TrialState.RUNNING)
         trials.append(Trial(int(row["number"]), params, 0, state=state, reports=curves.get(int(row["number"]), [])))
     return trials
+
+
+def _is_knob(column: str) -> bool:
+    return "." in column and not column.startswith(f"{SCHEDULE}.")

@@ -83,7 +83,7 @@ def trained_again(trials: Iterable[Trial], executor: Executor, epochs: int) -> l
     copies = []
     for trial in trials:
         copy = Trial(trial.number, dict(trial.params), trial.seed)
-        copy.changes = trial.changes
+        copy.stages = trial.stages
         copies.append(copy)
     found: list[tuple[Trial, Weights]] = []
     train_all(executor, copies, epochs, lambda trial, weights: found.append((trial, weights)))

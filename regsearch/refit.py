@@ -7,6 +7,7 @@ hold the training loss alone, and it has no gap.
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 from typing import Any
 
 from regsearch.config import StudyConfig
@@ -55,7 +56,7 @@ def train_refit(
     seed = derive_seed(config.search.seed, "refit")
     params = {**unobserved(trial.params), "seed": seed, "candidate": trial.number, "epochs": epochs}
     final = Trial(numbers.of(params), unobserved(trial.params), seed, "final")
-    final.changes = tuple((epoch, unobserved(knobs)) for epoch, knobs in trial.changes)
+    final.stages = tuple(replace(each, params=unobserved(dict(each.params)), seed=seed) for each in trial.stages)
     trained: Weights = {}
     train_all(executor, [final], epochs, lambda _, weights: trained.update(weights))
     record_final(tracker, final, params, tags, start_ms, config.train.epochs, only="train_")

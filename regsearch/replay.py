@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regsearch.config import EPOCHS, VIOLATION
@@ -11,6 +13,8 @@ from regsearch.data import verify_digest
 from regsearch.driver import train_all
 from regsearch.errors import UserError
 from regsearch.machine import machine, recorded_machine, start_executor
+from regsearch.space import SCHEDULE
+from regsearch.tracking.curves import recorded_curves, recorded_stages
 from regsearch.tracking.outbox import read_from
 from regsearch.tracking.protocol import RunStart
 from regsearch.tracking.runs import LATEST, read_curve
@@ -40,7 +44,9 @@ class Replay:
 
     Args:
         study, number: the trial.
-        epochs, values: how many epochs were trained, and how many values were compared.
+        epochs, values: how many epochs and how many values of them were compared.
+        copied: the trials that it copied weights from, which were trained again up to there: number and epoch. What it
+            measured before the last of these epochs was with other weights, and is not compared.
         differences: where store and replay differ, in the order of epochs and metrics; empty where they agree.
         machine: what the bits depend on that is not now as it was recorded: name to (recorded, now).
     """
@@ -51,6 +57,7 @@ class Replay:
     values: int
     differences: tuple[Difference, ...]
     machine: dict[str, tuple[Any, Any]]
+    copied: tuple[tuple[int, int], ...] = ()
 
     @property
     def agrees(self) -> bool:
@@ -59,6 +66,10 @@ class Replay:
     def sentence(self) -> str:
         """The finding in one line, the first difference included."""
         what = f"trial {self.number} of {self.study}"
+        if self.copied:
+            what += (
+                f", copied from {', then '.join(f'trial {donor} at epoch {epoch}' for donor, epoch in self.copied)},"
+            )
         if self.agrees:
             return f"{what} agrees: {self.values} values of {self.epochs} epochs, every one to the last bit"
         first = f"{what} differs in {len(self.differences)} of {self.values} values, first in {self.differences[0]}"
@@ -74,6 +85,7 @@ class Replay:
             "agrees": self.agrees,
             "epochs": self.epochs,
             "values": self.values,
+            "copied": [list(each) for each in self.copied],
             "differences": len(self.differences),
             "first": first
             and {"epoch": first.epoch, "metric": first.metric, "stored": first.stored, "found": first.found},
@@ -83,27 +95,25 @@ class Replay:
 def replay(study: Study, number: int) -> Replay:
     """Train trial `number` of a study again, as long as it was trained, and compare it with the MLflow store.
 
-    The worker processes are new; pack width, workers and compilation are those that the study recorded.
+    The worker processes are new; pack width, workers and compilation are those that the study recorded. What a trial of
+    a population copied is trained again with it: stage by stage, with the knobs and the seed of each.
 
     Raises:
-        UserError: there is no such trial, it has no curve yet, or the data changed; or it is of a population.
+        UserError: there is no such trial, it has no curve yet, or the data changed.
     """
-    trial = _recorded(study, number)
-    if study.config.search.is_population:
-        raise UserError(
-            "the trials of a population copy one another's weights: none can be trained again alone",
-            key="NUMBER",
-            value=number,
-            allowed="a trial of another scheduler than pbt and pb2",
-        )
+    outbox = study.folder / "outbox.jsonl"
+    trial = _recorded(outbox, number)
     verify_digest(study.config.data, study.config.folder, study.folder / "data")
-    stored = read_curve(study.uri, study.config.name, number)
+    begun, stored = trial.history()[-1].epoch, read_curve(study.uri, study.config.name, number)
+    if trial.stages:
+        last = max((report.epoch for report in recorded_curves(outbox).get(number, [])), default=0)
+        stored = {key: value for key, value in stored.items() if begun < key[0] <= last}
     if not stored:
         raise UserError(
             "the trial has no curve in the store", key="NUMBER", value=number, allowed="wait for its first epoch"
         )
     # What the books derive from a report is not measured again.
-    stored = {key: each for key, each in stored.items() if key[1].removesuffix(LATEST) not in (EPOCHS, VIOLATION)}
+    stored = {key: each for key, each in stored.items() if not _derived(key[1].removesuffix(LATEST))}
     known = recorded_machine(study.folder)
     executor = start_executor(study, again=True)
     try:
@@ -114,7 +124,7 @@ def replay(study: Study, number: int) -> Replay:
         (report.epoch, name): value
         for report in trial.reports
         for name, value in report.metrics.items()
-        if math.isfinite(value)  # what is not finite is not stored
+        if report.epoch > begun and math.isfinite(value)  # what is not finite is not stored
     }
     # A metric's latest value stands in the store a second time.
     found |= {key: found[key[0], name] for key in stored if (key[0], name := key[1].removesuffix(LATEST)) in found}
@@ -124,23 +134,27 @@ def replay(study: Study, number: int) -> Replay:
     return Replay(
         study.config.name,
         number,
-        len(trial.reports),
+        sum(report.epoch > begun for report in trial.reports),
         len(keys),
         tuple(pair for pair in pairs if pair.stored != pair.found),
         {name: (known[name], now[name]) for name in now if name in known and known[name] != now[name]},
+        tuple((stage.trial, after.epoch) for stage, after in pairwise(trial.history()) if stage.trial != after.trial),
     )
 
 
-def _recorded(study: Study, number: int) -> Trial:
-    """The trial as it began: its setting and seed to the last bit, which the store has only as text."""
-    starts = [
-        record
-        for record, _ in read_from(study.folder / "outbox.jsonl")
-        if isinstance(record, RunStart) and record.kind == "trial"
-    ]
+def _derived(metric: str) -> bool:
+    """Whether the books derive a metric from reports and settings."""
+    return metric in (EPOCHS, VIOLATION) or metric.startswith(f"{SCHEDULE}.")
+
+
+def _recorded(outbox: Path, number: int) -> Trial:
+    """The trial before it trained: its settings and seeds to the last bit, which the store has only as text."""
+    starts = [record for record, _ in read_from(outbox) if isinstance(record, RunStart) and record.kind == "trial"]
     start = next((each for each in starts if each.number == number), None)
     if start is None:
         known = f"there are 0 to {max(each.number for each in starts)}" if starts else "there is none yet"
         raise UserError("the study has no such trial", key="NUMBER", value=number, allowed=known)
     params = {name: value for name, value in start.params.items() if name != "seed"}
-    return Trial(number, params, int(start.params["seed"]))
+    trial = Trial(number, params, int(start.params["seed"]))
+    trial.stages = recorded_stages(outbox).get(number, ())
+    return trial

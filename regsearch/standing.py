@@ -119,6 +119,10 @@ def _read(outbox: Path, objective: str) -> tuple[dict[int, _Seen], int, bool]:
             continue
         elif record["type"] == "run_start":
             trials[number] = _Seen({name: value for name, value in record["params"].items() if _active(name, value)})
+        elif record["type"] == "run_stages":
+            last = record["stages"][-1]
+            before = {epoch: value for epoch, value in trials[number].values.items() if epoch <= last["epoch"]}
+            trials[number] = _Seen(last["params"], values=before)
         elif record["type"] == "metrics" and objective in record["values"]:
             trials[number].values[record["epoch"]] = record["values"][objective]
         elif record["type"] == "run_end":

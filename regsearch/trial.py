@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["trial", "final"]
 
@@ -47,14 +47,34 @@ class Report:
     restored: int | None = None
 
 
+@dataclass(frozen=True)
+class Stage:
+    """What a trial trains with from an epoch on. One that no population changed has a single stage.
+
+    Args:
+        epoch: epochs trained by then.
+        params: the active knobs by flat name.
+        trial, seed: of the trial that trained this stage: its own, or the one whose weights it copied.
+    """
+
+    epoch: int
+    params: Mapping[str, float | str]
+    trial: int
+    seed: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON; `Stage(**found)` reads it back, to the bit."""
+        return {"epoch": self.epoch, "params": dict(self.params), "trial": self.trial, "seed": self.seed}
+
+
 @dataclass
 class Trial:
     """One setting of the knobs, its seed and its curve; it keeps its number for life.
 
-    `params` holds the active knobs by flat name. `reports` is the curve, one report per epoch. `changes` holds, where a
-    population-based search changed the knobs in mid-training, (epochs trained by then, the knobs from there on); the
-    first has epoch 0, and `params` are those of the last. `values` has one number for each objective, of which `value`
-    is the first; `violation` is by how much it breaks the study's constraints, 0 where it keeps them.
+    `params` holds the active knobs by flat name. `reports` is the curve, one report per epoch. `stages` says, where a
+    population-based search changed the trial in mid-training, how its weights came about: the first stage has epoch 0,
+    and `params` are those of the last. `values` has one number for each objective, of which `value` is the first;
+    `violation` is by how much it breaks the study's constraints, 0 where it keeps them.
     """
 
     number: int
@@ -65,9 +85,13 @@ class Trial:
     value: float | None = None
     reason: str | None = None
     reports: list[Report] = field(default_factory=list)
-    changes: tuple[tuple[int, dict[str, float | str]], ...] = ()
+    stages: tuple[Stage, ...] = ()
     values: tuple[float, ...] = ()
     violation: float = 0.0
+
+    def history(self) -> tuple[Stage, ...]:
+        """Its stages, also where there is only one."""
+        return self.stages or (Stage(0, dict(self.params), self.number, self.seed),)
 
 
 def derive_seed(*parts: int | str) -> int:

@@ -21,8 +21,8 @@ from regsearch.core.pack import Load, Saved, Start
 from regsearch.core.snapshot import SnapshotError, read, write
 from regsearch.executors.base import COHORTS, Executor
 from regsearch.space import SCHEDULE, Params
-from regsearch.tracking.protocol import Tracker
-from regsearch.trial import Report, Trial, TrialState
+from regsearch.tracking.protocol import RunStages, Tracker
+from regsearch.trial import Report, Stage, Trial, TrialState
 
 if TYPE_CHECKING:
     from regsearch.search.ray_tune.proxy import Asked
@@ -130,33 +130,43 @@ class TuneDriver(Books["TuneSearch"]):
     def _part(self, number: int, params: Params | None = None) -> Part:
         if number not in self._parts:
             self._parts[number] = Part()
-            trial = self.trials.get(number) or self._add(number, params or self.search.setting(number))
+            setting = params or self.search.setting(number)
+            trial = self.trials.get(number) or self._add(number, setting)
             if not trial.state.ended:
-                self._record_start(trial)
+                self._record_start(trial, setting)
         return self._parts[number]
 
     def _begin(self, trial: Trial, part: Part, asked: Asked) -> None:
         """Set a trial to where its proxy begins: its seed or a saved state, with other knobs perhaps."""
         self._awaited, self._came = max(0, self._awaited - 1), time.monotonic()
-        if asked.snapshot is None:
-            part.at, part.snapshot = 0, None
-        else:
-            donor, epoch = _told_by(asked.snapshot)
-            part.at, part.snapshot = epoch, (asked.snapshot, epoch)
-            knobs = self.search.decode(asked.setting)
-            if donor != trial.number or knobs != trial.params:
-                self._change(trial, donor, epoch, knobs)
-        if self.search.population:
-            # Its curve from here on is another's, or goes on with other knobs: nothing of it is known.
-            self._leave(part)
-            trial.reports = [report for report in trial.reports if report.epoch <= part.at]
+        part.at, part.snapshot = 0, None
+        if asked.snapshot is not None:
+            part.at = int(asked.snapshot.split("-")[1])  # see `_save`
+            part.snapshot = asked.snapshot, part.at
+        if self.search.population and not trial.state.ended:
+            self._inherit(trial, part, self.search.decode(asked.setting))
 
-    def _change(self, trial: Trial, donor: int, epoch: int, knobs: Params) -> None:
-        """Give a trial another's past, and its knobs from here on."""
-        past = self.trials[donor]
-        until = [each for each in past.changes or ((0, dict(past.params)),) if each[0] < epoch]
-        trial.params, trial.changes = dict(knobs), (*until, (epoch, dict(knobs)))
-        self.search.changed(trial.number, trial.changes)
+    def _inherit(self, trial: Trial, part: Part, knobs: Params) -> None:
+        """Give a trial the past of the state that it begins with, its own or another's, and its knobs from here on.
+
+        The past is the one saved with the state: whoever saved it may have copied another since.
+        """
+        past: tuple[Stage, ...] = ()
+        if part.snapshot is not None:
+            found = self._read(trial, part.snapshot[0])
+            if found is None:
+                return
+            past = found[1]
+        goes_on = bool(past) and (past[-1].trial, past[-1].params) == (trial.number, knobs)
+        stages = past if goes_on else (*past, Stage(part.at, dict(knobs), trial.number, trial.seed))
+        # Its curve from here on is another's, or goes on with other knobs: nothing of it is known.
+        self._leave(part)
+        trial.reports = [report for report in trial.reports if report.epoch <= part.at]
+        if stages != trial.history():
+            trial.params, trial.stages = dict(knobs), stages
+            self.search.keep_stages(trial.number, stages)
+            told = [stage.to_json() for stage in stages]
+            self.tracker.append(RunStages("trial", trial.number, told, self.describe(trial)))
 
     def _known(self, trial: Trial, part: Part) -> dict[str, Any]:
         """The next epoch of a curve that is there, or how the trial ended."""
@@ -207,13 +217,13 @@ class TuneDriver(Books["TuneSearch"]):
         if lane is None:
             return
         trial = self.trials[number]
-        saved = None if part.snapshot is None else self._read(trial, part.snapshot[0])
-        if saved is None:
+        found = None if part.snapshot is None else self._read(trial, part.snapshot[0])
+        if found is None:
             part.snapshot = None  # nor is it to be given for the trial's state again
         if trial.state.ended:
             return
         load = Load(number, dict(trial.params), trial.seed)
-        start: Start = load if saved is None else replace(saved, load=load)
+        start: Start = load if found is None else replace(found[0], load=load)
         part.lane, part.trained, self._lanes[lane] = lane, part.at, number
         self.executor.hold(lane, start, part.at)
 
@@ -252,16 +262,16 @@ class TuneDriver(Books["TuneSearch"]):
         if trial.state.ended:
             return name
         assert part.lane is not None, "there are more lanes than proxies, and who saves does not ask"
-        write(self._path(name), self.executor.state(part.lane))
+        write(self._path(name), self.executor.state(part.lane), trial.history())
         part.snapshot = name, part.at
         return name
 
     def _path(self, name: str) -> Path:
         return self._snapshots / f"{name}.pt"
 
-    def _read(self, trial: Trial, name: str) -> Saved | None:
-        """A saved state; None where its file is damaged. Its trial is then trained again from its seed, or fails where
-        its past is not its own.
+    def _read(self, trial: Trial, name: str) -> tuple[Saved, tuple[Stage, ...]] | None:
+        """A saved state and its stages; None where its file is damaged. Its trial is then trained again from its seed,
+        or fails where its past is not its own.
         """
         try:
             return read(self._path(name))
@@ -334,12 +344,6 @@ class TuneDriver(Books["TuneSearch"]):
                 self._close(trial, state, None if trial.reports else "Ray Tune ended it before its first epoch")
         self._commit({"turn": self.turn})
         shutil.rmtree(self._snapshots)
-
-
-def _told_by(name: str) -> tuple[int, int]:
-    """The trial whose state has this name, and the epochs that it had trained."""
-    number, epoch, _ = name.split("-")
-    return int(number), int(epoch)
 
 
 def _result(report: Report, over: bool) -> dict[str, Any]:

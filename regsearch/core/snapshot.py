@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 
 from regsearch.core.pack import Load, Saved
+from regsearch.trial import Stage
 
 _DIGEST, _BESIDE = ".sha256", ".part"
 
@@ -23,8 +24,11 @@ class SnapshotError(RuntimeError):
     """A file is no sound snapshot; names it in one line. Its trial is trained again from its seed."""
 
 
-def write(path: str | Path, saved: Saved) -> None:
+def write(path: str | Path, saved: Saved, stages: Sequence[Stage] = ()) -> None:
     """Write a trial and its digest durably: beside, to disk, renamed. A kill leaves the old snapshot or the new one.
+
+    Args:
+        stages: how its weights came about, see `regsearch.trial.Trial.stages`.
 
     Raises:
         OSError: the disk is full or cannot be written; what stood at `path` stays as it was.
@@ -32,7 +36,8 @@ def write(path: str | Path, saved: Saved) -> None:
     path = Path(path)
     buffer = io.BytesIO()
     load = {"number": saved.load.number, "params": dict(saved.load.params), "seed": saved.load.seed}
-    torch.save({"load": load, "epoch": saved.epoch, "rows": list(saved.rows)}, buffer)
+    past = [stage.to_json() for stage in stages]
+    torch.save({"load": load, "epoch": saved.epoch, "rows": list(saved.rows), "stages": past}, buffer)
     content, digest = buffer.getvalue(), _digest(path)
     beside = [(_beside(path), content), (_beside(digest), _line(path, content))]
     try:
@@ -48,8 +53,8 @@ def write(path: str | Path, saved: Saved) -> None:
     _sync_folder(path.parent)
 
 
-def read(path: str | Path) -> Saved:
-    """The trial that `write` saved, to the bit.
+def read(path: str | Path) -> tuple[Saved, tuple[Stage, ...]]:
+    """The trial that `write` saved, to the bit, and its stages.
 
     Raises:
         SnapshotError: the file or its digest is missing, cut, or differs in a single bit from what was written.
@@ -62,7 +67,8 @@ def read(path: str | Path) -> Saved:
     if _line(path, content) not in _digests(path):
         raise SnapshotError(f"{path}: the snapshot is damaged: its SHA-256 is not the one beside it")
     found = torch.load(io.BytesIO(content), weights_only=True)
-    return Saved(Load(**found["load"]), found["epoch"], tuple(found["rows"]))
+    saved = Saved(Load(**found["load"]), found["epoch"], tuple(found["rows"]))
+    return saved, tuple(Stage(**each) for each in found["stages"])
 
 
 def delete(path: str | Path) -> None:

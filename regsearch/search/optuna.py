@@ -23,11 +23,11 @@ from regsearch.search.protocol import Clock, Known, Proposal
 from regsearch.search.samplers import CONSTRAINED, STARTUP, make_sampler
 from regsearch.search.storage import Storage
 from regsearch.space import Params, Range, SearchSpace, Value
-from regsearch.trial import TrialState, derive_seed
+from regsearch.trial import Stage, TrialState, derive_seed
 
 _PARAMS = "regsearch:params"
 _REASON = "regsearch:reason"
-_CHANGES = "regsearch:changes"
+_STAGES = "regsearch:stages"
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
@@ -206,9 +206,9 @@ class OptunaSearch:
             values = [last[max(last)]] if last else None
         self._storage.set_trial_state_values(identifier, OptunaState[state.value], values)
 
-    def change(self, number: int, changes: Sequence[tuple[int, Params]]) -> None:
-        """Remember the knobs that a trial was given in mid-training, see `regsearch.trial.Trial.changes`."""
-        self._storage.set_trial_user_attr(self._ids[number], _CHANGES, [list(each) for each in changes])
+    def keep_stages(self, number: int, stages: Sequence[Stage]) -> None:
+        """Remember how a trial's weights came about, see `regsearch.trial.Trial.stages`."""
+        self._storage.set_trial_user_attr(self._ids[number], _STAGES, [stage.to_json() for stage in stages])
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -229,11 +229,11 @@ class OptunaSearch:
         for trial in self.study.get_trials(deepcopy=False):
             values = tuple(trial.values or ())
             params = _plain(trial.user_attrs.get(_PARAMS, {}))
-            changes = tuple((int(epoch), _plain(knobs)) for epoch, knobs in trial.user_attrs.get(_CHANGES, ()))
+            stages = tuple(Stage(**each) for each in trial.user_attrs.get(_STAGES, ()))
             state, reason = TrialState[trial.state.name], trial.user_attrs.get(_REASON)
-            now, value = changes[-1][1] if changes else params, values[0] if values else None
+            now, value = dict(stages[-1].params) if stages else params, values[0] if values else None
             violation = math.fsum(max(0.0, each) for each in trial.constraints.values())
-            found.append(Known(trial.number, now, state, value, reason, changes, values, violation))
+            found.append(Known(trial.number, now, state, value, reason, stages, values, violation))
         return found
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from regsearch.space import Params
-from regsearch.trial import TrialState
+from regsearch.trial import Stage, TrialState
 
 Clock = Mapping[str, Any]
 
@@ -29,7 +29,7 @@ class Known:
     state: TrialState
     value: float | None
     reason: str | None
-    changes: tuple[tuple[int, Params], ...] = ()
+    stages: tuple[Stage, ...] = ()
     values: tuple[float, ...] = ()
     violation: float = 0.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from regsearch.tracking.protocol import (
     Note,
     Record,
     RunEnd,
+    RunStages,
     RunStart,
     StudyEnd,
     StudyStart,
@@ -24,7 +26,7 @@ STUDY: RunKey = ("study", 0)
 NOTES: RunKey = ("notes", 0)  # where `merge` keeps what is noted of the study
 KIND_TAG, NUMBER_TAG = "regsearch.kind", "regsearch.trial"
 REASON_TAG, START_TAG, DIGEST_TAG = "regsearch.reason", "regsearch.study_start", "regsearch.data_digest"
-RESTORED_TAG = "regsearch.restored_epoch"
+RESTORED_TAG, STAGES_TAG = "regsearch.restored_epoch", "regsearch.stages"
 SOURCE_TAG = "regsearch.source"
 PARENT_TAG, NAME_TAG = "mlflow.parentRunId", "mlflow.runName"
 
@@ -69,18 +71,20 @@ def merge(records: Iterable[Record]) -> list[Step]:
             note.notes.update(_texts(record.tags, TAG_LENGTH))
             note.experiment.update(_texts(record.experiment, EXPERIMENT_TAG_LENGTH))
         else:
-            key = (record.kind, record.number) if isinstance(record, RunStart | Metrics | RunEnd | Note) else STUDY
+            key = STUDY if isinstance(record, StudyStart | StudyEnd) else (record.kind, record.number)
             _apply(record, changes.setdefault(key, Change(key)))
     if changes:
         steps.append(list(changes.values()))
     return steps
 
 
-def _apply(record: StudyStart | RunStart | Metrics | RunEnd | Note | StudyEnd, change: Change) -> None:
+def _apply(record: StudyStart | RunStart | Metrics | RunStages | RunEnd | Note | StudyEnd, change: Change) -> None:
     if isinstance(record, Metrics):
         change.metrics.append(record)
     elif isinstance(record, Note):
         change.tags.update(_texts(record.tags, TAG_LENGTH))
+    elif isinstance(record, RunStages):
+        change.tags.update(_texts({**record.tags, STAGES_TAG: json.dumps(list(record.stages))}, TAG_LENGTH))
     elif isinstance(record, StudyStart | RunStart):
         change.start = record
         change.params.update(_texts(record.params, PARAM_LENGTH))

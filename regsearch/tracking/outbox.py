@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from regsearch.tracking.protocol import Artifact, Metrics, Model, Note, Record, StudyEnd, from_json, to_json
+from regsearch.tracking.protocol import Artifact, Metrics, Model, Note, Record, RunStages, StudyEnd, from_json, to_json
 
 
 def _plain(value: Any) -> Any:
@@ -32,8 +32,9 @@ class Outbox:
 
     A record's identity is its type, owner and epoch, not its time: a resumed study may report again what it
     reported before the kill. The first record stays. `conflicts` lists the identities that came again with other
-    content. Notes, artifacts, who has an alias and the study's end are the exception: the latest counts, and `status`
-    is that of the latest end, None before there is one.
+    content. Notes, artifacts, a trial's stages, who has an alias and the study's end are the exception: the latest
+    counts, and `status` is that of the latest end, None before there is one. With other stages a trial begins another
+    life, in which every epoch is new.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -43,6 +44,7 @@ class Outbox:
         self._seen: dict[tuple[Any, ...], int] = {}
         self._notes: dict[tuple[str, int, str], str] = {}
         self._aliases: dict[str, tuple[str, int]] = {}
+        self._lives: dict[tuple[str, int], int] = {}
         self.status: str | None = None
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -107,6 +109,13 @@ class Outbox:
             self.status = record.status
             return changed
         key, check = _key(record), _content(record)
+        if isinstance(record, Metrics):
+            key += (self._lives.get((record.kind, record.number), 0),)
+        if isinstance(record, RunStages):
+            owner, changed = (record.kind, record.number), self._seen.get(key) != check
+            self._seen[key] = check
+            self._lives[owner] = self._lives.get(owner, 0) + changed
+            return changed
         if isinstance(record, Model) and record.alias:
             # An alias that went to another model and comes back has to be set again.
             moved = self._aliases.get(record.alias) not in (None, (record.kind, record.number))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -68,6 +68,20 @@ class Metrics:
     epoch: int
     values: Mapping[str, float]
     time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunStages:
+    """A population changed what a trial trains with: its stages as JSON, see `regsearch.trial.Stage`, and changed tags.
+
+    What the trial measured beyond the epoch of the last stage is void: it measures those epochs anew.
+    """
+
+    type: ClassVar[str] = "run_stages"
+    kind: RunKind
+    number: int
+    stages: Sequence[Mapping[str, Any]]
+    tags: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +154,9 @@ class StudyEnd:
     time_ms: int
 
 
-Record = StudyStart | RunStart | Metrics | RunEnd | Artifact | Note | Model | StudyEnd
+Record = StudyStart | RunStart | Metrics | RunStages | RunEnd | Artifact | Note | Model | StudyEnd
 RECORDS: Mapping[str, type] = {
-    kind.type: kind for kind in (StudyStart, RunStart, Metrics, RunEnd, Artifact, Note, Model, StudyEnd)
+    kind.type: kind for kind in (StudyStart, RunStart, Metrics, RunStages, RunEnd, Artifact, Note, Model, StudyEnd)
 }
 
 FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -196,6 +210,7 @@ __all__ = [
     "Note",
     "Record",
     "RunEnd",
+    "RunStages",
     "RunStart",
     "StudyEnd",
     "StudyStart",

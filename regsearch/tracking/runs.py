@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import sqlite3
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 
 from regsearch.errors import UserError
-from regsearch.tracking.changes import KIND_TAG, NUMBER_TAG, REASON_TAG, RESTORED_TAG, START_TAG, STUDY
+from regsearch.tracking.changes import KIND_TAG, NUMBER_TAG, REASON_TAG, RESTORED_TAG, STAGES_TAG, START_TAG, STUDY
 from regsearch.tracking.mlflow import list_runs, retire_deleted, run_key
 from regsearch.tracking.store import local_file, reach_store
 
@@ -132,6 +133,8 @@ def read_curve(uri: str, study: str, number: int) -> dict[tuple[int, str], float
     found: dict[tuple[int, str], float] = {}
     for name, latest in runs[0].data.metrics.items():
         history = client.get_metric_history(runs[0].info.run_id, name)
+        # A population may take a trial back to an earlier epoch: what was measured last counts.
+        history.sort(key=lambda point: point.timestamp)
         found.update({(point.step, name): point.value for point in history})
         found[max(point.step for point in history), name + LATEST] = latest
     return dict(sorted(found.items()))
@@ -202,9 +205,18 @@ def _row(run: Run) -> dict[str, Any]:
         "run_id": run.info.run_id,
         "start": pd.Timestamp(run.info.start_time, unit="ms", tz="UTC"),
         "end": pd.Timestamp(run.info.end_time, unit="ms", tz="UTC") if run.info.end_time is not None else pd.NaT,
-        **{name: _number(text) for name, text in run.data.params.items()},
+        **{name: _number(text) for name, text in _params(run).items()},
         **run.data.metrics,
     }
+
+
+def _params(run: Run) -> dict[str, Any]:
+    """A run's parameters; of a trial that a population changed those that it ended with, where MLflow has the first."""
+    params = dict(run.data.params)
+    with contextlib.suppress(ValueError):  # a tag so long that it is cut
+        stages = json.loads(run.data.tags.get(STAGES_TAG, "[]"))
+        return {**stages[-1]["params"], "seed": params["seed"]} if stages else params
+    return params
 
 
 def _number(text: str) -> float | str:

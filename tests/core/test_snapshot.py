@@ -15,6 +15,7 @@ import torch
 from regsearch.core import snapshot
 from regsearch.core.pack import Load, Pack, Saved
 from regsearch.core.snapshot import SnapshotError
+from regsearch.trial import Stage
 from tests.core.packs import digits, program
 
 ROOT = Path(__file__).parents[2]
@@ -37,10 +38,13 @@ def test_a_trial_read_back_goes_on_to_the_bit_in_another_pack(tmp_path: Path) ->
     pack = Pack(made, digits(), 2)
     pack.load(0, Load(4, {"dropout.p": 0.3, "l1.strength": 1e-3, "early_stopping.patience": 2.0, "ema.decay": 0.9}, 73))
     pack.train_epoch([0])
-    snapshot.write(tmp_path / "4.pt", pack.save(0))
+    stages = (Stage(0, {"dropout.p": 0.1}, 2, 2**62 + 1), Stage(1, pack.save(0).load.params, 4, 73))
+    snapshot.write(tmp_path / "4.pt", pack.save(0), stages)
     expected = pack.train_epoch([0])
     other = Pack(made, digits(), 3)
-    other.put(2, snapshot.read(tmp_path / "4.pt"))
+    saved, found = snapshot.read(tmp_path / "4.pt")
+    other.put(2, saved)
+    assert found == stages
     assert other.train_epoch([2]) == expected
     assert files(tmp_path) == ["4.pt", "4.pt.sha256"]
 
@@ -66,7 +70,7 @@ def test_any_flipped_bit_and_any_cut_is_refused(tmp_path: Path) -> None:
             snapshot.read(path)
         assert "\n" not in str(caught.value)
         file.write_bytes(whole)
-    assert_equal(snapshot.read(path), SMALL)
+    assert_equal(snapshot.read(path)[0], SMALL)
 
 
 def test_torch_alone_would_take_flipped_bits_for_sound(tmp_path: Path) -> None:
@@ -104,7 +108,7 @@ for steps in range(7):
         snapshot.write(sys.argv[1], OTHER)
         os._exit(0)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    found = snapshot.read(sys.argv[1])
+    found, _ = snapshot.read(sys.argv[1])
     whole = all(map(torch.equal, found.rows, {7: SMALL, 8: OTHER}[found.load.number].rows))
     print(code, found.load.number, whole)
 """
@@ -130,10 +134,10 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
         signal.signal(signal.SIGXFSZ, ignored)
-    assert_equal(snapshot.read(path), SMALL)
+    assert_equal(snapshot.read(path)[0], SMALL)
     assert files(tmp_path) == ["7.pt", "7.pt.sha256"]
     snapshot.write(path, large)
-    assert_equal(snapshot.read(path), large)
+    assert_equal(snapshot.read(path)[0], large)
     snapshot.delete(path)
     snapshot.delete(path)
     assert files(tmp_path) == []

@@ -9,24 +9,25 @@ import subprocess
 import sys
 import time
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from regsearch.core.fit import build_program, load_data
-from regsearch.core.pack import Load, Pack
-from regsearch.data import Manifest
+from regsearch.driver import train_all
+from regsearch.machine import start_executor
 from regsearch.search.journal import JournalFile
 from regsearch.search.optuna import OptunaSearch
 from regsearch.study import Study
-from regsearch.trial import TrialState, derive_seed
+from regsearch.tracking.changes import STAGES_TAG
+from regsearch.trial import Trial, TrialState, derive_seed
 from tests.study.small import study_file
 from tests.study.test_same_answer import answer, assert_whole, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAIL: "FAILED"}
+LOSSES = ("train_loss", "val_loss")
+STAGES = f"join tags s on s.run_uuid = r.run_uuid and s.key = '{STAGES_TAG}'"
 TUNE = {TrialState.COMPLETE: "TERMINATED", TrialState.PRUNED: "TERMINATED", TrialState.FAIL: "ERROR"}
 
 
@@ -54,11 +55,11 @@ def opened(folder: Path) -> Study:
     return study
 
 
-def in_mlflow(folder: Path, what: str) -> list[tuple[Any, ...]]:
+def in_mlflow(folder: Path, what: str, joined: str = "") -> list[tuple[Any, ...]]:
     with closing(sqlite3.connect(folder / "mlruns" / "mlflow.db")) as database:
         tag = "join tags k on k.run_uuid = r.run_uuid and k.key = 'regsearch.kind' and k.value = 'trial'"
         number = "join tags n on n.run_uuid = r.run_uuid and n.key = 'regsearch.trial'"
-        return database.execute(f"select cast(n.value as int), {what} from runs r {tag} {number}").fetchall()
+        return database.execute(f"select cast(n.value as int), {what} from runs r {tag} {number} {joined}").fetchall()
 
 
 def assert_one_state_everywhere(folder: Path) -> list[Any]:
@@ -73,10 +74,11 @@ def assert_one_state_everywhere(folder: Path) -> list[Any]:
     return trials
 
 
-def replayed(folder: Path, number: int) -> None:
+def replayed(folder: Path, number: int) -> str:
     command = [sys.executable, "-m", "regsearch.cli", "trial", "replay", "small", str(number)]
     line = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert line.returncode == 0, line.stdout + line.stderr
+    return line.stdout
 
 
 def test_a_study_is_whole_and_its_curves_are_those_of_the_trials_alone(tmp_path: Path) -> None:
@@ -124,41 +126,36 @@ def test_a_study_that_is_killed_goes_on(tmp_path: Path) -> None:
 
 @pytest.mark.sweep
 def test_a_population_copies_weights_and_changes_strengths(tmp_path: Path) -> None:
-    """A copy trains on to the bit as the one it copied would with the copy's knobs and seed; changes are tracked."""
+    """Every trial, copied or not, trains again alone to the bit, stage by stage; its stages and numbers are tracked."""
     found = answer(
         start(tmp_path, "start", str(tuned_file(tmp_path, "scheduler: {name: pbt, perturbation_interval: 3}")))
     )
     trials = assert_one_state_everywhere(tmp_path)
     assert found["trials"] == {"complete": 24, "pruned": 0, "failed": 0} and found["finals"] is not None
-    changed = [trial for trial in trials if trial.changes]
-    assert changed
-    metric = "join metrics m on m.run_uuid = r.run_uuid"
-    with closing(sqlite3.connect(tmp_path / "mlruns" / "mlflow.db")) as database:
-        numbers = "join tags n on n.run_uuid = r.run_uuid and n.key = 'regsearch.trial'"
-        kind = "join tags k on k.run_uuid = r.run_uuid and k.key = 'regsearch.kind' and k.value = 'trial'"
-        rows = database.execute(
-            f"select n.value, m.key, m.step, m.value from runs r {numbers} {kind} {metric}"
-        ).fetchall()
-    stored = {(int(number), key, step): value for number, key, step, value in rows}
-    by_number = {trial.number: trial for trial in trials}
-    copy = next(trial for trial in changed if len(trial.changes) == 2)
-    (_, before), (epoch, knobs) = copy.changes
-    donor = next(
-        t for t in trials if t.number != copy.number and (t.changes[0][1] if t.changes else t.params) == before
-    )
-    assert all(stored[copy.number, f"schedule.{name}", epoch + 1] == value for name, value in knobs.items())
+    copies = {known.number: known for known in trials if len(known.stages) > 1}
+    assert copies and all(known.params == known.stages[-1].params for known in copies.values())
+    told = {number: json.loads(text) for number, text in in_mlflow(tmp_path, "s.value", STAGES)}
+    assert told == {number: [stage.to_json() for stage in known.stages] for number, known in copies.items()}
 
-    study = opened(tmp_path)
-    manifest = Manifest.load(study.folder / "data")
-    program = build_program(study.config, manifest, study.space.regularizers())
-    program.run_uncompiled()
-    pack = Pack(program, load_data(study.folder / "data"), 2)
-    pack.load(0, Load(donor.number, dict(before), derive_seed(0, "trial", donor.number)))
-    for _ in range(epoch):
-        pack.train_epoch([0])
-    saved = pack.save(0)
-    pack.put(1, replace(saved, load=Load(copy.number, dict(knobs), derive_seed(0, "trial", copy.number))))
-    (report,) = pack.train_epoch([1])
-    assert report.metrics["train_loss"] == stored[copy.number, "train_loss", epoch + 1]
-    assert report.metrics["val_loss"] == stored[copy.number, "val_loss", epoch + 1]
-    assert by_number[copy.number].params == knobs
+    again = []
+    for known in trials:
+        again.append(Trial(known.number, dict(known.params), derive_seed(0, "trial", known.number)))
+        again[-1].stages = known.stages
+    executor = start_executor(opened(tmp_path), again=True)
+    try:
+        train_all(executor, again, 9, lambda trial, weights: None)
+    finally:
+        executor.close()
+    rows = in_mlflow(tmp_path, "m.key, m.step, m.value", "join metrics m on m.run_uuid = r.run_uuid")
+    begun = {trial.number: trial.history()[-1].epoch for trial in again}
+    stored = {(n, key, epoch): value for n, key, epoch, value in rows if epoch > begun[n] and key in LOSSES}
+    alone = {(t.number, key, r.epoch): r.metrics[key] for t in again for r in t.reports for key in LOSSES}
+    assert stored == {what: value for what, value in alone.items() if what[2] > begun[what[0]]}
+    assert len(stored) == 2 * sum(9 - epoch for epoch in begun.values())
+    schedule = {(n, key, epoch): value for n, key, epoch, value in rows if key.startswith("schedule.")}
+    for known in copies.values():
+        numbers = {f"schedule.{name}": value for name, value in known.params.items() if isinstance(value, float)}
+        epoch = known.stages[-1].epoch + 1
+        assert {key: schedule[known.number, key, epoch] for key in numbers} == numbers
+    longest = max(copies.values(), key=lambda known: len(known.stages))
+    assert "agrees" in (said := replayed(tmp_path, longest.number)) and ", copied from trial " in said

@@ -30,7 +30,7 @@ from regsearch.search.ray_tune.encoding import decode, sampled
 from regsearch.search.ray_tune.listing import Abandoned, Listener, Numbered
 from regsearch.search.ray_tune.proxy import DESK, Asked, Desk, Proxy
 from regsearch.space import Params, SearchSpace, Value
-from regsearch.trial import TrialState, derive_seed
+from regsearch.trial import Stage, TrialState, derive_seed
 
 _PROXY_BYTES = 200 << 20
 """What a proxy takes at least; there are as many as find room on the node, and no more than trials in flight."""
@@ -115,10 +115,10 @@ class TuneSearch:
         with self._lock:
             self._memory.report(number, epoch, value)
 
-    def changed(self, number: int, changes: Sequence[tuple[int, Params]]) -> None:
-        """Remember that a population changed a trial's knobs."""
+    def keep_stages(self, number: int, stages: Sequence[Stage]) -> None:
+        """Remember how a population has a trial train."""
         with self._lock:
-            self._memory.change(number, changes)
+            self._memory.keep_stages(number, stages)
 
     def setting(self, number: int) -> Params:
         """The active knobs of a trial as it was issued."""
