@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
+from regsearch.collector import settle_collector
 from regsearch.commands.compare import compare
 from regsearch.commands.export import export
 from regsearch.commands.importance import importance
@@ -43,6 +44,7 @@ P = ParamSpec("P")
 
 def main() -> None:
     """Entry point of the command."""
+    settle_collector()
     try:
         app(prog_name="regsearch")
     except SystemExit as end:

@@ -86,6 +86,7 @@ class Run:
             self._say_failed(driver)
             ending = Ending(self.study, self.manifest, executor, outbox, self._tags, self._tell, self._say)
             answer = ending.answer(driver, self.seconds)
+            writer.no_more()  # it delivers the rest while the workers end
         except KeyboardInterrupt:
             outbox.append(StudyEnd("INTERRUPTED", self.now_ms))
             outbox.commit()

@@ -172,8 +172,7 @@ class Study:
         from regsearch.data import seal
 
         with tempfile.TemporaryDirectory() as place:
-            folder = Path(place) / "data"
-            yield seal(self.config.data, self.config.folder, folder, test=False), folder
+            yield seal(self.config.data, self.config.folder, folder := Path(place) / "data", test=False), folder
 
     def _check_model(self, manifest: Manifest) -> dict[str, tuple[str, ...]]:
         """Refuse a model that cannot be searched so; its layers, for each strength that has a number for each."""
@@ -192,12 +191,11 @@ class Study:
         Raises:
             UserError: something cannot be used; nothing is left behind.
         """
-        from regsearch.data import seal
+        from regsearch.data import sealing
 
         check_stores(self.config, self.uri, self._known())
         check_tensorboard(self.config.tracking.tensorboard)
         self._check_search()
-        self._join_cluster()
         begun = time.time()
         with self.aside() as new:
             known = self._known() is not None
@@ -206,7 +204,9 @@ class Study:
                 raise UserError("a study of this name exists", key="name", value=self.config.name, allowed=allowed)
             if progress is not None:
                 progress.show(Snapshot(study=self.config.name, phase="sealing", message="cutting and sealing the data"))
-            self._check_model(seal(self.config.data, self.config.folder, new / "data"))
+            with sealing(self.config.data, self.config.folder, new / "data") as sealed:
+                self._join_cluster()  # which takes as long
+                self._check_model(sealed())
             self.created_ms = int(begun * 1000)
             self.config = at_store(self.config, os.environ.get("MLFLOW_TRACKING_URI"))
             write_study(new, self.config, self.created_ms)

@@ -2,54 +2,36 @@
 
 There is no logical clock: proxies ask when Tune lets them, so which trials are drawn and ended early depends on the
 order of arrival. A curve does not: it is that of the trial's setting and seed. A pack trains whoever of its slots has
-asked by then, in two cohorts that take turns, and never waits for the others.
+asked by then, in two cohorts that take turns, and never waits for the others. A proxy is answered when Tune can decide
+something: a trial trains from one such epoch to the next without a word between.
 
-A trial has a lane from its first epoch until it ends; one that Tune paused, whose state was saved, gives it up when
-another needs it. What a proxy is told again, after Tune or the study was restarted, is read from the trial's curve.
+What a proxy is told again, after Tune or the study was restarted, is read from the trial's curve.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regsearch.books import Books, Watcher
 from regsearch.core.pack import Load, Saved, Start
 from regsearch.core.snapshot import SnapshotError, read, write
-from regsearch.executors.base import COHORTS, Executor
+from regsearch.executors.base import Executor
 from regsearch.space import SCHEDULE, Params
 from regsearch.tracking.protocol import RunStages, Tracker
 from regsearch.trial import Report, Stage, Trial, TrialState
+from regsearch.tune_lanes import Lanes, Part
 
 if TYPE_CHECKING:
-    from regsearch.search.ray_tune.proxy import Asked
+    from regsearch.search.ray_tune.desk import Asked
     from regsearch.search.ray_tune.session import TuneSearch
 
 _LOOK_SECONDS = 0.2
 _SETTLED = 5.0
 """Seconds without another proxy after which those that came are all for now."""
-
-
-@dataclass
-class Part:
-    """What a trial of Tune's plays in the study.
-
-    Args:
-        at: epochs of its curve that its proxy knows of.
-        wants: its proxy waits for an epoch.
-        lane: where it trains, None while it is nowhere.
-        trained: epochs trained of what its lane holds.
-        snapshot: the name of its latest saved state, and the epochs trained by then.
-    """
-
-    at: int = 0
-    wants: bool = False
-    lane: int | None = None
-    trained: int = 0
-    snapshot: tuple[str, int] | None = None
 
 
 class TuneDriver(Books["TuneSearch"]):
@@ -63,8 +45,7 @@ class TuneDriver(Books["TuneSearch"]):
         super().__init__(search, tracker, executor, **study)
         self._snapshots = snapshots
         self._parts: dict[int, Part] = {}
-        self._lanes: list[int | None] = [None] * executor.lanes
-        self._flying: dict[int, list[int]] = {}
+        self._lanes = Lanes(executor, self._parts)
         self._awaited = 0
         self._came = time.monotonic()
 
@@ -80,7 +61,7 @@ class TuneDriver(Books["TuneSearch"]):
             first = self._part(0, baseline)
             if not self.trials[0].state.ended:
                 first.at, first.wants = len(self.trials[0].reports), True
-            while not self.search.over or self._flying or any(part.wants for part in self._parts.values()):
+            while not self.search.over or self._lanes.flying or any(part.wants for part in self._parts.values()):
                 self._take_in()
                 self._dispatch()
                 self._receive()
@@ -98,7 +79,7 @@ class TuneDriver(Books["TuneSearch"]):
     def _take_in(self) -> None:
         """Take what proxies ask and what Tune ended; make it durable before anybody is told."""
         start = time.perf_counter()
-        asked = self.search.asked(0.0 if self._flying else _LOOK_SECONDS)
+        asked = self.search.asked(0.0 if self._lanes.flying else _LOOK_SECONDS)
         self.timing.ask += time.perf_counter() - start
         ended = self.search.ended()
         answers = {}
@@ -110,7 +91,7 @@ class TuneDriver(Books["TuneSearch"]):
             trial = self.trials.get(number)
             if trial is not None and not trial.state.ended:
                 self._close(trial, TrialState.PRUNED if error is None and trial.reports else TrialState.FAIL, error)
-        if answers or ((asked or ended) and not self._flying):
+        if answers or ((asked or ended) and not self._lanes.flying):
             self._commit({"turn": self.turn})
             self.search.answer(answers)
 
@@ -124,7 +105,7 @@ class TuneDriver(Books["TuneSearch"]):
             self._begin(trial, part, asked)
         if part.at < len(trial.reports) or trial.state.ended:
             return self._known(trial, part)
-        part.wants = True
+        part.wants, part.until = True, self.search.decides(part.at)
         return None
 
     def _part(self, number: int, params: Params | None = None) -> Part:
@@ -139,7 +120,9 @@ class TuneDriver(Books["TuneSearch"]):
     def _begin(self, trial: Trial, part: Part, asked: Asked) -> None:
         """Set a trial to where its proxy begins: its seed or a saved state, with other knobs perhaps."""
         self._awaited, self._came = max(0, self._awaited - 1), time.monotonic()
-        part.at, part.snapshot = 0, None
+        if self._lanes.in_flight(part.lane):  # the proxy before this one was lost while it waited
+            self._lanes.leave(part)
+        part.at, part.snapshot, part.wants, part.results = 0, None, False, []
         if asked.snapshot is not None:
             part.at = int(asked.snapshot.split("-")[1])  # see `_save`
             part.snapshot = asked.snapshot, part.at
@@ -160,7 +143,7 @@ class TuneDriver(Books["TuneSearch"]):
         goes_on = bool(past) and (past[-1].trial, past[-1].params) == (trial.number, knobs)
         stages = past if goes_on else (*past, Stage(part.at, dict(knobs), trial.number, trial.seed))
         # Its curve from here on is another's, or goes on with other knobs: nothing of it is known.
-        self._leave(part)
+        self._lanes.leave(part)
         trial.reports = [report for report in trial.reports if report.epoch <= part.at]
         if stages != trial.history():
             trial.params, trial.stages = dict(knobs), stages
@@ -168,15 +151,17 @@ class TuneDriver(Books["TuneSearch"]):
             told = [stage.to_json() for stage in stages]
             self.tracker.append(RunStages("trial", trial.number, told, self.describe(trial)))
 
-    def _known(self, trial: Trial, part: Part) -> dict[str, Any]:
-        """The next epoch of a curve that is there, or how the trial ended."""
+    def _known(self, trial: Trial, part: Part) -> list[dict[str, Any]]:
+        """The next epochs of a curve that is there, up to where Tune may decide, or how the trial ended."""
         if trial.state is TrialState.FAIL:
-            return {"failed": trial.reason or "it failed"}
-        part.at = min(part.at + 1, len(trial.reports))
-        if part.at == 0:
-            return {"failed": trial.reason or "it was ended before its first epoch"}
+            return [{"failed": trial.reason or "it failed"}]
+        if not trial.reports:
+            return [{"failed": trial.reason or "it was ended before its first epoch"}]
+        first = min(part.at, len(trial.reports) - 1)
+        part.at = min(self.search.decides(part.at), len(trial.reports))
         over = trial.state.ended and part.at >= len(trial.reports)
-        return _result(trial.reports[part.at - 1], over)
+        told = [_result(report, False) for report in trial.reports[first : part.at]]
+        return [*told[:-1], {**told[-1], "done": over}]
 
     # --- what is trained ----------------------------------------------------------------------------------------------
 
@@ -196,24 +181,14 @@ class TuneDriver(Books["TuneSearch"]):
         if gone:
             self._commit({"turn": self.turn})
             self.search.answer(gone)
-        for cohort in range(COHORTS):
-            if cohort in self._flying:
-                continue
-            lanes = [
-                lane
-                for lane, number in enumerate(self._lanes)
-                if number in waiting and self.executor.cohort(lane) == cohort
-            ]
-            if lanes:
-                self._flying[cohort] = lanes
-                self.executor.dispatch(cohort, [], lanes, waited_for=True)
+        self._lanes.dispatch(waiting)
 
     def _take_lane(self, number: int, part: Part) -> None:
         """See to it that a trial has a lane, which holds it as its proxy knows it; without a free one it waits."""
         if part.lane is not None and part.trained == part.at:
             return
-        self._leave(part)
-        lane = self._free_lane()
+        self._lanes.leave(part)
+        lane = self._lanes.free()
         if lane is None:
             return
         trial = self.trials[number]
@@ -224,34 +199,9 @@ class TuneDriver(Books["TuneSearch"]):
             return
         load = Load(number, dict(trial.params), trial.seed)
         start: Start = load if found is None else replace(found[0], load=load)
-        part.lane, part.trained, self._lanes[lane] = lane, part.at, number
+        self._lanes.take(number, lane)
+        part.trained = part.at
         self.executor.hold(lane, start, part.at)
-
-    def _free_lane(self) -> int | None:
-        """A lane that is free, else one whose trial does not ask: first of those that go on from a saved state."""
-        taken = [
-            sum(self._lanes[each] is not None for each in range(cohort, len(self._lanes), COHORTS))
-            for cohort in range(COHORTS)
-        ]
-        order = sorted(range(len(self._lanes)), key=lambda lane: (taken[self.executor.cohort(lane)], lane))
-        for lane in order:
-            if self._lanes[lane] is None:
-                return lane
-        quiet = [(part, lane) for lane in order if not (part := self._parts[self._lanes[lane] or 0]).wants]
-        quiet.sort(key=lambda each: each[0].snapshot is None or each[0].snapshot[1] != each[0].at)
-        for part, lane in quiet:
-            if not self._in_flight(lane):
-                self._leave(part)
-                return lane
-        return None
-
-    def _in_flight(self, lane: int) -> bool:
-        return any(lane in lanes for lanes in self._flying.values())
-
-    def _leave(self, part: Part) -> None:
-        if part.lane is not None:
-            self._lanes[part.lane] = None
-            part.lane = None
 
     def _save(self, trial: Trial, part: Part) -> str:
         """Keep a trial's state as its proxy knows it; the name under which it is found again."""
@@ -284,38 +234,44 @@ class TuneDriver(Books["TuneSearch"]):
 
     def _receive(self) -> None:
         """Take in what the cohort that flies longest reports, record it, and answer its proxies."""
-        if not self._flying:
+        if not self._lanes.flying:
             return
-        cohort = next(iter(self._flying))
+        cohort = next(iter(self._lanes.flying))
         start = time.perf_counter()
         reports = self.executor.wait(cohort)
         self.timing.wait += time.perf_counter() - start
         start = time.perf_counter()
-        del self._flying[cohort]
+        del self._lanes.flying[cohort]
         self.turn += 1
         answers: dict[int, Any] = {}
-        for _, report in sorted(reports, key=lambda item: item[1].trial):
-            answers[report.trial] = self._handle(self.trials[report.trial], report)
+        for lane, report in sorted(reports, key=lambda item: item[1].trial):
+            answers[report.trial] = self._handle(self.trials[report.trial], lane, report)
         self.timing.decide += time.perf_counter() - start
         self._commit({"turn": self.turn})
         self.search.answer({number: answer for number, answer in answers.items() if number and answer is not None})
 
-    def _handle(self, trial: Trial, report: Report) -> Any:
+    def _handle(self, trial: Trial, lane: int, report: Report) -> list[dict[str, Any]] | None:
+        """What its proxy is answered, where this was the last epoch that it waits for."""
         part = self._parts[trial.number]
-        part.wants = trial.number == 0  # nobody asks for the baseline, it just goes on
+        if not self._lanes.holds(trial.number, lane):
+            return None
         if trial.state.ended:
-            self._leave(part)
+            self._lanes.leave(part)
             return None
         part.at = part.trained = report.epoch
         self._record(trial, report, self._in_force(trial))
         if report.reason is not None:
             self._close(trial, TrialState.FAIL, report.reason)
-            return {"failed": report.reason}
+            return [*part.results, {"failed": report.reason}]
         self.search.note(trial.number, report.epoch, self.values(report)[0])
         over = report.epoch >= self.epochs or report.stopped
+        part.results.append(_result(report, over))
         if over:
             self._close(trial, TrialState.COMPLETE)
-        return _result(report, over)
+        elif report.epoch < part.until or trial.number == 0:  # nobody asks for the baseline, it just goes on
+            return None
+        part.wants, answer, part.results = False, part.results, []
+        return answer
 
     def _in_force(self, trial: Trial) -> dict[str, float]:
         """What a population has set a trial's numbers to for this epoch: tracked as curves."""
@@ -327,14 +283,14 @@ class TuneDriver(Books["TuneSearch"]):
         self._end(trial, state, reason)
         part = self._parts.setdefault(trial.number, Part())
         part.wants = False
-        if part.lane is not None and not self._in_flight(part.lane):
-            self._leave(part)
+        if not self._lanes.in_flight(part.lane):
+            self._lanes.leave(part)
 
     def _drain(self) -> None:
         """Take in what is still being trained, and forget it: it will be trained again."""
-        for cohort in list(self._flying):
+        for cohort in list(self._lanes.flying):
             self.executor.wait(cohort)
-        self._flying.clear()
+        self._lanes.flying.clear()
 
     def _settle(self) -> None:
         """Tune has come to its end: what it ended before the study heard of it has ended."""

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "regsearch"
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
-        "errors guard space trial",
+        "collector errors guard space trial",
         "addresses files",
         "databases",
         "config",
@@ -28,7 +28,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "pages",
         "answer books costing description display driver ending entrants export fetch finalizing finals front "
         "importance locks machine packaging refit replay reporting run searching standing stores study tune_driver "
-        "verdict",
+        "tune_lanes verdict",
         "cli commands printing starter testing __main__",
     )
 )

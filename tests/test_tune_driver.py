@@ -1,4 +1,4 @@
-"""A population's copies: each has the past of the state that it goes on from, and trains again alone to the bit."""
+"""What proxies of Ray Tune's trials are answered, and what becomes of the copies of a population."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from regsearch.driver import train_all
 from regsearch.executors.local import LocalExecutor
 from regsearch.search.journal import JournalFile
 from regsearch.search.optuna import OptunaSearch
-from regsearch.search.ray_tune.proxy import Asked
+from regsearch.search.ray_tune.desk import Asked
 from regsearch.search.ray_tune.session import TuneSearch
 from regsearch.space import Value
 from regsearch.study import Study
@@ -26,10 +26,16 @@ Play = Generator[list[Asked], dict[int, Any], None]
 
 
 class Scripted(TuneSearch):
-    """Asks what a play says instead of Tune: all that it asks for is answered before it goes on."""
+    """Asks what a play says instead of Tune: all that it asks for is answered before it goes on.
+
+    Attributes:
+        play, drawn: what is asked for, and how many settings are drawn before.
+        meanwhile: what else is asked for while the first is being trained.
+    """
 
     play: Play
     drawn = 0
+    meanwhile: tuple[Asked, ...] = ()
 
     def start(self) -> None:
         while len(self.flat) < self.drawn:
@@ -47,7 +53,8 @@ class Scripted(TuneSearch):
         return self._numbered.issued
 
     def asked(self, seconds: float) -> list[Asked]:
-        found, self._asks = self._asks, []
+        found, self._asks = self._asks, list(self.meanwhile) if self._asks else []
+        self.meanwhile = self.meanwhile if not found else ()
         return found
 
     def answer(self, answers: Mapping[int, Any]) -> None:
@@ -72,9 +79,9 @@ class Scripted(TuneSearch):
 class Played:
     """A study whose search follows plays, one after another, as if it were resumed in between."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, scheduler: str = "pbt") -> None:
         path = study_file(folder, width=4)
-        path.write_text(path.read_text().replace("search: {", "search: {engine: ray_tune, scheduler: pbt, "))
+        path.write_text(path.read_text().replace("search: {", f"search: {{engine: ray_tune, scheduler: {scheduler}, "))
         self.study, self.folder = Study.from_file(path), folder
         config = self.study.config
         seal(config.data, config.folder, folder / "data")
@@ -206,13 +213,38 @@ def test_what_has_ended_stays_as_it_ended(tmp_path: Path) -> None:
 
     def resumed(search: Scripted) -> Play:
         got = yield [copy_of(search, 2, 1, names[1], 0.12), begin(search, 1), begin(search, 3)]
-        assert (got[2]["epoch"], got[1]["epoch"], got[2]["done"]) == (2, 1, False)
+        assert [(each["epoch"], each["done"]) for each in got[2] + got[1]] == [(2, False), (1, False)]
         yield from to_the_end(1, 3, at=1)
         got = {}
         while not got.get("done"):
-            got = (yield [Asked(2, "epoch")])[2]
+            got = (yield [Asked(2, "epoch")])[2][-1]
         assert got["epoch"] == EPOCHS
 
     tracker = played.run(3, resumed)
     assert {number: (trial.stages, trial.reports) for number, trial in played.trials.items() if number < 3} == before
     assert [start.number for start in tracker.of(RunStart)] == [3] and not tracker.of(RunStages)
+
+
+def epochs(answer: list[dict[str, Any]]) -> list[int]:
+    return [result["epoch"] for result in answer]
+
+
+def test_a_proxy_is_answered_when_tune_can_decide(tmp_path: Path) -> None:
+    """With all epochs since; one that was lost while it waited is told them again, and no bit of a curve changes."""
+    played = Played(tmp_path, "{name: asha, grace_period: 1, reduction_factor: 3}")
+
+    def play(search: Scripted) -> Play:
+        got = yield [begin(search, 1), begin(search, 2)]
+        assert (epochs(got[1]), epochs(got[2])) == ([1], [1])
+        got = yield [Asked(1, "epoch")]
+        assert epochs(got[1]) == [2, 3]
+        search.meanwhile = (begin(search, 1),)
+        got = yield [Asked(1, "epoch"), Asked(2, "epoch")]
+        assert (epochs(got[1]), epochs(got[2])) == ([1], [2, 3])
+        assert epochs((yield [Asked(1, "epoch")])[1]) == [2, 3]
+        got = yield [Asked(1, "epoch"), Asked(2, "epoch")]
+        for answer in got.values():
+            assert epochs(answer) == [4, 5, 6] and [each["done"] for each in answer] == [False, False, True]
+
+    played.run(2, play)
+    assert {number: trial.reports for number, trial in played.trials.items()} == played.trained_alone()

@@ -3,7 +3,7 @@
 from regsearch.data.ledger import Opened, decisions, open_test, opened, openings
 from regsearch.data.manifest import Manifest, SearchData, load_search_data
 from regsearch.data.resample import join, resample
-from regsearch.data.sealing import seal, verify_digest
+from regsearch.data.sealing import seal, sealing, verify_digest
 
 __all__ = [
     "Manifest",
@@ -17,5 +17,6 @@ __all__ = [
     "openings",
     "resample",
     "seal",
+    "sealing",
     "verify_digest",
 ]

@@ -7,6 +7,7 @@ renamed as a whole, so a folder with a manifest is complete.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import json
@@ -15,11 +16,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from regsearch.collector import settle_collector
 from regsearch.data.manifest import Manifest
 from regsearch.errors import UserError
 from regsearch.guard import SEALED
@@ -40,18 +43,38 @@ def seal(config: DataConfig, folder: str, out: Path, *, test: bool = True) -> Ma
     Raises:
         UserError: the source, the target or the split cannot be used.
     """
+    with sealing(config, folder, out, test=test) as sealed:
+        return sealed()
+
+
+@contextlib.contextmanager
+def sealing(config: DataConfig, folder: str, out: Path, *, test: bool = True) -> Iterator[Callable[[], Manifest]]:
+    """`seal` meanwhile, in a process of its own that ends with the context; gives a function that waits for it."""
     out.parent.mkdir(parents=True, exist_ok=True)
     asked = {"config": config.model_dump(mode="json"), "folder": folder, "out": str(out), "test": test}
     asked["parent"] = os.getpid()
     package_root = str(Path(__file__).parents[2])
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))}
     command = [sys.executable, "-c", "import sys; from regsearch.data.sealing import main; sys.exit(main())"]
-    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, env=env, check=False)
-    if done.returncode == _REFUSED:
-        raise UserError(**json.loads(done.stdout.splitlines()[-1]))
-    if done.returncode != 0:
-        raise RuntimeError(f"sealing the data failed:\n{done.stderr[-2000:]}")
-    return Manifest.load(out)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, text=True, env=env, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(asked))
+        process.stdin.close()
+        process.stdin = None  # for `communicate`
+
+        def sealed() -> Manifest:
+            told, errors = process.communicate()
+            if process.returncode == _REFUSED:
+                raise UserError(**json.loads(told.splitlines()[-1]))
+            if process.returncode != 0:
+                raise RuntimeError(f"sealing the data failed:\n{errors[-2000:]}")
+            return Manifest.load(out)
+
+        try:
+            yield sealed
+        finally:
+            process.kill()
 
 
 def verify_digest(config: DataConfig, folder: str, out: Path) -> None:
@@ -171,6 +194,7 @@ def _check_target(table: Table, config: DataConfig) -> None:
 
 def main() -> int:
     """Serve one order from standard input."""
+    settle_collector()
     from regsearch.config import DataConfig
 
     if sys.platform == "linux":

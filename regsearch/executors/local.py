@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from regsearch.collector import end_quickly
 from regsearch.executors.base import COHORTS, Executor
 from regsearch.executors.member import Lost, Member, told
 from regsearch.executors.worker import Found, Worker, WorkerSpec, failure
@@ -185,6 +186,7 @@ def end(processes: Iterable[multiprocessing.process.BaseProcess]) -> None:
 def main(spec: WorkerSpec, pipe: Connection, parent: int) -> None:
     """Serve orders until the pipe closes or says stop."""
     _die_with_parent(parent)
+    end_quickly()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what Ctrl-C means
     try:
         worker = Worker(spec)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from regsearch.collector import importing
 from regsearch.errors import UserError
 
 if TYPE_CHECKING:
@@ -63,14 +64,15 @@ class Worker:
     """
 
     def __init__(self, spec: WorkerSpec) -> None:
-        import torch
+        with importing():
+            import torch
 
-        from regsearch.config import StudyConfig
-        from regsearch.core.calibration import calibrate
-        from regsearch.core.device import free_on, use
-        from regsearch.core.fit import build_program, load_data
-        from regsearch.data import Manifest
-        from regsearch.guard import guard
+            from regsearch.config import StudyConfig
+            from regsearch.core.calibration import calibrate
+            from regsearch.core.device import free_on, use
+            from regsearch.core.fit import build_program, load_data
+            from regsearch.data import Manifest
+            from regsearch.guard import guard
 
         guard()
         torch.set_num_threads(1)

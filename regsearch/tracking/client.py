@@ -50,15 +50,19 @@ class WriterHandle:
             time.sleep(LOOK_SECONDS)
         return True
 
+    def no_more(self) -> None:
+        """Say that the outbox gets no more records: the writer delivers the rest and ends, meanwhile."""
+        self._say("drain")
+        with contextlib.suppress(OSError):
+            if self.process.stdin is not None:
+                self.process.stdin.close()
+
     def drain(self, timeout: float) -> bool:
         """Have the rest delivered and the writer end; False if it could not within `timeout` seconds.
 
         What is not delivered stays in the outbox for the next writer.
         """
-        self._say("drain")
-        with contextlib.suppress(OSError):
-            if self.process.stdin is not None:
-                self.process.stdin.close()
+        self.no_more()
         try:
             ended = self.process.wait(timeout) == 0
         except subprocess.TimeoutExpired:

@@ -26,6 +26,7 @@ from tensorboard.plugins.hparams import metadata as hparams
 from tensorboard.plugins.text import metadata as text
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from regsearch.collector import end_quickly
 from regsearch.tracking.outbox import read_from
 from regsearch.tracking.protocol import Metrics, Note, Record, RunEnd, RunStart
 from regsearch.tracking.tensorboard import OURS, remove_event_files
@@ -180,6 +181,7 @@ def _plain(name: str, value: Any) -> bool | float | str:
 def main(arguments: list[str]) -> int:
     parent, outbox, folder = int(arguments[0]), Path(arguments[1]), Path(arguments[2])
     die_with(parent)
+    end_quickly()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(10)
     leash = Leash()

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from regsearch.addresses import scrub
+from regsearch.collector import settle_collector
 from regsearch.errors import UserError
 from regsearch.guard import guard
 from regsearch.tracking.changes import Change, RunKey, Step, merge
@@ -284,6 +285,7 @@ def main(arguments: list[str]) -> int:
     parent, outbox, uri = int(arguments[0]), Path(arguments[1]), os.environ.pop(URI)
     artifacts = Path(arguments[2]) if len(arguments) > 2 else None
     die_with(parent)
+    settle_collector()
     guard()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -57,7 +58,7 @@ def make_scheduler(config: SearchConfig, space: SearchSpace, epochs: int) -> Tri
         UserError: an option that the scheduler does not take, or a population without a number to change.
     """
     name = config.scheduler_name
-    first = max(1, round(epochs / 10))
+    first = _first(epochs)
     counted = {"time_attr": EPOCH}
     ranges, drawn = numbers(space), domains(space)
     if config.is_population and not ranges:
@@ -91,6 +92,30 @@ def make_scheduler(config: SearchConfig, space: SearchSpace, epochs: int) -> Tri
         raise UserError(
             str(error), key="search.scheduler", value=name, allowed=f"options are those of Tune's class, like {allowed}"
         ) from None
+
+
+def decisions(config: SearchConfig, epochs: int) -> tuple[int, ...]:
+    """The epochs after which the study's scheduler may decide something over a trial, the last one among them.
+
+    Those of ASHA's rungs, r·η^k with its `grace_period` r and `reduction_factor` η, in whichever bracket; with the
+    scheduler `none` only the last; with any other each epoch counts.
+    """
+    if config.scheduler_name == "none":
+        return (epochs,)
+    given: dict[str, Any] = {"grace_period": _first(epochs), "reduction_factor": 3, "max_t": epochs}
+    given |= config.scheduler_options
+    if config.scheduler_name != "asha" or given["reduction_factor"] <= 1 or "time_attr" in config.scheduler_options:
+        return tuple(range(1, epochs + 1))
+    found, rung = {min(math.ceil(given["max_t"]), epochs), epochs}, given["grace_period"]
+    while rung < epochs:
+        found.add(max(1, math.ceil(rung)))
+        rung *= given["reduction_factor"]
+    return tuple(sorted(found))
+
+
+def _first(epochs: int) -> int:
+    """The epoch before which no trial is ended."""
+    return max(1, round(epochs / 10))
 
 
 def _pb2(**given: Any) -> TrialScheduler:

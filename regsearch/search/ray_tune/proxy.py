@@ -1,79 +1,26 @@
-"""A Tune trial: a light proxy of one that trains in a pack, and the desk over which it asks for epochs.
+"""A Tune trial: a light proxy of one that trains in a pack.
 
 Nothing here imports torch: a proxy is a process, and there may be as many as trials in flight.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 # Read by ray when it is imported: no word about this use leaves the cluster.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
-import ray
-from ray.tune import Trainable
+from regsearch.collector import importing
 
-from regsearch.space import Value
+with importing():
+    import ray
+    from ray.tune import Trainable
 
-DESK = "regsearch-desk"
+from regsearch.search.ray_tune.desk import DESK, Asked
+
 EPOCH = "epoch"
 """What schedulers count, in every result."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a proxy wants of the driver.
-
-    Args:
-        number: of its trial.
-        what: `epoch`, to train one more; `save`, to keep the trial's state; `begin`, to train the first epoch here.
-        setting: with `begin`, the flat encoding of its knobs.
-        snapshot: with `begin`, the name of the state to begin with, None for the trial's seed.
-    """
-
-    number: int
-    what: Literal["begin", "epoch", "save"]
-    setting: Mapping[str, Value] = field(default_factory=dict)
-    snapshot: str | None = None
-
-
-class Desk:
-    """Takes what proxies ask to the driver, and its answers back. An actor without a CPU."""
-
-    def __init__(self) -> None:
-        self._asked: list[Asked] = []
-        self._due: dict[int, asyncio.Future[Any]] = {}
-        self._something = asyncio.Event()
-
-    async def ask(self, asked: Asked) -> Any:
-        """Hand over what a proxy asks; the driver's answer."""
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._due[asked.number] = answer
-        self._asked.append(asked)
-        self._something.set()
-        return await answer
-
-    async def asked(self, seconds: float) -> list[Asked]:
-        """What has been asked since, after waiting at most this long for something."""
-        if not self._asked and seconds > 0:
-            try:
-                await asyncio.wait_for(self._something.wait(), seconds)
-            except TimeoutError:
-                return []
-        self._something.clear()
-        found, self._asked = self._asked, []
-        return found
-
-    async def answer(self, answers: Mapping[int, Any]) -> None:
-        """Give proxies their answers, by number of their trials."""
-        for number, answer in answers.items():
-            due = self._due.pop(number, None)
-            if due is not None and not due.done():
-                due.set_result(answer)
 
 
 class Failed(RuntimeError):
@@ -81,7 +28,10 @@ class Failed(RuntimeError):
 
 
 class Proxy(Trainable):
-    """Stands in Tune for a trial that trains in a pack: a step is an epoch there."""
+    """Stands in Tune for a trial that trains in a pack: a step is an epoch there.
+
+    Tune is handed all epochs up to the next at which it may decide at once, as it takes buffered results.
+    """
 
     def setup(self, config: dict[str, Any]) -> None:
         self._desk: Any = ray.get_actor(DESK)
@@ -91,16 +41,25 @@ class Proxy(Trainable):
         self._setting = dict(config)
         self._snapshot: str | None = None
         self._begun = False
+        self._results: list[dict[str, Any]] = []
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._begin(new_config)
         return True
 
+    def train_buffered(self, buffer_time_s: float, max_buffer_length: int = 1000) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = [self.train()]  # type: ignore[no-untyped-call]
+        while self._results and "failed" not in self._results[0]:
+            found.append(self.train())  # type: ignore[no-untyped-call]
+        return found
+
     def step(self) -> dict[str, Any]:
-        number = int(self.trial_id)
-        asked = Asked(number, "epoch") if self._begun else Asked(number, "begin", self._setting, self._snapshot)
-        self._begun = True
-        result: dict[str, Any] = ray.get(self._desk.ask.remote(asked))
+        if not self._results:
+            number = int(self.trial_id)
+            asked = Asked(number, "epoch") if self._begun else Asked(number, "begin", self._setting, self._snapshot)
+            self._begun = True
+            self._results = ray.get(self._desk.ask.remote(asked))
+        result = self._results.pop(0)
         if "failed" in result:
             raise Failed(result["failed"])
         return result
@@ -112,4 +71,4 @@ class Proxy(Trainable):
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
         self._snapshot = (checkpoint or {}).get("snapshot")
-        self._begun = False
+        self._begun, self._results = False, []

@@ -25,10 +25,11 @@ from regsearch.config import SearchConfig
 from regsearch.errors import UserError
 from regsearch.search.optuna import OptunaSearch
 from regsearch.search.protocol import Clock, Known
-from regsearch.search.ray_tune.choices import make_scheduler, make_searcher
+from regsearch.search.ray_tune.choices import decisions, make_scheduler, make_searcher
+from regsearch.search.ray_tune.desk import DESK, Asked, Desk
 from regsearch.search.ray_tune.encoding import decode, sampled
 from regsearch.search.ray_tune.listing import Abandoned, Listener, Numbered
-from regsearch.search.ray_tune.proxy import DESK, Asked, Desk, Proxy
+from regsearch.search.ray_tune.proxy import Proxy
 from regsearch.space import Params, SearchSpace, Value
 from regsearch.trial import Stage, TrialState, derive_seed
 
@@ -37,6 +38,7 @@ _PROXY_BYTES = 200 << 20
 _RETRIES = 3
 """How often a proxy that is lost is started again."""
 _SETTINGS = {
+    "TUNE_RESULT_BUFFER_LENGTH": "1000000",  # `Proxy.train_buffered` says how many there are
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "60",
@@ -78,6 +80,7 @@ class TuneSearch:
         self._lock = threading.RLock()
         self._searcher = make_searcher(self.config, space, metric, self._mode)
         self._scheduler = make_scheduler(self.config, space, epochs)
+        self._decisions = decisions(self.config, epochs)
         self._numbered = Numbered(self._issue, total - 1, self._searcher)
         self._listener = Listener()
         self._thread: threading.Thread | None = None
@@ -125,6 +128,10 @@ class TuneSearch:
         with self._lock:
             return self._memory.setting(number)
 
+    def decides(self, epoch: int) -> int:
+        """The next epoch after this one at which Tune may decide something over a trial."""
+        return next((each for each in self._decisions if each > epoch), self._decisions[-1])
+
     def decode(self, flat: Mapping[str, Value]) -> Params:
         """The active knobs of a flat setting, as a population changes it."""
         return decode(self._space, flat)
@@ -166,7 +173,6 @@ class TuneSearch:
         for name in ("ray.tune", "ray.train", "ray.air"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._desk = ray.remote(Desk).options(name=DESK, num_cpus=0, max_concurrency=1000).remote()
-        ray.get(self._desk.asked.remote(0.0))
         tuner = self._tuner()
         for number in sorted(self._numbered.issued):
             if number >= len(self._memory):  # Tune was saved after the memory

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import random
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from regsearch.config import SearchConfig, build_space
 from regsearch.errors import UserError
 from regsearch.regularizers import knobs
-from regsearch.search.ray_tune.choices import make_scheduler, make_searcher
+from regsearch.search.ray_tune.choices import decisions, make_scheduler, make_searcher
 from regsearch.search.ray_tune.encoding import decode, domains, numbers, sampled
 from regsearch.search.ray_tune.session import check
 from regsearch.space import Choice, SearchSpace
@@ -55,6 +59,36 @@ def test_what_a_population_explores_stays_within_the_space() -> None:
 @pytest.mark.parametrize("name", ["asha", "hyperband", "median", "pbt", "pb2", "none"])
 def test_every_scheduler_is_there(name: str) -> None:
     check(config(scheduler=name), space("one"), 30)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"grace_period": 2, "reduction_factor": 2.5, "brackets": 2}, {"max_t": 11, "stop_last_trials": False}],
+)
+@pytest.mark.parametrize("epochs", [3, 9, 30])
+def test_tune_is_asked_at_the_rungs_of_asha_and_decides_nothing_between(epochs: int, options: dict[str, Any]) -> None:
+    own, asked = space("one"), config(scheduler={"name": "asha", **options})
+    found = decisions(asked, epochs)
+    scheduler: Any = make_scheduler(asked, own, epochs)
+    assert scheduler.set_search_properties("val_loss", "min")
+    ended: set[int] = set()
+    for seed in range(40):
+        draw = random.Random(seed)
+        for trial in [SimpleNamespace(trial_id=f"{seed}-{number}") for number in range(8)]:
+            scheduler.on_trial_add(None, trial)
+            for epoch in range(1, epochs + 1):
+                if scheduler.on_trial_result(None, trial, {"epoch": epoch, "val_loss": draw.random()}) == "STOP":
+                    ended.add(epoch)
+                    break
+    assert ended <= set(found) and found[-1] == epochs == max(found)
+    rungs = {math.ceil(rung) for bracket in scheduler._brackets for rung, _ in bracket._rungs}
+    assert {rung for rung in rungs if rung <= epochs} <= set(found)
+
+
+def test_of_other_schedulers_each_epoch_counts() -> None:
+    assert decisions(config(scheduler="none"), 6) == (6,)
+    for name in ("hyperband", "median", "pbt", "pb2", {"name": "asha", "time_attr": "training_iteration"}):
+        assert decisions(config(scheduler=name), 6) == (1, 2, 3, 4, 5, 6)
 
 
 def test_a_searcher_of_tune_draws_flat_settings() -> None:
