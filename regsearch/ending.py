@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -92,9 +93,10 @@ class Ending:
         elif best is not None and not self.config.finalize.seeds:
             self._register_unfinalized(best)
         self._keep_trials(complete)
-        self._picture_gaps(trials, winner)
-        keep_front(driver, self.folder / "finals", self.outbox)
-        keep_importance(trials, self.study.space, self.folder / "finals", self.outbox)
+        with self._closing():
+            self._picture_gaps(trials, winner)
+            keep_front(driver, self.folder / "finals", self.outbox)
+            keep_importance(trials, self.study.space, self.folder / "finals", self.outbox)
         sentence = self._sentence(summary, best, complete) + remark(driver)
         known = opened(self.study.root / "ledger", self.manifest.test_digest)
         self.outbox.append(answered(self.config, sentence, trials, winner, summary, known))
@@ -116,6 +118,18 @@ class Ending:
             front=front_rows(driver),
             constraints=kept_constraints(driver),
         ).after(known)
+
+    @contextmanager
+    def _closing(self) -> Iterator[None]:
+        """End the workers meanwhile: nothing more is trained."""
+        if self.executor.workers:
+            record_machine(self.folder, self.executor)
+        thread = threading.Thread(target=self.executor.close, name="closing")
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
 
     def _hold_finals(self, driver: Books[Any]) -> tuple[FinalsSummary, Trial]:
         """Train the candidates, choose the winner, open the test, and tell the store what it showed."""
