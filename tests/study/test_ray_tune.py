@@ -124,6 +124,55 @@ def test_a_study_that_is_killed_goes_on(tmp_path: Path) -> None:
     replayed(tmp_path, next(trial.number for trial in trials if trial.number and trial.state is TrialState.COMPLETE))
 
 
+def assert_trained_alone(folder: Path, trials: list[Any], epochs: int) -> dict[int, Any]:
+    """Every trial trains again alone, stage by stage, to the bits of the store; the copies among them by number."""
+    copies = {known.number: known for known in trials if len(known.stages) > 1}
+    assert copies and all(known.params == known.stages[-1].params for known in copies.values())
+    told = {number: json.loads(text) for number, text in in_mlflow(folder, "s.value", STAGES)}
+    assert told == {known.number: [stage.to_json() for stage in known.stages] for known in trials if known.stages}
+    again = []
+    for known in trials:
+        again.append(Trial(known.number, dict(known.params), derive_seed(0, "trial", known.number)))
+        again[-1].stages = known.stages
+    executor = start_executor(opened(folder), again=True)
+    try:
+        train_all(executor, again, epochs, lambda trial, weights: None)
+    finally:
+        executor.close()
+    rows = in_mlflow(folder, "m.key, m.step, m.value, m.timestamp", "join metrics m on m.run_uuid = r.run_uuid")
+    begun = {trial.number: trial.history()[-1].epoch for trial in again}
+    latest = sorted(rows, key=lambda row: row[4])
+    stored = {(n, key, epoch): value for n, key, epoch, value, _ in latest if epoch > begun[n] and key in LOSSES}
+    alone = {(t.number, key, r.epoch): r.metrics[key] for t in again for r in t.reports for key in LOSSES}
+    assert stored == {what: value for what, value in alone.items() if what[2] > begun[what[0]]}
+    assert len(stored) == 2 * sum(epochs - epoch for epoch in begun.values())
+    return copies
+
+
+@pytest.mark.sweep
+def test_a_population_that_is_killed_goes_on(tmp_path: Path) -> None:
+    """Three times, so that Tune's saved state is older or newer than the study's memory."""
+    file = tuned_file(tmp_path, "scheduler: {name: pbt, perturbation_interval: 2}", epochs=12)
+    process = start(tmp_path, "start", str(file))
+    journal = tmp_path / "mlruns" / "studies" / "small" / "search.journal"
+    for lines in (90, 240, 380):
+        until = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < until:
+            if journal.exists() and journal.read_bytes().count(b"\n") >= lines:
+                break
+            time.sleep(0.02)
+        assert process.poll() is None, process.communicate()
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        process = start(tmp_path, "resume", "small")
+    answer(process)
+    trials = remembered(tmp_path)
+    assert len(trials) == 24 and all(trial.state is TrialState.COMPLETE for trial in trials)
+    assert dict(in_mlflow(tmp_path, "r.status")) == {trial.number: "FINISHED" for trial in trials}
+    assert_whole(tmp_path)
+    assert_trained_alone(tmp_path, trials, 12)
+
+
 @pytest.mark.sweep
 def test_a_population_copies_weights_and_changes_strengths(tmp_path: Path) -> None:
     """Every trial, copied or not, trains again alone to the bit, stage by stage; its stages and numbers are tracked."""
@@ -132,26 +181,8 @@ def test_a_population_copies_weights_and_changes_strengths(tmp_path: Path) -> No
     )
     trials = assert_one_state_everywhere(tmp_path)
     assert found["trials"] == {"complete": 24, "pruned": 0, "failed": 0} and found["finals"] is not None
-    copies = {known.number: known for known in trials if len(known.stages) > 1}
-    assert copies and all(known.params == known.stages[-1].params for known in copies.values())
-    told = {number: json.loads(text) for number, text in in_mlflow(tmp_path, "s.value", STAGES)}
-    assert told == {number: [stage.to_json() for stage in known.stages] for number, known in copies.items()}
-
-    again = []
-    for known in trials:
-        again.append(Trial(known.number, dict(known.params), derive_seed(0, "trial", known.number)))
-        again[-1].stages = known.stages
-    executor = start_executor(opened(tmp_path), again=True)
-    try:
-        train_all(executor, again, 9, lambda trial, weights: None)
-    finally:
-        executor.close()
     rows = in_mlflow(tmp_path, "m.key, m.step, m.value", "join metrics m on m.run_uuid = r.run_uuid")
-    begun = {trial.number: trial.history()[-1].epoch for trial in again}
-    stored = {(n, key, epoch): value for n, key, epoch, value in rows if epoch > begun[n] and key in LOSSES}
-    alone = {(t.number, key, r.epoch): r.metrics[key] for t in again for r in t.reports for key in LOSSES}
-    assert stored == {what: value for what, value in alone.items() if what[2] > begun[what[0]]}
-    assert len(stored) == 2 * sum(9 - epoch for epoch in begun.values())
+    copies = assert_trained_alone(tmp_path, trials, 9)
     schedule = {(n, key, epoch): value for n, key, epoch, value in rows if key.startswith("schedule.")}
     for known in copies.values():
         numbers = {f"schedule.{name}": value for name, value in known.params.items() if isinstance(value, float)}
