@@ -37,6 +37,7 @@ _PROXY_BYTES = 200 << 20
 """What a proxy takes at least; there are as many as find room on the node, and no more than trials in flight."""
 _RETRIES = 3
 """How often a proxy that is lost is started again."""
+_BUFFER = "TUNE_RESULT_BUFFER_LENGTH"
 _SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
@@ -168,7 +169,9 @@ class TuneSearch:
         """Let Tune begin, or go on from where it was last saved."""
         os.environ.update(_SETTINGS)
         # `Proxy.train_buffered` says how many there are; where each epoch counts Tune warns of a buffer.
-        os.environ["TUNE_RESULT_BUFFER_LENGTH"] = "1000000" if len(self._decisions) < self._decisions[-1] else "1"
+        os.environ.pop(_BUFFER, None)
+        if len(self._decisions) < self._decisions[-1]:
+            os.environ[_BUFFER] = "1000000"
         # As many are staged at once as there is room for: their processes start side by side.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self._parallel)
         for name in ("ray.tune", "ray.train", "ray.air"):
