@@ -76,6 +76,7 @@ class Lanes:
             part.lane = None
 
     def holds(self, number: int, lane: int) -> bool:
+        """Whether a lane is this trial's."""
         return self._holders[lane] == number
 
     def free(self) -> int | None:
@@ -97,4 +98,5 @@ class Lanes:
         return None
 
     def in_flight(self, lane: int | None) -> bool:
+        """Whether a lane is being trained; None, that of a trial without one, never is."""
         return any(lane in lanes for lanes in self.flying.values())

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from regsearch.data import Manifest, seal
-from regsearch.driver import train_all
 from regsearch.executors.local import LocalExecutor
+from regsearch.packaging import trained_again
 from regsearch.search.journal import JournalFile
 from regsearch.search.optuna import OptunaSearch
 from regsearch.search.ray_tune.desk import Asked
@@ -130,20 +130,16 @@ class Played:
 
     def trained_alone(self) -> dict[int, list[Report]]:
         """The curves of all trials, trained by their stages."""
-        again = [Trial(each.number, dict(each.params), each.seed) for each in self.trials.values()]
-        for trial in again:
-            trial.stages = self.trials[trial.number].stages
         executor = self.executor()
         try:
-            train_all(executor, again, EPOCHS, lambda trial, weights: None)
+            again = trained_again(self.trials.values(), executor, EPOCHS)
         finally:
             executor.close()
-        return {trial.number: trial.reports for trial in again}
+        return {trial.number: trial.reports for trial, _ in again}
 
 
-def begin(search: Scripted, number: int, snapshot: str | None = None, **knobs: float) -> Asked:
-    changed = {name.replace("__", "."): value for name, value in knobs.items()}
-    return Asked(number, "begin", {**search.flat[number], **changed}, snapshot)
+def begin(search: Scripted, number: int) -> Asked:
+    return Asked(number, "begin", search.flat[number])
 
 
 def copy_of(search: Scripted, number: int, donor: int, snapshot: str, rate: float) -> Asked:

@@ -49,7 +49,11 @@ def seal(config: DataConfig, folder: str, out: Path, *, test: bool = True) -> Ma
 
 @contextlib.contextmanager
 def sealing(config: DataConfig, folder: str, out: Path, *, test: bool = True) -> Iterator[Callable[[], Manifest]]:
-    """`seal` meanwhile, in a process of its own that ends with the context; gives a function that waits for it."""
+    """`seal` meanwhile, in a process of its own that ends with the context; gives a function that waits for it.
+
+    Raises:
+        UserError: by that function: the source, the target or the split cannot be used.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
     asked = {"config": config.model_dump(mode="json"), "folder": folder, "out": str(out), "test": test}
     asked["parent"] = os.getpid()

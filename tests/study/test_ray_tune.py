@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from regsearch.study import Study
 from regsearch.tracking.changes import STAGES_TAG
 from regsearch.trial import Trial, TrialState, derive_seed
 from tests.study.small import study_file
-from tests.study.test_same_answer import answer, assert_whole, start
+from tests.study.test_same_answer import answer, assert_whole, kill_at, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAIL: "FAILED"}
@@ -98,18 +96,10 @@ def test_a_study_that_is_killed_goes_on(tmp_path: Path) -> None:
     The second time one bit of each saved state is flipped: their trials are trained again from their seeds.
     """
     process = start(tmp_path, "start", str(tuned_file(tmp_path, "scheduler: hyperband", epochs=27)))
-    journal = tmp_path / "mlruns" / "studies" / "small" / "search.journal"
     for lines in (80, 350):
-        until = time.monotonic() + 120
-        while process.poll() is None and time.monotonic() < until:
-            if journal.exists() and journal.read_bytes().count(b"\n") >= lines:
-                break
-            time.sleep(0.02)
-        assert process.poll() is None, process.communicate()
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        kill_at(process, tmp_path, lines, within=120, alive=True)
         if lines == 350:
-            saved = list((journal.parent / "snapshots").glob("*.pt"))
+            saved = list((tmp_path / "mlruns" / "studies" / "small" / "snapshots").glob("*.pt"))
             assert saved
             for file in saved:
                 content = bytearray(file.read_bytes())
@@ -154,16 +144,8 @@ def test_a_population_that_is_killed_goes_on(tmp_path: Path) -> None:
     """Three times, so that Tune's saved state is older or newer than the study's memory."""
     file = tuned_file(tmp_path, "scheduler: {name: pbt, perturbation_interval: 2}", epochs=12)
     process = start(tmp_path, "start", str(file))
-    journal = tmp_path / "mlruns" / "studies" / "small" / "search.journal"
     for lines in (90, 240, 380):
-        until = time.monotonic() + 120
-        while process.poll() is None and time.monotonic() < until:
-            if journal.exists() and journal.read_bytes().count(b"\n") >= lines:
-                break
-            time.sleep(0.02)
-        assert process.poll() is None, process.communicate()
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        kill_at(process, tmp_path, lines, within=120, alive=True)
         process = start(tmp_path, "resume", "small")
     answer(process)
     trials = remembered(tmp_path)

@@ -34,6 +34,19 @@ def answer(process: subprocess.Popen[str]) -> dict[str, Any]:
     return {name: found[name] for name in ("trials", "best", "finals")}
 
 
+def kill_at(process: subprocess.Popen[str], folder: Path, lines: int, within: float, alive: bool = False) -> None:
+    """Kill a study once its journal has so many lines, or after so many seconds; `alive`: it must not have ended."""
+    journal = folder / "mlruns" / "studies" / "small" / "search.journal"
+    until = time.monotonic() + within
+    while process.poll() is None and time.monotonic() < until:
+        if journal.exists() and journal.read_bytes().count(b"\n") >= lines:
+            break
+        time.sleep(0.02)
+    assert not alive or process.poll() is None, process.communicate()
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("undisturbed")
@@ -51,15 +64,8 @@ def test_two_workers_and_another_width(undisturbed: dict[str, Any], tmp_path: Pa
 def test_killed_and_resumed(undisturbed: dict[str, Any], tmp_path: Path) -> None:
     """Killed three times: while it starts, in the search, and later; each time all its processes end with it."""
     process = start(tmp_path, "start", str(study_file(tmp_path)))
-    journal = tmp_path / "mlruns" / "studies" / "small" / "search.journal"
     for lines in (1, 60, 150):
-        until = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < until:
-            if journal.exists() and journal.read_bytes().count(b"\n") >= lines:
-                break
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        kill_at(process, tmp_path, lines, within=60)
         process = start(tmp_path, "resume", "small")
     assert answer(process) == undisturbed
     assert_whole(tmp_path)
@@ -110,14 +116,7 @@ def test_schedules_layers_and_training_survive_a_kill_and_another_width(tmp_path
     peace = answer(start(tmp_path / "a", "start", str(shaped_file(tmp_path / "a", width=2, workers=1))))
     assert sum(peace["trials"].values()) == 24
     process = start(tmp_path / "b", "start", str(shaped_file(tmp_path / "b", width=4, workers=2)))
-    journal = tmp_path / "b" / "mlruns" / "studies" / "small" / "search.journal"
-    until = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < until:
-        if journal.exists() and journal.read_bytes().count(b"\n") >= 100:
-            break
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    kill_at(process, tmp_path / "b", 100, within=60)
     assert process.returncode == -signal.SIGKILL, "it must be killed before its end for this test to mean anything"
     assert answer(start(tmp_path / "b", "resume", "small")) == peace
     assert_whole(tmp_path / "b")

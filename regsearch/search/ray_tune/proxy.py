@@ -48,6 +48,7 @@ class Proxy(Trainable):
         return True
 
     def train_buffered(self, buffer_time_s: float, max_buffer_length: int = 1000) -> list[dict[str, Any]]:
+        """The results of all epochs that the driver answers with; how many these are is its affair, not Tune's."""
         found: list[dict[str, Any]] = [self.train()]  # type: ignore[no-untyped-call]
         while self._results and "failed" not in self._results[0]:
             found.append(self.train())  # type: ignore[no-untyped-call]
