@@ -79,7 +79,7 @@ def run_regsearch(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 def settings_of(folder: Path) -> tuple[list[dict[str, float]], list[float]]:
     """The settings that regsearch trained, by trial number, and the validation losses it ended with."""
-    from regsearch.tracking.runs import read_runs
+    from regsearch.tracking.mlflow.runs import read_runs
 
     frame = read_runs(f"sqlite:///{folder / 'mlruns' / 'mlflow.db'}", "bench")
     frame = frame[frame["kind"] == "trial"].sort_values("number")

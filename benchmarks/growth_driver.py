@@ -17,11 +17,11 @@ from typing import Any
 from growth_parts import EPOCHS, LightCrew, driven, study_of
 
 from regsearch.core.pack import Load
-from regsearch.executors.base import COHORTS
+from regsearch.executors.executor import COHORTS
 from regsearch.search.journal import JournalFile
 from regsearch.search.optuna import OptunaSearch
-from regsearch.tracking.outbox import Outbox
-from regsearch.tracking.protocol import Metrics, RunStart
+from regsearch.tracking.log.outbox import Outbox
+from regsearch.tracking.log.records import Metrics, RunStart
 from regsearch.trial import TrialState
 
 WINDOW = 1000

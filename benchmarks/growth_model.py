@@ -1,10 +1,11 @@
 """A queueing model of a search on many workers, from the costs that growth.py measures.
 
-It replays the loop of `regsearch.driver.Driver` in time, turn by turn (Lindley's recursion): the driver is one server,
-each worker one, the writer one. In a turn the driver waits for the last worker of a cohort, takes in the reports,
-decides, asks for what the free lanes need, hands out the cohort's next round, and commits; a worker begins a round when
-it has the order and its other cohort's round is done. Trials last as asynchronous halving lets them in the long run:
-a third passes each of the rungs at epochs 3, 9 and 27. How long a worker's round takes is drawn log-normally.
+It replays the loop of `regsearch.driver.rounds.Driver` in time, turn by turn (Lindley's recursion): the driver is one
+server, each worker one, the writer one. In a turn the driver waits for the last worker of a cohort, takes in the
+reports, decides, asks for what the free lanes need, hands out the cohort's next round, and commits; a worker begins a
+round when it has the order and its other cohort's round is done. Trials last as asynchronous halving lets them in the
+long run: a third passes each of the rungs at epochs 3, 9 and 27. How long a worker's round takes is drawn
+log-normally.
 
 Legend: W workers, S trials of one cohort per worker, n trials asked for so far.
 """

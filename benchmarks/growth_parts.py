@@ -18,15 +18,15 @@ import yaml
 from bench import HERE
 
 from regsearch.config.yaml12 import read_yaml
-from regsearch.driver import Driver
-from regsearch.executors.base import COHORTS, Executor
-from regsearch.executors.member import Member
+from regsearch.driver.rounds import Driver
+from regsearch.executors.executor import COHORTS, Executor
 from regsearch.executors.worker import Found, WorkerSpec
+from regsearch.executors.worker_handle import Member
 from regsearch.search.journal import JournalFile
 from regsearch.search.optuna import OptunaSearch
-from regsearch.study import Study
-from regsearch.tracking.outbox import Outbox
-from regsearch.tracking.protocol import StudyStart
+from regsearch.study.study import Study
+from regsearch.tracking.log.outbox import Outbox
+from regsearch.tracking.log.records import StudyStart
 from regsearch.trial import Report
 
 EPOCHS = 30

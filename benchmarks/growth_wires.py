@@ -21,9 +21,9 @@ from growth_parts import driven
 from regsearch.config import load_config
 from regsearch.core.pack import Load
 from regsearch.data import seal
-from regsearch.executors.base import COHORTS, Executor
-from regsearch.executors.parcel import pack
-from regsearch.tracking.client import start_writer
+from regsearch.executors.executor import COHORTS, Executor
+from regsearch.executors.study_bundle import pack
+from regsearch.tracking.mlflow.writer_process import start_writer
 
 SERVERS = "tests.servers"
 TIMEOUT = 300.0

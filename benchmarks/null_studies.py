@@ -29,19 +29,19 @@ import torch
 from null_arms import ARMS, FRESH_ROWS, FRESH_SEEDS, STUDY, TRAIN, VALIDATION, Arm, rows, seed_of
 from null_page import plain_test
 
-from regsearch.analysis.comparison import summarize
+from regsearch.analysis.finals_summary import summarize
 from regsearch.config import StudyConfig
-from regsearch.core.fit import build_program, load_data, task_of
+from regsearch.core.build import build_program, load_data, task_of
+from regsearch.core.knob_rows import Knobs
 from regsearch.core.pack import Load
 from regsearch.core.program import Program
-from regsearch.core.strengths import Knobs
 from regsearch.data import Manifest, decisions, open_test, sealing
-from regsearch.driver import Driver
-from regsearch.entrants import BASELINE, WINNER, Entrant, entrants
-from regsearch.executors.base import COHORTS, Executor
-from regsearch.executors.member import Member
+from regsearch.driver.rounds import Driver
+from regsearch.executors.executor import COHORTS, Executor
 from regsearch.executors.worker import Found, Worker, WorkerSpec
-from regsearch.finals import (
+from regsearch.executors.worker_handle import Member
+from regsearch.finals.finalists import BASELINE, WINNER, Entrant, entrants
+from regsearch.finals.plan import (
     Finals,
     Numbers,
     decide,
@@ -53,8 +53,8 @@ from regsearch.finals import (
 )
 from regsearch.regularizers import all_regularizers
 from regsearch.search.optuna import OptunaSearch
-from regsearch.study import Study
-from regsearch.tracking.memory import MemoryTracker
+from regsearch.study.study import Study
+from regsearch.tracking.log.memory import MemoryTracker
 from regsearch.trial import Trial, TrialState, derive_seed
 
 Array = np.ndarray[Any, Any]

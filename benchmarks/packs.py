@@ -16,7 +16,7 @@ from models import Case
 from peers import LEARNING_RATE, Rows
 from torch.func import vmap
 
-from regsearch.core import graph, layout, rng
+from regsearch.core import layout, pack_function, rng
 from regsearch.core.calibration import calibrate
 from regsearch.core.pack import Data, Load, Pack
 from regsearch.core.program import Program
@@ -83,9 +83,9 @@ def dependent(own_streams: bool) -> Iterator[None]:
             stack.enter_context(patch.object(layout, name, 1))
         if not own_streams:
             stack.enter_context(patch.object(rng.StepContext, "uniform", lambda _, like: torch.rand_like(like)))
-            stack.enter_context(patch.object(graph, "vmap", functools.partial(vmap, randomness="different")))
+            stack.enter_context(patch.object(pack_function, "vmap", functools.partial(vmap, randomness="different")))
             # The check holds the compiled graph against the graph, and these draw different numbers.
-            stack.enter_context(patch.object(graph, "_check", lambda expected, found: None))
+            stack.enter_context(patch.object(pack_function, "_check", lambda expected, found: None))
             # Not the generator that the compiler would put in its place: that one takes longer.
             stack.enter_context(config.patch(fallback_random=True))
         yield

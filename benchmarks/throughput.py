@@ -27,7 +27,7 @@ from measure import Measurement, Settings
 from models import CASES
 from peers import MODELBATCH, install_modelbatch
 
-from regsearch.core.graph import compiler
+from regsearch.core.pack_function import compiler
 
 HERE = Path(__file__).resolve().parent
 INDEPENDENCE = ("mlp-32", "mlp-128")

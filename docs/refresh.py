@@ -15,10 +15,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from regsearch.answer import Answer
-from regsearch.printing import print_answer
+from regsearch.cli.printing import print_answer
 from regsearch.regularizers import page
-from regsearch.study import home
+from regsearch.study.study import home
+from regsearch.workspace.answer import Answer
 
 ROOT = Path(__file__).resolve().parent.parent
 ANSWER, README = ROOT / "docs" / "digits.json", ROOT / "README.md"

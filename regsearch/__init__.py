@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from regsearch.answer import Answer as Answer
     from regsearch.models.site import Site as Site
-    from regsearch.study import Study as Study
+    from regsearch.study.study import Study as Study
+    from regsearch.workspace.answer import Answer as Answer
 
 __all__ = ["Answer", "Site", "Study"]
 
@@ -23,6 +23,6 @@ def __getattr__(name: str) -> Any:
         from regsearch.models.site import Site  # brings torch
 
         return Site
-    from regsearch import study  # heavier than `regsearch --help` may be
+    from regsearch.study import study  # heavier than `regsearch --help` may be
 
     return getattr(study, name)

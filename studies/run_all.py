@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from regsearch.study import home
+from regsearch.study.study import home
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE / "README.md"
@@ -26,7 +26,7 @@ HEAD = (
     "| winner's setting |\n|---|---|---|---|---|---|---|---|"
 )
 WORDS = {"balanced_accuracy": "balanced accuracy ↑", "rmse": "RMSE ↓", "perplexity": "perplexity ↓"}
-REGSEARCH = [sys.executable, "-c", "from regsearch.cli import main; main()"]
+REGSEARCH = [sys.executable, "-c", "from regsearch.cli.app import main; main()"]
 
 
 def main() -> int:

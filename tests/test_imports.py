@@ -119,8 +119,8 @@ def test_imports_point_down(file: Path) -> None:
         ("tracking/mlflow.py", "def late():\n    from regsearch.search import protocol"),
         ("models/__init__.py", "from regsearch.tasks import Task"),
         ("space.py", "from regsearch.trial import Trial"),
-        ("analysis/gaps.py", "from regsearch.study import Study"),
-        ("study.py", "from regsearch.cli import main"),
+        ("analysis/gaps.py", "from regsearch.study.study import Study"),
+        ("study.py", "from regsearch.cli.app import main"),
         ("trial.py", "import numpy as np"),
         ("driver.py", "import optuna"),
         ("run.py", "import importlib\nimportlib.import_module('mlflow.pyfunc')"),
@@ -138,9 +138,9 @@ def test_what_points_up_is_found(path: str, source: str) -> None:
         ("search/optuna.py", "import optuna\nfrom regsearch.space import SearchSpace"),
         ("search/ray_tune/session.py", "from ray import tune"),
         ("executors/ray.py", "import ray\nfrom regsearch.core.pack import Pack"),
-        ("study.py", "from regsearch.run import Run"),
+        ("study.py", "from regsearch.study.runner import Run"),
         ("trial.py", "import hashlib"),
-        ("__init__.py", "from regsearch.study import Study"),
+        ("__init__.py", "from regsearch.study.study import Study"),
     ],
 )
 def test_what_points_down_is_allowed(path: str, source: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from regsearch.cli import app
+from regsearch.cli.app import app
 from regsearch.config import load_config
 from tests.documents import ROOT, blocks, commands, run, run_both, spoken, write_files
 from tests.servers import USER, create_database, execute, mlflow_server, postgres

@@ -8,8 +8,8 @@ from functools import partial
 
 import torch
 
-from regsearch.core.graph import CannotCompile
 from regsearch.core.pack import Data, Pack
+from regsearch.core.pack_function import CannotCompile
 from regsearch.core.program import Program
 
 PAYS = 40_000

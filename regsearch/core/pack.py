@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from regsearch.core.diagnostics import diagnostics, tracked
+from regsearch.core.knob_rows import Knobs
 from regsearch.core.program import Program, best_chunk
 from regsearch.core.rng import step_keys
 from regsearch.core.schedule import learning_rate_factor
-from regsearch.core.strengths import Knobs
 from regsearch.regularizers.loops import Average
 from regsearch.trial import Report
 

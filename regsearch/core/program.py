@@ -14,13 +14,13 @@ import torch
 from torch import nn
 
 from regsearch.core.effects import Effects, has_moments, moments_at_start
-from regsearch.core.fault import operation_at_fault
-from regsearch.core.graph import PackFunction
 from regsearch.core.layout import Layout
-from regsearch.core.lift import Lifted, Unchanged
+from regsearch.core.lifted_module import Lifted, Unchanged
 from regsearch.core.optim import OPTIMIZERS
+from regsearch.core.pack_function import PackFunction
 from regsearch.core.step import Step, Tensors, forward
 from regsearch.core.training import Training
+from regsearch.core.unpackable import operation_at_fault
 from regsearch.errors import UserError
 from regsearch.regularizers.base import Regularizer
 from regsearch.regularizers.penalties import ElementwisePenalty

@@ -16,7 +16,7 @@ from torch.func import functional_call, grad
 from regsearch.core.diagnostics import watched_in_steps
 from regsearch.core.effects import Effects, Rules, moment_names
 from regsearch.core.layout import Layout
-from regsearch.core.lift import Lifted
+from regsearch.core.lifted_module import Lifted
 from regsearch.core.optim import Optimizer
 from regsearch.core.rng import StepContext
 from regsearch.regularizers.activations import Dropout

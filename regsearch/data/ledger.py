@@ -20,7 +20,7 @@ import numpy as np
 
 from regsearch.data.manifest import Manifest
 from regsearch.errors import UserError
-from regsearch.guard import SEALED, lifted
+from regsearch.system.guard import SEALED, lifted
 
 _UNREADABLE = "a line that cannot be read"
 

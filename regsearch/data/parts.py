@@ -34,7 +34,7 @@ class Parts:
     Args:
         x, y: by part, [N, F...] and [N...].
         rows: by part, which rows (windows, texts) of the source these are.
-        example: a few raw rows, see `regsearch.tracking.champion.read_example`.
+        example: a few raw rows, see `regsearch.tracking.mlflow.champion.read_example`.
         about: what else the manifest says.
     """
 

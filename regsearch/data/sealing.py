@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from regsearch.collector import settle_collector
 from regsearch.data.manifest import Manifest
 from regsearch.errors import UserError
-from regsearch.guard import SEALED
+from regsearch.system.garbage import settle_collector
+from regsearch.system.guard import SEALED
 
 if TYPE_CHECKING:
     from regsearch.config import DataConfig

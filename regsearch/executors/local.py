@@ -17,10 +17,10 @@ from typing import Any
 
 import psutil
 
-from regsearch.collector import end_quickly
-from regsearch.executors.base import COHORTS, Executor
-from regsearch.executors.member import Lost, Member, told
+from regsearch.executors.executor import COHORTS, Executor
 from regsearch.executors.worker import Found, Worker, WorkerSpec, failure
+from regsearch.executors.worker_handle import Lost, Member, told
+from regsearch.system.garbage import end_quickly
 
 # Read by the math library when torch loads: one thread, and products that are bitwise the same in every slot.
 THREADS = {

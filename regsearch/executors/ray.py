@@ -23,11 +23,11 @@ from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from regsearch.errors import UserError
-from regsearch.executors.base import COHORTS, Executor
+from regsearch.executors.executor import COHORTS, Executor
 from regsearch.executors.local import MEMORY, THREADS, cores
-from regsearch.executors.member import Lost, Member, NoPlace, told
-from regsearch.executors.parcel import Parcel, pack, unpack
+from regsearch.executors.study_bundle import Parcel, pack, unpack
 from regsearch.executors.worker import Found, Worker, WorkerSpec, failure
+from regsearch.executors.worker_handle import Lost, Member, NoPlace, told
 
 _ANSWERS_WITHIN = 5.0
 """Seconds in which an address must answer."""

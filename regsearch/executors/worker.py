@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from regsearch.collector import importing
 from regsearch.errors import UserError
+from regsearch.system.garbage import importing
 
 if TYPE_CHECKING:
     from regsearch.core.pack import Pack, Saved, Start
@@ -68,11 +68,11 @@ class Worker:
             import torch
 
             from regsearch.config import StudyConfig
+            from regsearch.core.build import build_program, load_data
             from regsearch.core.calibration import calibrate
             from regsearch.core.device import free_on, use
-            from regsearch.core.fit import build_program, load_data
             from regsearch.data import Manifest
-            from regsearch.guard import guard
+            from regsearch.system.guard import guard
 
         guard()
         torch.set_num_threads(1)

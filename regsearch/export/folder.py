@@ -11,13 +11,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from regsearch.answer import Answer
 from regsearch.config import check_name
 from regsearch.errors import UserError
 from regsearch.export.onnx import MissingForm, write_onnx
 from regsearch.export.readme import readme
-from regsearch.study import Study, home
-from regsearch.tracking.package import PREDICT, SUMS, DamagedPackage, check, seal
+from regsearch.study.study import Study, home
+from regsearch.tracking.mlflow.package import PREDICT, SUMS, DamagedPackage, check, seal
+from regsearch.workspace.answer import Answer
 
 PACKAGES = ("torch", "numpy", "pandas")
 PACKAGED = ("model.pt2", "manifest.json", "columns.py")
@@ -149,8 +149,8 @@ def _answer(study: Study, package: Path) -> Answer:
 
 
 def _registered(name: str, given: str | None, place: Path, answer: Answer | None) -> Champion:
-    from regsearch.tracking.registry import fetch_champion
-    from regsearch.tracking.store import tracking_uri
+    from regsearch.tracking.mlflow.registry import fetch_champion
+    from regsearch.tracking.mlflow.store import tracking_uri
 
     uri = tracking_uri(given, home())
     try:

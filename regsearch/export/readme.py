@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from regsearch.tracking.package import SUMS
+from regsearch.tracking.mlflow.package import SUMS
 
 VALUES = ("regression", "forecasting", "recommendation")
 _MOST_WORDS = 8

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from regsearch.analysis.report import ROLES, flattery, held, others, table
+from regsearch.analysis.finals_words import ROLES, flattery, held, others, table
 from regsearch.analysis.statistics import metric_of
 from regsearch.pages.forest import Estimate, forest
 from regsearch.pages.parts import Lines, Paragraph, Part, Section, Table, Verdict

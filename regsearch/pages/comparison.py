@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from regsearch.analysis.across import LEVEL, alike
-from regsearch.analysis.across_words import notes, p_value, pair_table, score_table, sentence, study_table
-from regsearch.analysis.comparing import Comparison
+from regsearch.analysis.paired_tests import LEVEL, alike
+from regsearch.analysis.study_comparison import Comparison
+from regsearch.analysis.study_comparison_words import notes, p_value, pair_table, score_table, sentence, study_table
 from regsearch.pages.forest import Estimate, forest, span
 from regsearch.pages.page import page
 from regsearch.pages.parts import Lines, Paragraph, Picture, Section, Table

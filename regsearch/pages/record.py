@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from regsearch.analysis.comparison import FinalsSummary
+from regsearch.analysis.finals_summary import FinalsSummary
 
 
 class Dependence(Protocol):

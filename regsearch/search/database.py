@@ -28,14 +28,14 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackError
 from sqlalchemy.orm import scoped_session, sessionmaker
 
-from regsearch.databases import said
 from regsearch.errors import UserError
+from regsearch.search.bulk_tables import Tables
 from regsearch.search.journal import CLOCK
 from regsearch.search.lease import Busy, take_lease
-from regsearch.search.mirror import Mirror, Part
 from regsearch.search.protocol import Clock
 from regsearch.search.schema import ATTRIBUTES, KEY, OWNER, foreign, open_tables, owner
-from regsearch.search.turn import Tables
+from regsearch.search.study_backup import Mirror, Part
+from regsearch.system.databases import said
 
 MARK = "regsearch:commit"
 AWAY_SECONDS = 600.0

@@ -7,8 +7,8 @@ import time
 import sqlalchemy
 from sqlalchemy import text
 
-from regsearch.databases import lock_number
 from regsearch.errors import UserError
+from regsearch.system.databases import lock_number
 
 PATIENCE_SECONDS = 5.0
 """A killed driver's session may take a moment to end."""

@@ -6,9 +6,9 @@ import sqlalchemy
 from optuna.storages import RDBStorage
 from sqlalchemy import column, delete, select, table
 
-from regsearch.databases import alone, connect_arguments, database_url, is_there, reach_database, said
 from regsearch.errors import UserError
-from regsearch.search.mirror import MANIFEST, STATE, STUDY, read_files
+from regsearch.search.study_backup import MANIFEST, STATE, STUDY, read_files
+from regsearch.system.databases import alone, connect_arguments, database_url, is_there, reach_database, said
 
 KEY = "search.storage"
 OWNER = "regsearch:begun"

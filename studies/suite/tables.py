@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from regsearch.analysis.across import signed_rank
-from regsearch.analysis.across_pictures import ranks_picture
-from regsearch.analysis.across_words import Table, notes, p_value, pair_table, score_table, sentence
-from regsearch.analysis.comparing import Comparison, compare
+from regsearch.analysis.paired_tests import signed_rank
 from regsearch.analysis.statistics import Interval, interval
-from regsearch.study import home
-from regsearch.tracking.runs import StudyRuns, read_study
-from regsearch.tracking.store import tracking_uri
+from regsearch.analysis.study_comparison import Comparison, compare
+from regsearch.analysis.study_comparison_pictures import ranks_picture
+from regsearch.analysis.study_comparison_words import Table, notes, p_value, pair_table, score_table, sentence
+from regsearch.study.study import home
+from regsearch.tracking.mlflow.runs import StudyRuns, read_study
+from regsearch.tracking.mlflow.store import tracking_uri
 
 BEGIN, END = "<!-- suite -->", "<!-- end of suite -->"
 PICTURE = Path(__file__).resolve().parent / "ranks.svg"

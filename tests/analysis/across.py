@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from regsearch.tracking.protocol import Dataset, Metrics, Note, Record, RunEnd, RunStart, StudyEnd, StudyStart
-from regsearch.tracking.runs import StudyRuns
+from regsearch.tracking.log.records import Dataset, Metrics, Note, Record, RunEnd, RunStart, StudyEnd, StudyStart
+from regsearch.tracking.mlflow.runs import StudyRuns
 
 BEGIN = 1_700_000_000_000
 

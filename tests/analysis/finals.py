@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from regsearch.analysis.comparison import Candidate, FinalsSummary, summarize
+from regsearch.analysis.finals_summary import Candidate, FinalsSummary, summarize
 from regsearch.analysis.statistics import Contrast
 
 

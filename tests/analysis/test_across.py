@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from regsearch.analysis.across import (
+from regsearch.analysis.paired_tests import (
     Pair,
     alike,
     compare_pairs,

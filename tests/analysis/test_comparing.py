@@ -12,15 +12,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from regsearch.analysis.across import signed_rank
-from regsearch.analysis.across_words import notes, pair_table, score_table, sentence
-from regsearch.analysis.comparing import Comparison, compare
+from regsearch.analysis.paired_tests import signed_rank
+from regsearch.analysis.study_comparison import Comparison, compare
+from regsearch.analysis.study_comparison_words import notes, pair_table, score_table, sentence
 from regsearch.errors import UserError
-from regsearch.tracking.bulk import BulkLane
-from regsearch.tracking.changes import merge
-from regsearch.tracking.mlflow import ClientLane
-from regsearch.tracking.protocol import Record
-from regsearch.tracking.runs import read_study
+from regsearch.tracking.log.records import Record
+from regsearch.tracking.mlflow.changes import merge
+from regsearch.tracking.mlflow.delivery import ClientLane
+from regsearch.tracking.mlflow.delivery_sqlite import BulkLane
+from regsearch.tracking.mlflow.runs import read_study
 from tests.analysis.across import many, remembered, told
 
 Tell = Callable[..., str]
@@ -28,7 +28,7 @@ Tell = Callable[..., str]
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from regsearch.tracking.store import ensure_store
+    from regsearch.tracking.mlflow.store import ensure_store
 
     path = tmp_path_factory.mktemp("made") / "mlflow.db"
     ensure_store(f"sqlite:///{path}")
@@ -86,7 +86,7 @@ def test_losses_are_those_of_the_epoch_that_a_trial_went_back_to(tell: Tell, mon
     """Epoch 1 has a validation loss of 0.6 + 0.01 n and a gap of 0.3; epoch 2, where a pruned one stands, more."""
     uri = tell("back", restored=True)
     runs = read_study(uri, "back").runs.query("kind == 'trial'").set_index("number")
-    monkeypatch.setattr("regsearch.tracking.runs.local_file", lambda uri: None)  # as from a server
+    monkeypatch.setattr("regsearch.tracking.mlflow.runs.local_file", lambda uri: None)  # as from a server
     pd.testing.assert_frame_equal(read_study(uri, "back").runs.query("kind == 'trial'").set_index("number"), runs)
     assert tuple(runs.loc[8, ["val_loss", "gap"]]) == (pytest.approx(0.68), pytest.approx(0.3))
     assert tuple(runs.loc[7, ["val_loss", "gap"]]) == (pytest.approx(0.77), pytest.approx(0.37))
@@ -191,7 +191,7 @@ def test_the_command(tell: Tell, tmp_path: Path) -> None:
 
     from typer.testing import CliRunner
 
-    from regsearch.cli import app
+    from regsearch.cli.app import app
 
     tell("a", level=0.8)
     uri = tell("b", noise=3)

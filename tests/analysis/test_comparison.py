@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from regsearch.analysis.comparison import NO_TRIAL, Candidate, FinalsSummary, per_final, summarize
+from regsearch.analysis.finals_summary import NO_TRIAL, Candidate, FinalsSummary, per_final, summarize
 from regsearch.analysis.statistics import holm, paired_bootstrap
 from regsearch.errors import UserError
 from tests.analysis.finals import candidates

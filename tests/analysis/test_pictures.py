@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from regsearch.analysis.pictures import gap_against_loss, learning_curves
+from regsearch.analysis.study_pictures import gap_against_loss, learning_curves
 from regsearch.errors import UserError
 from tests.analysis.trials import STRENGTHS, frame
 
@@ -116,7 +116,7 @@ def test_import_and_both_pictures_take_at_most_two_seconds(tmp_path: Path) -> No
     code = (
         "import sys, time, numpy as np\n"
         "from tests.analysis.trials import STRENGTHS, frame\n"
-        "from regsearch.analysis.pictures import gap_against_loss, learning_curves\n"
+        "from regsearch.analysis.study_pictures import gap_against_loss, learning_curves\n"
         "curves = {name: np.ones((10, 30)) for name in ('train_loss', 'val_loss')}\n"
         f"learning_curves(curves, curves, 'loss', {str(tmp_path / 'a')!r})\n"
         f"gap_against_loss(frame(200), {str(tmp_path / 'b')!r}, strengths=STRENGTHS)\n"

@@ -5,8 +5,18 @@ from dataclasses import replace
 
 import pytest
 
-from regsearch.analysis.comparison import Other
-from regsearch.analysis.report import answer, baseline_label, describe, flattery, held, others, sentence, skipped, table
+from regsearch.analysis.finals_summary import Other
+from regsearch.analysis.finals_words import (
+    answer,
+    baseline_label,
+    describe,
+    flattery,
+    held,
+    others,
+    sentence,
+    skipped,
+    table,
+)
 from regsearch.analysis.statistics import Contrast, Interval
 from tests.analysis.finals import summary
 

@@ -134,7 +134,7 @@ def chromium(pictures: Path) -> Iterator[Browser]:
 @contextmanager
 def served(home: Path) -> Iterator[str]:
     """The address of `regsearch ui` on the store of `home`."""
-    from regsearch.tracking.ui import HOST, free_port
+    from regsearch.tracking.mlflow.ui import HOST, free_port
 
     port = free_port(0)
     command = [sys.executable, "-m", "regsearch.cli", "ui", "--port", str(port)]

@@ -13,9 +13,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from regsearch.tracking.client import start_writer
-from regsearch.tracking.outbox import Outbox
-from regsearch.tracking.protocol import Artifact
+from regsearch.tracking.log.outbox import Outbox
+from regsearch.tracking.log.records import Artifact
+from regsearch.tracking.mlflow.writer_process import start_writer
 from tests.browse.browser import OUTPUT, Browser, chromium, served
 from tests.study.small import study_file
 

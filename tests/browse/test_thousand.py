@@ -31,7 +31,7 @@ LINKS = '.ag-row a[href*="/runs/"]'
 # A command's time without that of starting Python and of importing what it needs: those are imported first.
 TIMED = """
 import sys, time
-from regsearch.cli import app
+from regsearch.cli.app import app
 import mlflow.store.tracking.sqlalchemy_store, torch, scipy.stats, matplotlib.pyplot, regsearch.run, optuna
 start = time.perf_counter()
 try:
@@ -99,7 +99,7 @@ def test_compare(home: Path) -> None:
 
 def test_frame(home: Path) -> None:
     code = (
-        "import time; import mlflow.store.tracking.sqlalchemy_store, regsearch.tracking.runs;"
+        "import time; import mlflow.store.tracking.sqlalchemy_store, regsearch.tracking.mlflow.runs;"
         "from regsearch import Study;"
         "study = Study.open('big'); start = time.perf_counter(); frame = study.frame();"
         "print(len(frame), time.perf_counter() - start)"

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad_and_value, vmap
 
-from regsearch.core.graph import PackFunction
-from regsearch.core.lift import Lifted
+from regsearch.core.lifted_module import Lifted
+from regsearch.core.pack_function import PackFunction
 
 TOLERANCE = 1e-5
 """Relative to the largest entry of each tensor."""

@@ -12,12 +12,12 @@ from torch import nn
 
 from regsearch.core.calibration import unpackable
 from regsearch.core.compiling import compile_program
-from regsearch.core.graph import compiler
 from regsearch.core.pack import Load, Pack
+from regsearch.core.pack_function import compiler
 from regsearch.core.program import Program
 from regsearch.core.training import Training
 from regsearch.errors import UserError
-from regsearch.finals import export_rows
+from regsearch.finals.plan import export_rows
 from regsearch.tasks import Classification
 from regsearch.trial import derive_seed
 from tests.core.packs import RULES, digits

@@ -7,10 +7,10 @@ import dataclasses
 import pytest
 import torch
 
-from regsearch.core import graph
+from regsearch.core import pack_function
 from regsearch.core.compiling import compile_program, pays
-from regsearch.core.graph import PackFunction, compiler
 from regsearch.core.pack import Load
+from regsearch.core.pack_function import PackFunction, compiler
 from regsearch.core.program import Program
 from regsearch.models import mlp
 from regsearch.tasks import Classification
@@ -90,7 +90,7 @@ def test_a_compiled_graph_that_computes_something_else_is_not_used(monkeypatch: 
     import torch._inductor.compile_fx as inductor
 
     monkeypatch.setattr(inductor, "compile_fx", lambda made, inputs, decompositions: lambda *leaves: [2 * leaves[0]])
-    with pytest.raises(graph.CannotCompile, match="something else"):
+    with pytest.raises(pack_function.CannotCompile, match="something else"):
         PackFunction(lambda x: 3 * x).compile(torch.ones(4, 5))
 
 

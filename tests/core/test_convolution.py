@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from regsearch.core.graph import PackFunction
+from regsearch.core.pack_function import PackFunction
 from tests.core.lifting import differences
 
 CASES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {

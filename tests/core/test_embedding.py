@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
-from regsearch.core.graph import PackFunction
-from regsearch.core.lift import Lifted
+from regsearch.core.lifted_module import Lifted
+from regsearch.core.pack_function import PackFunction
 from tests.core.lifting import agree, differences, loss_of, pack
 
 WORDS, FEATURES, BAGS, LENGTH = 9, 5, 4, 6

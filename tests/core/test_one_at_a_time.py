@@ -11,9 +11,9 @@ from torch import nn
 
 from regsearch.core.calibration import ALONE, calibrate
 from regsearch.core.compiling import compile_program
-from regsearch.core.graph import PackFunction
 from regsearch.core.layers import pooling
 from regsearch.core.pack import Load, Pack
+from regsearch.core.pack_function import PackFunction
 from regsearch.core.program import Program
 from regsearch.models import convnet, mlp
 from regsearch.tasks import Classification

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
-from regsearch.core.graph import PackFunction, compiler
-from regsearch.core.lift import Lifted
+from regsearch.core.lifted_module import Lifted
+from regsearch.core.pack_function import PackFunction, compiler
 from tests.core.lifting import agree, differences, loss_of, pack
 
 BATCH, STEPS, INPUTS, HIDDEN = 3, 6, 5, 7

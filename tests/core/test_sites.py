@@ -11,7 +11,7 @@ from torch import nn
 
 import regsearch
 from regsearch.core.effects import Place
-from regsearch.core.lift import Lifted
+from regsearch.core.lifted_module import Lifted
 from regsearch.core.pack import Load, Pack
 from regsearch.core.program import Program
 from regsearch.core.training import Training

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from regsearch.core.compiling import compile_program
-from regsearch.core.graph import compiler
 from regsearch.core.pack import Data, Load, Pack
+from regsearch.core.pack_function import compiler
 from regsearch.core.program import Program
 from regsearch.testing import CASES, Case, Trained, exclusion, train
 from tests.core.packs import RULES

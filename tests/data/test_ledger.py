@@ -12,7 +12,7 @@ import pytest
 from regsearch.config import DataConfig
 from regsearch.data import Manifest, Opened, decisions, open_test, opened, openings
 from regsearch.data.sealing import _cut
-from regsearch.guard import guarded
+from regsearch.system.guard import guarded
 
 
 def table(rows: int = 240) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from regsearch.executors.base import Executor
+from regsearch.executors.executor import Executor
 from regsearch.executors.local import LocalExecutor
 from tests.executors.lanes import PARAMS, Curves, said, sealed, trained
 

@@ -15,7 +15,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from regsearch.errors import UserError
-from regsearch.executors.base import Executor
+from regsearch.executors.executor import Executor
 from regsearch.executors.local import LocalExecutor
 from regsearch.executors.ray import RayExecutor, capacities, connect
 from tests.executors.lanes import Curves, said, sealed, trained

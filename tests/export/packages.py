@@ -15,9 +15,9 @@ from torch import nn
 from regsearch.config import load_config
 from regsearch.data import columns
 from regsearch.data.preprocess import fit
-from regsearch.finals import export_rows
-from regsearch.stores import write_study
-from regsearch.tracking.package import seal
+from regsearch.finals.plan import export_rows
+from regsearch.tracking.mlflow.package import seal
+from regsearch.workspace.stores import write_study
 
 TABLE = pd.DataFrame(
     {

@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from regsearch.cli import app
-from regsearch.tracking.predict import load
+from regsearch.cli.app import app
+from regsearch.tracking.mlflow.predict import load
 from tests.export.packages import TABLE, finished_study
 
 FILES = {

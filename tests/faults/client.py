@@ -17,7 +17,7 @@ from typing import Any
 def keep(history: Path) -> None:
     """Have every acknowledgement of the outbox and of the search written down, after it was given."""
     from regsearch.search.optuna import OptunaSearch
-    from regsearch.tracking.outbox import Outbox
+    from regsearch.tracking.log.outbox import Outbox
 
     commit_outbox, commit_search = Outbox.commit, OptunaSearch.commit
 
@@ -48,10 +48,10 @@ def _note(file: Path, content: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    from regsearch.cli import main as regsearch
+    from regsearch.cli.app import main as regsearch
 
     if os.environ.get("FAULTS_LEASE"):
-        from regsearch.executors.crew import Crew
+        from regsearch.executors.worker_pool import Crew
 
         seconds = float(os.environ["FAULTS_LEASE"])
         Crew._lease = lambda self: seconds  # type: ignore[method-assign]

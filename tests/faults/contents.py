@@ -14,8 +14,8 @@ from typing import Any
 
 import sqlalchemy
 
-from regsearch.databases import database_url
-from regsearch.description import DESCRIPTION
+from regsearch.publish.notes import DESCRIPTION
+from regsearch.system.databases import database_url
 
 # They name a process, a run or a moment, so two runs of one study differ in them.
 VOLATILE = {"regsearch.study_start", "mlflow.parentRunId", "mlflow.user"}

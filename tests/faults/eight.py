@@ -22,7 +22,7 @@ def mlflow_store() -> tuple[Open, Whole]:
     """Each makes the store, and an experiment in it; a whole store has all of them."""
     from mlflow import MlflowClient
 
-    from regsearch.tracking.store import ensure_store
+    from regsearch.tracking.mlflow.store import ensure_store
 
     def opens(uri: str, number: int) -> None:
         ensure_store(uri)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from regsearch.databases import database_url
-from regsearch.tracking.outbox import read_from
-from regsearch.tracking.protocol import MLFLOW_STATUS, Metrics, RunEnd, RunStart
+from regsearch.system.databases import database_url
+from regsearch.tracking.log.outbox import read_from
+from regsearch.tracking.log.records import MLFLOW_STATUS, Metrics, RunEnd, RunStart
 from tests.faults import contents
 from tests.faults.contents import Contents, differences
 from tests.faults.setups import Setup

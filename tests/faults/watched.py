@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from regsearch.tracking.cursor import read_cursor
+from regsearch.tracking.log.cursor import read_cursor
 from tests.faults.setups import Setup
 
 ROOT = Path(__file__).parents[2]
@@ -100,7 +100,7 @@ class Command:
     def writer(self) -> psutil.Process | None:
         with suppress(psutil.Error):
             mine = psutil.Process(self.process.pid).children()
-            return next((each for each in mine if "regsearch.tracking.writer" in _line(each)), None)
+            return next((each for each in mine if "regsearch.tracking.mlflow.writer" in _line(each)), None)
         return None
 
     def left(self) -> list[int]:

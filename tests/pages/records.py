@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from regsearch.analysis.comparison import NO_TRIAL, Other, summarize
+from regsearch.analysis.finals_summary import NO_TRIAL, Other, summarize
 from regsearch.pages import StudyRecord
 from tests.analysis.finals import candidates, summary
 

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from regsearch.analysis.across_words import notes, pair_table, score_table, sentence, study_table
-from regsearch.analysis.comparing import Comparison, compare
+from regsearch.analysis.study_comparison import Comparison, compare
+from regsearch.analysis.study_comparison_words import notes, pair_table, score_table, sentence, study_table
 from regsearch.pages import comparison_page
 from tests.analysis.across import many, remembered
 from tests.pages.records import assert_can_be_read, assert_loads_nothing, read

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from regsearch.books import Books
 from regsearch.config import SearchConfig
-from regsearch.front import front_rows, kept_constraints, remark
+from regsearch.driver.base import Books
+from regsearch.publish.pictures import front_rows, kept_constraints, remark
 from regsearch.search.journal import JournalFile
 from regsearch.search.optuna import OptunaSearch
 from regsearch.space import Range, SearchSpace

@@ -14,7 +14,7 @@ import torch
 from sklearn.datasets import load_diabetes, load_digits, load_iris
 
 from regsearch import Study
-from regsearch.core.fit import build_program, load_data
+from regsearch.core.build import build_program, load_data
 from regsearch.core.pack import Load, Pack
 from regsearch.data import Manifest
 from regsearch.data.columns import Preprocessing

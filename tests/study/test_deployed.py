@@ -25,8 +25,8 @@ import pytest
 from regsearch import Study
 from regsearch.data.columns import Preprocessing
 from regsearch.export import export_study
-from regsearch.tracking.curves import recorded_curves
-from regsearch.tracking.events import scalar_tag
+from regsearch.tracking.log.history import recorded_curves
+from regsearch.tracking.tensorboard.writer import scalar_tag
 from tests.servers import free_port
 from tests.tracking.test_events import points
 

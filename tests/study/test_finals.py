@@ -14,10 +14,10 @@ from mlflow import MlflowClient
 from regsearch.data import Manifest, openings
 from regsearch.data.sealing import _cut
 from regsearch.errors import UserError
-from regsearch.stores import write_study
-from regsearch.study import Study
-from regsearch.tracking.outbox import Outbox
-from regsearch.tracking.protocol import RunEnd
+from regsearch.study.study import Study
+from regsearch.tracking.log.outbox import Outbox
+from regsearch.tracking.log.records import RunEnd
+from regsearch.workspace.stores import write_study
 
 STUDY = """
 name: small

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from regsearch.data import decisions, open_test, openings, seal
-from regsearch.study import Study
+from regsearch.study.study import Study
 
 
 def test_what_a_killed_start_left_is_no_study() -> None:

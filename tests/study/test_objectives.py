@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from regsearch import Study
 from regsearch.analysis.pareto import front
-from regsearch.cli import app
-from regsearch.run import Interrupted
-from regsearch.tracking.curves import recorded_curves
+from regsearch.cli.app import app
+from regsearch.study.runner import Interrupted
+from regsearch.tracking.log.history import recorded_curves
 from tests.study.small import study_file
 
 SEARCH = "search: {trials: 24, parallel: 8, width: 2, workers: 1"

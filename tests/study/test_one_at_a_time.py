@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from regsearch.run import Interrupted
-from regsearch.study import Study
+from regsearch.study.runner import Interrupted
+from regsearch.study.study import Study
 
 TEXT = """
 name: NAME

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from regsearch.driver import train_all
-from regsearch.machine import start_executor
+from regsearch.driver.executor import start_executor
+from regsearch.driver.rounds import train_all
 from regsearch.search.journal import JournalFile
 from regsearch.search.optuna import OptunaSearch
-from regsearch.study import Study
-from regsearch.tracking.changes import STAGES_TAG
+from regsearch.study.study import Study
+from regsearch.tracking.mlflow.changes import STAGES_TAG
 from regsearch.trial import Trial, TrialState, derive_seed
 from tests.study.small import study_file
 from tests.study.test_same_answer import answer, assert_whole, kill_at, start

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from regsearch.study import Study
+from regsearch.study.study import Study
 from tests.study.small import study_file
 
 SPACE = """

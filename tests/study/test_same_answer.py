@@ -21,7 +21,7 @@ ROOT = str(Path(__file__).parents[2])
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     folder.mkdir(exist_ok=True)
     env = {**os.environ, "PYTHONPATH": ROOT, "REGSEARCH_HOME": str(folder / "mlruns"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", "from regsearch.cli import main; main()", "study", *words, "--json"]
+    command = [sys.executable, "-c", "from regsearch.cli.app import main; main()", "study", *words, "--json"]
     return subprocess.Popen(
         command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )

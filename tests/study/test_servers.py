@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from regsearch.errors import UserError
-from regsearch.study import Study
+from regsearch.study.study import Study
 from tests.faults.contents import differences
 from tests.servers import Server, create_database, execute, free_port, mlflow_server, postgres
 from tests.study.small import study_file
@@ -143,7 +143,7 @@ def test_a_study_whose_machine_is_gone_goes_on_elsewhere(tmp_path: Path) -> None
 def assert_read_and_deleted(folder: Path, tracking: Server, secret: str) -> None:
     """What else a study can do, on the servers: replay, resume what is finished, frame, delete."""
     env = {"SECRET": secret, "REGSEARCH_HOME": str(folder / "mlruns")}
-    code = "from regsearch.cli import main; main()"
+    code = "from regsearch.cli.app import main; main()"
     replay = [sys.executable, "-c", code, "trial", "replay", "small", "3", "--json"]
     done = subprocess.run(replay, cwd=folder, env={**os.environ, **env}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

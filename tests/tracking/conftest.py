@@ -10,7 +10,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from regsearch.tracking.client import WriterHandle, start_writer
+from regsearch.tracking.mlflow.writer_process import WriterHandle, start_writer
 
 # MLflow's own uses of what its dependencies have deprecated.
 THIRD_PARTY = (
@@ -27,7 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from regsearch.tracking.store import ensure_store
+    from regsearch.tracking.mlflow.store import ensure_store
 
     path = tmp_path_factory.mktemp("template") / "mlflow.db"
     ensure_store(f"sqlite:///{path}")

@@ -12,9 +12,9 @@ import sys
 import time
 from pathlib import Path
 
-from regsearch.tracking import bulk, champion, mlflow, writer  # noqa: F401  # imported before the forks, for speed
-from regsearch.tracking.cursor import cursor_path, read_cursor
-from regsearch.tracking.outbox import Outbox
+from regsearch.tracking.log.cursor import cursor_path, read_cursor
+from regsearch.tracking.log.outbox import Outbox
+from regsearch.tracking.mlflow import champion, delivery, delivery_sqlite, writer  # noqa: F401  # imported before the forks, for speed
 from tests.tracking.studies import EPOCHS, FINALS, TRIALS, study
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from regsearch.tracking.changes import PARENT_TAG
+from regsearch.tracking.mlflow.changes import PARENT_TAG
 
 
 def snapshot(uri: str, study: str = "digits") -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from regsearch.tracking.protocol import Dataset, Metrics, Note, Record, RunEnd, RunStart, StudyEnd, StudyStart
+from regsearch.tracking.log.records import Dataset, Metrics, Note, Record, RunEnd, RunStart, StudyEnd, StudyStart
 
 TRIALS, EPOCHS, FINALS = 40, 6, 4  # what the tests of the writer deliver
 BEGIN = 1_700_000_000_000

@@ -17,10 +17,10 @@ import torch
 from mlflow import MlflowClient
 from mlflow.pyfunc.scoring_server import invocations
 
-from regsearch.tracking import champion
-from regsearch.tracking.mlflow import ClientLane
-from regsearch.tracking.package import seal
-from regsearch.tracking.protocol import Model, StudyStart
+from regsearch.tracking.log.records import Model, StudyStart
+from regsearch.tracking.mlflow import champion
+from regsearch.tracking.mlflow.delivery import ClientLane
+from regsearch.tracking.mlflow.package import seal
 from tests.tracking.studies import study
 from tests.tracking.test_lanes import client_lane, deliver
 
@@ -192,7 +192,7 @@ def test_a_kill_between_any_two_steps_leaves_one_model_and_one_version(
 
 
 def test_another_study_of_the_name_gets_its_own_version(tmp_path: Path, uri: str) -> None:
-    from regsearch.tracking.runs import delete_study
+    from regsearch.tracking.mlflow.runs import delete_study
 
     package(tmp_path / "package", "regression")
     record = Model(str(tmp_path / "package"), "other", "champion", "final", 1)

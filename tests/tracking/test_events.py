@@ -14,12 +14,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata as hparams
 
 from regsearch.errors import UserError
-from regsearch.stores import write_study
-from regsearch.study import Study
-from regsearch.tracking.events import EventFiles, scalar_tag
-from regsearch.tracking.outbox import Outbox
-from regsearch.tracking.protocol import Metrics, Note, Record, RunEnd, RunStart
-from regsearch.tracking.tensorboard import check_tensorboard, event_files, remove_event_files
+from regsearch.study.study import Study
+from regsearch.tracking.log.outbox import Outbox
+from regsearch.tracking.log.records import Metrics, Note, Record, RunEnd, RunStart
+from regsearch.tracking.tensorboard.writer import EventFiles, scalar_tag
+from regsearch.tracking.tensorboard.writer_process import check_tensorboard, event_files, remove_event_files
+from regsearch.workspace.stores import write_study
 from tests.study.small import study_file
 from tests.tracking.studies import BEGIN, study
 
@@ -191,6 +191,7 @@ def test_what_cannot_be_used_is_refused_at_once(tmp_path: Path, monkeypatch: pyt
 
 def test_tensorflow_and_torch_are_not_needed(tmp_path: Path) -> None:
     """They would cost the process seconds beside the training."""
-    code = "import sys, regsearch.tracking.events; print(*sorted({'torch', 'tensorflow', 'mlflow'} & set(sys.modules)))"
+    heavy = "{'torch', 'tensorflow', 'mlflow'}"
+    code = f"import sys, regsearch.tracking.tensorboard.writer; print(*sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

@@ -10,11 +10,11 @@ import pytest
 from mlflow import MlflowClient
 
 from regsearch.errors import UserError
-from regsearch.tracking import bulk
-from regsearch.tracking.bulk import BulkLane
-from regsearch.tracking.changes import PARENT_TAG, Change, merge
-from regsearch.tracking.mlflow import ClientLane
-from regsearch.tracking.protocol import Metrics, Note, Record, RunEnd, RunStart, StudyStart
+from regsearch.tracking.log.records import Metrics, Note, Record, RunEnd, RunStart, StudyStart
+from regsearch.tracking.mlflow import delivery_sqlite
+from regsearch.tracking.mlflow.changes import PARENT_TAG, Change, merge
+from regsearch.tracking.mlflow.delivery import ClientLane
+from regsearch.tracking.mlflow.delivery_sqlite import BulkLane
 from tests.tracking.readback import snapshot
 from tests.tracking.studies import BEGIN, NAMES, metrics, start, study
 
@@ -40,7 +40,7 @@ def test_bulk_equals_client(template: Path, tmp_path: Path, rounds: int) -> None
     for name in ("client", "bulk"):
         uri = f"sqlite:///{tmp_path / name}.db"
         shutil.copy(template, tmp_path / f"{name}.db")
-        assert bulk.fits(uri)
+        assert delivery_sqlite.fits(uri)
         lane = client_lane(uri)
         deliver(lane if name == "client" else BulkLane(lane), told, rounds)
         seen.append(snapshot(uri))
@@ -51,7 +51,7 @@ def test_bulk_equals_client(template: Path, tmp_path: Path, rounds: int) -> None
     assert seen[0]["trial-005"]["tags"][PARENT_TAG] == "digits"
     assert [point[0] for point in seen[0]["trial-000"]["histories"]["val_loss"]] == [1, 2, 3, 4, 5, 6]
     assert seen[0]["digits"]["inputs"][0][0]["digest"] == "d" * 36
-    assert {point[2] for point in seen[0]["trial-005"]["histories"]["gap"]} == {"nan", bulk.LARGEST}
+    assert {point[2] for point in seen[0]["trial-005"]["histories"]["gap"]} == {"nan", delivery_sqlite.LARGEST}
 
 
 @pytest.mark.parametrize("lane", ["client", "bulk"])
@@ -137,10 +137,14 @@ def test_a_run_that_never_began_is_refused(uri: str) -> None:
 
 
 def test_another_schema_gets_the_clients_lane(uri: str) -> None:
-    assert bulk.fits(uri) and not bulk.fits("http://127.0.0.1:1") and not bulk.fits("sqlite:////no/such.db")
+    assert (
+        delivery_sqlite.fits(uri)
+        and not delivery_sqlite.fits("http://127.0.0.1:1")
+        and not delivery_sqlite.fits("sqlite:////no/such.db")
+    )
     with sqlite3.connect(uri.removeprefix("sqlite:///")) as database:
         database.execute("UPDATE alembic_version SET version_num = 'other'")
-    assert not bulk.fits(uri)
+    assert not delivery_sqlite.fits(uri)
 
 
 def test_an_experiment_in_the_trash_frees_its_name_and_stays_there(uri: str) -> None:

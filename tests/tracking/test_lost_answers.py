@@ -11,8 +11,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from regsearch.tracking import bulk, writer
-from regsearch.tracking.outbox import Outbox
+from regsearch.tracking.log.outbox import Outbox
+from regsearch.tracking.mlflow import delivery_sqlite, writer
 from tests.tracking.readback import snapshot
 from tests.tracking.studies import study
 from tests.tracking.test_lanes import client_lane, deliver
@@ -50,7 +50,7 @@ def test_lost_answers_leave_nothing_twice(
     with Outbox(tmp_path / "outbox.jsonl") as outbox:
         for record in told:
             outbox.append(record)
-    monkeypatch.setattr(bulk, "fits", lambda uri: False)  # the lane that servers get
+    monkeypatch.setattr(delivery_sqlite, "fits", lambda uri: False)  # the lane that servers get
     monkeypatch.setattr(writer, "RETRY_SECONDS", (0.0,))
     lost = [lose_answers(monkeypatch, name, each) for name, each in (("create_run", 2), ("log_batch", 3))]
     mine = writer.Writer(outbox.path, uri, tmp_path / "artifacts", Told())  # type: ignore[arg-type]

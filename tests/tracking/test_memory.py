@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from regsearch.tracking.memory import MemoryTracker
-from regsearch.tracking.protocol import Metrics, Tracker
+from regsearch.tracking.log.memory import MemoryTracker
+from regsearch.tracking.log.records import Metrics, Tracker
 from tests.tracking.studies import study
 
 

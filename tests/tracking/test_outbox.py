@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from regsearch.tracking.outbox import Outbox, fingerprint, read_from
-from regsearch.tracking.protocol import Artifact, Metrics, Model, Note, Record, RunEnd, StudyEnd, from_json, to_json
+from regsearch.tracking.log.outbox import Outbox, fingerprint, read_from
+from regsearch.tracking.log.records import Artifact, Metrics, Model, Note, Record, RunEnd, StudyEnd, from_json, to_json
 from tests.tracking.studies import BEGIN, metrics, start, study
 
 
@@ -133,7 +133,8 @@ def test_fingerprints_tell_outboxes_apart(tmp_path: Path) -> None:
 
 def test_the_drivers_side_imports_nothing_heavy() -> None:
     code = (
-        "import sys, regsearch.tracking.client, regsearch.tracking.outbox, regsearch.tracking.memory;"
+        "import sys, regsearch.tracking.mlflow.writer_process;"
+        "import regsearch.tracking.log.outbox, regsearch.tracking.log.memory;"
         "print([m for m in ('mlflow', 'pandas', 'numpy', 'torch', 'sqlalchemy') if m in sys.modules])"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -9,10 +9,10 @@ import pytest
 from mlflow import MlflowClient
 
 from regsearch.errors import UserError
-from regsearch.tracking.outbox import Outbox
-from regsearch.tracking.package import SUMS, DamagedPackage, check, seal
-from regsearch.tracking.protocol import Model
-from regsearch.tracking.writer import Leash, Writer
+from regsearch.tracking.log.outbox import Outbox
+from regsearch.tracking.log.records import Model
+from regsearch.tracking.mlflow.package import SUMS, DamagedPackage, check, seal
+from regsearch.tracking.mlflow.writer import Leash, Writer
 from tests.tracking.studies import study
 from tests.tracking.test_champion import package
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from regsearch.tracking.predict import Model, load
+from regsearch.tracking.mlflow.predict import Model, load
 from tests.export.packages import TABLE, array_package, table_package
 
 HEIGHT = "height | cm"

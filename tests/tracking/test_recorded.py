@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from regsearch.tracking.outbox import Outbox
-from regsearch.tracking.protocol import Metrics, RunEnd, RunStart
-from regsearch.tracking.recorded import recorded_runs, trials_frame
+from regsearch.tracking.log.history import recorded_runs, trials_frame
+from regsearch.tracking.log.outbox import Outbox
+from regsearch.tracking.log.records import Metrics, RunEnd, RunStart
 
 TAGS = {"regsearch.regularizers": "dropout+l2"}
 

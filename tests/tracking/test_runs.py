@@ -6,10 +6,10 @@ import pytest
 from mlflow import MlflowClient
 
 from regsearch.errors import UserError
-from regsearch.tracking.bulk import BulkLane
-from regsearch.tracking.champion import deliver_model
-from regsearch.tracking.protocol import Artifact, Model, StudyStart
-from regsearch.tracking.runs import delete_study, read_runs
+from regsearch.tracking.log.records import Artifact, Model, StudyStart
+from regsearch.tracking.mlflow.champion import deliver_model
+from regsearch.tracking.mlflow.delivery_sqlite import BulkLane
+from regsearch.tracking.mlflow.runs import delete_study, read_runs
 from tests.tracking.readback import snapshot
 from tests.tracking.studies import BEGIN, study
 from tests.tracking.test_champion import package

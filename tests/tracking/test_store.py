@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from regsearch.errors import UserError
-from regsearch.tracking.store import check_store, ensure_store, file_revision, local_file, tracking_uri
+from regsearch.tracking.mlflow.store import check_store, ensure_store, file_revision, local_file, tracking_uri
 
-MAKE = "import sys; from regsearch.tracking.store import ensure_store; ensure_store(sys.argv[1])"
+MAKE = "import sys; from regsearch.tracking.mlflow.store import ensure_store; ensure_store(sys.argv[1])"
 
 
 def make(uri: str) -> subprocess.Popen[bytes]:

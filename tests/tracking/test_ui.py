@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from regsearch.tracking.ui import HOST, free_port
+from regsearch.tracking.mlflow.ui import HOST, free_port
 
 # A job that a shell put into the background is born deaf to Ctrl-C.
 SERVE = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from pathlib import Path;"
-SERVE += "from regsearch.tracking.ui import serve_ui;"
+SERVE += "from regsearch.tracking.mlflow.ui import serve_ui;"
 SERVE += "sys.exit(serve_ui(Path(sys.argv[1]), int(sys.argv[2])))"
 
 
@@ -30,7 +30,7 @@ def test_a_port_in_use_is_not_taken() -> None:
 
 
 def test_a_server_has_its_ui_already(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from regsearch.tracking.ui import serve_ui
+    from regsearch.tracking.mlflow.ui import serve_ui
 
     assert serve_ui(tmp_path, uri="http://there:5000") == 0
     assert "http://there:5000" in capsys.readouterr().err

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from regsearch.tracking import bulk, writer
-from regsearch.tracking.client import start_writer
-from regsearch.tracking.cursor import cursor_path
-from regsearch.tracking.outbox import Outbox
-from regsearch.tracking.protocol import Artifact, RunEnd, StudyStart
+from regsearch.tracking.log.cursor import cursor_path
+from regsearch.tracking.log.outbox import Outbox
+from regsearch.tracking.log.records import Artifact, RunEnd, StudyStart
+from regsearch.tracking.mlflow import delivery_sqlite, writer
+from regsearch.tracking.mlflow.writer_process import start_writer
 from tests.tracking.conftest import Writers
 from tests.tracking.readback import snapshot
 from tests.tracking.studies import BEGIN, EPOCHS, FINALS, TRIALS, metrics, start, study
@@ -74,9 +74,9 @@ def test_kills_while_rows_are_written(tmp_path: Path, uri: str, undisturbed: dic
     code = """
 import os, signal, sys, sqlalchemy
 from pathlib import Path
-from regsearch.tracking import bulk, mlflow
-from regsearch.tracking.changes import merge
-from regsearch.tracking.outbox import read_from
+from regsearch.tracking.mlflow import delivery, delivery_sqlite
+from regsearch.tracking.mlflow.changes import merge
+from regsearch.tracking.log.outbox import read_from
 path = Path(sys.argv[1])
 records = [record for record, _ in read_from(path)]
 def deliver(left):
@@ -85,7 +85,7 @@ def deliver(left):
         left -= 1
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
-    lane = bulk.BulkLane(mlflow.ClientLane(sys.argv[2], records[0], path.parents[2] / "artifacts"))
+    lane = delivery_sqlite.BulkLane(delivery.ClientLane(sys.argv[2], records[0], path.parents[2] / "artifacts"))
     for event in ("before_cursor_execute", "after_cursor_execute", "commit"):
         sqlalchemy.event.listen(lane._engine, event, count)
     for first in range(0, len(records), 100):
@@ -133,7 +133,7 @@ def test_the_driver_sees_progress_and_cost(tmp_path: Path, uri: str, writers: Wr
 
 def test_the_writer_dies_with_a_killed_driver(tmp_path: Path, uri: str) -> None:
     code = (
-        "import sys, time; from regsearch.tracking.client import start_writer;"
+        "import sys, time; from regsearch.tracking.mlflow.writer_process import start_writer;"
         "print(start_writer(sys.argv[1], sys.argv[2]).process.pid, flush=True); time.sleep(60)"
     )
     path = told_outbox(tmp_path)
@@ -225,7 +225,7 @@ def test_a_store_that_loses_answers_takes_a_batch_bit_by_bit(
 
     for name in ("create_run", "log_batch", "set_terminated"):
         lossy(name)
-    monkeypatch.setattr(bulk, "fits", lambda uri: False)
+    monkeypatch.setattr(delivery_sqlite, "fits", lambda uri: False)
     monkeypatch.setattr(writer, "RETRY_SECONDS", (0.0,))
     with Outbox(outbox_path(tmp_path)) as outbox:
         for record in study(6, 2):

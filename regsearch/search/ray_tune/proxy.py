@@ -11,13 +11,13 @@ from typing import Any
 # Read by ray when it is imported: no word about this use leaves the cluster.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
-from regsearch.collector import importing
+from regsearch.system.garbage import importing
 
 with importing():
     import ray
     from ray.tune import Trainable
 
-from regsearch.search.ray_tune.desk import DESK, Asked
+from regsearch.search.ray_tune.mailbox import DESK, Asked
 
 EPOCH = "epoch"
 """What schedulers count, in every result."""

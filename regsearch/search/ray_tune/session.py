@@ -25,10 +25,10 @@ from regsearch.config import SearchConfig
 from regsearch.errors import UserError
 from regsearch.search.optuna import OptunaSearch
 from regsearch.search.protocol import Clock, Known
+from regsearch.search.ray_tune.adapters import Abandoned, Listener, Numbered
 from regsearch.search.ray_tune.choices import decisions, make_scheduler, make_searcher
-from regsearch.search.ray_tune.desk import DESK, Asked, Desk
 from regsearch.search.ray_tune.encoding import decode, sampled
-from regsearch.search.ray_tune.listing import Abandoned, Listener, Numbered
+from regsearch.search.ray_tune.mailbox import DESK, Asked, Desk
 from regsearch.search.ray_tune.proxy import Proxy
 from regsearch.space import Params, SearchSpace, Value
 from regsearch.trial import Stage, TrialState, derive_seed

@@ -17,7 +17,7 @@ from regsearch.search.ray_tune.choices import decisions, make_scheduler, make_se
 from regsearch.search.ray_tune.encoding import decode, domains, numbers, sampled
 from regsearch.search.ray_tune.session import check
 from regsearch.space import Choice, SearchSpace
-from regsearch.study import Study
+from regsearch.study.study import Study
 
 SPACES = {
     "one": {"choose": "one", "from": ["l1", "dropout"], "clip_by_norm": "search"},

@@ -1,0 +1,228 @@
+"""A comparison of studies in words: the sentence, the tables and the notes that the terminal and the page share."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable
+from statistics import median
+
+from regsearch.analysis.paired_tests import LEVEL, Pair, smallest_units
+from regsearch.analysis.statistics import Interval, metric_of
+from regsearch.analysis.study_comparison import Comparison, StudySummary
+
+Table = tuple[list[str], list[list[str]]]
+MINUS = "\N{MINUS SIGN}"
+
+
+def sentence(found: Comparison) -> str:
+    """The answer: which ranks best, and over which of the others that holds."""
+    units = _count(len(found.units), found.unit) if found.units else _count(_most(found), found.unit)
+    where = f"on the unseen rows of {found.studies[0].data}, " if found.unit == "seed" else ""
+    best = found.compared[0]
+    rank = f" (mean rank {found.ranks[best]:.2f} of {len(found.compared)})" if found.ranks else ""
+    if not found.pairs:
+        return f"No two of these studies share a final seed, so {where}nothing is tested."
+    over = f"Over {units}" if found.unit == "data set" else f"O{where[1:]}over {units} in pairs"
+    first = [name for name, each in found.ranks.items() if each == found.ranks[best]]
+    if len(first) > 1:
+        rank = f" with {_listed(first[1:])}{rank}"
+    own = [pair for pair in found.pairs if pair.first == best]
+    held = [pair for pair in own if pair.holds]
+    text = f"{over}, {best} ranks best{rank}"
+    if held:
+        parts = [f"{pair.second} by {difference(pair.difference, found)} (p = {p_value(pair.p_holm)})" for pair in held]
+        text += f"; it is better than {_listed(parts)}"
+        rest = [pair.second for pair in own if not pair.holds]
+        return f"{text}; against {_listed(rest)} the difference may be chance." if rest else f"{text}."
+    if all(pair.powerless for pair in own):
+        return f"{text}, but nothing can be told apart: {_powerless(own[0], len(found.pairs), found.unit)}."
+    return f"{text}, but none of its differences holds: they may be chance."
+
+
+def study_table(found: Comparison) -> Table:
+    """One row per study: trials, gaps of complete trials, best validation loss, the answer on unseen rows, its gap."""
+    metric = metric_of(found.metric)
+    arrow = "\N{UPWARDS ARROW}" if metric.higher_is_better else "\N{DOWNWARDS ARROW}"
+    head = ["study", "method", "data", "trials", "gap of trials, 10 to 90 %", "best val. loss"]
+    head += [f"{metric.words} {arrow}, unseen rows", "baseline", "gap of finals"]
+    one = found.unit == "seed"
+    drop = {1} if one and all(each.method == each.study for each in found.studies) else set()
+    drop |= {2} if one else set()
+    rows = [_study(each, found) for each in found.studies]
+    return _without(head, drop), [_without(row, drop) for row in rows]
+
+
+def _study(each: StudySummary, found: Comparison) -> list[str]:
+    gap = f"{each.gap.value:.3g} ({each.gap.low:.3g} to {each.gap.high:.3g})"
+    trials = f"{each.complete} of {each.complete + each.pruned + each.failed}"
+    test, baseline = level(each.test, found), "" if each.baseline is None else value(each.baseline, found)
+    final = _plain(each.final_gap)
+    return [each.study, each.method, each.data, trials, gap, f"{each.best:.4g}", test, baseline, final]
+
+
+def score_table(found: Comparison) -> Table:
+    """One row per unit: what each of those compared reached there, with half its interval over seeds.
+
+    The best of a row is marked with an asterisk. Below them the mean ranks, and the median over data sets of the gap.
+    """
+    units = list(dict.fromkeys(itertools.chain.from_iterable(found.scores.values())))
+    rows = []
+    spans = {(each.method, each.data): each.test for each in found.studies} if found.unit == "data set" else {}
+    for number, unit in enumerate(units, 1):
+        row = {name: found.scores[name].get(unit) for name in found.compared}
+        known = [found.sign * each for each in row.values() if each is not None]
+        cells = []
+        for name, score in row.items():
+            span = spans.get((name, unit))
+            text = "" if score is None else value(score, found) if span is None else level(span, found, short=True)
+            cells.append(text + ("*" if score is not None and found.sign * score >= max(known) - 1e-12 else ""))
+        rows.append([unit if found.unit == "data set" else str(number), *cells])
+    if found.ranks:
+        rows.append(["mean rank", *(f"{found.ranks[name]:.2f}" for name in found.compared)])
+    if found.unit == "data set":
+        gaps = {
+            name: [each.final_gap.value for each in found.studies if each.method == name] for name in found.compared
+        }
+        rows.append(["gap, median", *(f"{median(gaps[name]):.2g}" for name in found.compared)])
+    return [found.unit, *found.compared], rows
+
+
+def pair_table(found: Comparison) -> Table:
+    """One row per pair: the difference with its interval, in how many units, effect size, p-values, what is needed."""
+    many = f"{found.unit}s"
+    head = ["better", "than", f"by, median ({100 * LEVEL:g} % interval)", f"better/same/worse {many}", "effect"]
+    head += ["p", "p (Holm)", "verdict", "80 % power needs"]
+    return head, [
+        [
+            pair.first,
+            pair.second,
+            difference(pair.difference, found, interval=True),
+            f"{pair.better}/{pair.same}/{pair.worse}",
+            f"{pair.effect:+.2f}".replace("-", MINUS),
+            p_value(pair.p),
+            p_value(pair.p_holm),
+            "holds" if pair.holds else f"too few {many}" if pair.powerless else "may be chance",
+            needs(pair, found.unit),
+        ]
+        for pair in found.pairs
+    ]
+
+
+def notes(found: Comparison) -> list[str]:
+    """What else to know, a sentence each: what has no power, what is not paired, what the tests count."""
+    lines = []
+    if found.unit == "data set":
+        shown = f"{metric_of(found.metric).words}{' in percent' if _share(found) else ''} on unseen rows"
+        lines.append(
+            f"Data sets: {shown}, mean over seeds ± half its {100 * LEVEL:g} % interval over them; * the best."
+        )
+    without = [pair for pair in found.pairs if pair.powerless]
+    if without:
+        lines.append(f"{_powerless(without[0], len(found.pairs), found.unit)}.")
+    for one, other in found.unpaired:
+        lack = "share no final seed (finals share seeds where search.seed is the same)"
+        lack = lack if found.unit == "seed" else "share no data set"
+        lines.append(f"{one} and {other} {lack}: their difference is not tested, since unpaired it would mislead.")
+    counted = "p: exact Wilcoxon signed-rank tests, Holm's correction over "
+    counted += f"{_count(len(found.pairs), 'pair')}; intervals are of one pair each; "
+    counted += "effect: matched-pairs rank-biserial correlation."
+    if found.pairs:
+        lines.append(counted)
+    if found.unit == "seed":
+        lines.append(
+            "Seeds vary the training alone: other data may rank these studies otherwise; compare over data sets."
+        )
+    elif not math.isnan(found.p_ranks):
+        lines.append(f"Friedman's test that all rank alike: p = {p_value(found.p_ranks)}.")
+    return lines + list(found.notes)
+
+
+def needs(pair: Pair, unit: str) -> str:
+    """How many units, or seeds per unit, would show an effect of the size seen with 80 % power; nothing where these
+    did.
+    """
+    if pair.holds:
+        return ""
+    if pair.needed is None:
+        return "no effect seen"
+    text = _count(pair.needed, unit)
+    if pair.seeds is not None:
+        text += f" or {pair.seeds} seeds"
+    return text
+
+
+def value(score: float, found: Comparison) -> str:
+    """The metric in words."""
+    return f"{100 * score:.1f} %" if _share(found) else f"{score:.4g}"
+
+
+def level(score: Interval, found: Comparison, short: bool = False) -> str:
+    """The metric with its interval; `short` gives it half the interval's width after a plus-minus sign."""
+    if math.isinf(score.low):
+        return value(score.value, found)
+    if short:
+        half = (score.high - score.low) / 2
+        scaled = (f"{100 * score.value:.1f}", f"{100 * half:.1f}") if _share(found) else None
+        one, other = scaled or (f"{score.value:.4g}", f"{half:.2g}")
+        return f"{one} \N{PLUS-MINUS SIGN} {other}"
+    low, high = max(score.low, 0.0), min(score.high, 1.0) if _share(found) else score.high
+    return f"{value(score.value, found)} ({value(low, found).removesuffix(' %')} to {value(high, found)})"
+
+
+def difference(change: Interval, found: Comparison, interval: bool = False) -> str:
+    """A difference in the metric, in points where it is a share, with its interval where there is one."""
+    scale, unit = (100.0, " points") if _share(found) else (1.0, "")
+
+    def text(number: float) -> str:
+        return f"{scale * number:.2g}".replace("-", MINUS) if number else "0"
+
+    said = text(change.value)
+    said += unit.removesuffix("s") if said == "1" else unit
+    if not interval:
+        return said
+    if math.isinf(change.low):
+        return f"{said} (no interval)"
+    return f"{said} ({text(change.low)} to {text(change.high)})"
+
+
+def p_value(p: float) -> str:
+    """Two digits, or the bound below which it lies.
+
+    >>> p_value(0.0312), p_value(0.00001), p_value(1.0)
+    ('0.031', '< 0.0001', '1')
+    """
+    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
+
+
+def _powerless(pair: Pair, pairs: int, unit: str) -> str:
+    over = f" after Holm's correction over {_count(pairs, 'pair')}" if pairs > 1 else ""
+    enough = f"at least {_count(smallest_units(pairs), unit)} are needed"
+    return f"{_count(pair.units, unit)} cannot give p < {p_value(pair.smallest)}{over}, {enough}"
+
+
+def _most(found: Comparison) -> int:
+    return max((pair.units for pair in found.pairs), default=0)
+
+
+def _share(found: Comparison) -> bool:
+    return metric_of(found.metric).higher_is_better
+
+
+def _plain(span: Interval) -> str:
+    if math.isinf(span.low):
+        return f"{span.value:.3g}"
+    return f"{span.value:.3g} ({span.low:.3g} to {span.high:.3g})"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def _listed(words: Iterable[str]) -> str:
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _without(cells: list[str], dropped: set[int]) -> list[str]:
+    return [each for place, each in enumerate(cells) if place not in dropped]

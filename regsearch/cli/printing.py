@@ -1,0 +1,242 @@
+"""What the command line prints on standard output, for people."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from regsearch.errors import UserError
+
+if TYPE_CHECKING:
+    from regsearch.analysis.importance import Importance
+    from regsearch.core.cost import Cost
+    from regsearch.workspace.answer import Answer
+    from regsearch.workspace.status import Standing
+
+FRONT = 12
+"""Trials of a front that are printed at most."""
+
+
+def print_answer(answer: Answer) -> None:
+    """The trials and the best of them, the finals as a table with notes, the answer in a sentence, what to do next."""
+    trials = answer.complete + answer.pruned + answer.failed
+    counts = f"{answer.complete} complete, {answer.pruned} pruned, {answer.failed} failed"
+    seconds = answer.timing.get("total")
+    took = f" in {seconds:.0f} s" if seconds is not None else ""
+    _print(Text.assemble("\n", (answer.study, "bold"), f": {trials} trials{took} ({counts})"))
+    if answer.best:
+        setting = _setting(answer.best["params"])
+        number, value = answer.best["number"], answer.best["value"]
+        among = f" in {next(iter(answer.front[0]['values']))}" if answer.front else ""
+        _print(Text(f"best of the search{among}: trial {number}, value {value:.4g}: {setting}"))
+    if answer.constraints is not None:
+        found = answer.constraints
+        asked = " and ".join(found["asked"])
+        _print(Text(f"{found['kept_by']} of {found['of']} complete trials keep to {asked}"))
+    if answer.front:
+        _print_front(answer.front)
+    tables = [rows for rows in (answer.finals_table(), answer.others_table()) if rows]
+    for rows in tables:
+        table = Table(*rows[0], header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        table.columns[0].no_wrap = True
+        for column in table.columns[1:]:
+            column.overflow = "fold"
+            column.no_wrap = "setting" in rows[0] and column.header != "setting"  # the setting gives way to numbers
+        for row in rows[1:]:
+            table.add_row(*map(escape, row))
+        _print(Text())
+        _print(table)
+    if tables:
+        _print(Text())
+    for note in answer.notes():
+        _print(Text(note))
+    speed = answer.speed()
+    if speed:
+        _print(Text(speed))
+    _print(Text.assemble("\n", (answer.sentence, "bold"), "\n"))
+    _print(Text("browse it: regsearch ui"))
+
+
+def _print_front(front: Sequence[Mapping[str, Any]]) -> None:
+    """The Pareto front, the best in the first objective first: those that come first in it, spread over it."""
+    objectives = list(front[0]["values"])
+    shown = sorted(front[:FRONT], key=lambda each: [each["values"][name] for name in objectives])
+    table = _table("trial", *objectives, "setting")
+    for each in shown:
+        values = [f"{each['values'][name]:.4g}" for name in objectives]
+        table.add_row(str(each["number"]), *values, escape(_setting(each["params"])))
+    more = f", {FRONT} of them here" if len(front) > FRONT else ""
+    _print(Text(f"\nPareto front: no trial beats these {len(front)} in every objective{more}"))
+    _print(table)
+
+
+def print_standing(found: Standing) -> None:
+    """How far a study is: its trials by state, the best so far, and what goes on with it."""
+    works = {True: "at work", False: "not at work", None: "not finished"}[found.running]
+    _print(Text.assemble("\n", (found.study, "bold"), f": {found.ended:,} of {found.total:,} trials ended, {works}"))
+    counts = {word: count for word, count in found.counts().items() if count or word == "complete"}
+    if not found.running and "running" in counts:
+        counts = {"begun" if word == "running" else word: count for word, count in counts.items()}
+    _print(Text(", ".join(f"{count:,} {word}" for word, count in counts.items())))
+    if found.best:
+        against = "" if found.baseline is None else f" (baseline {found.baseline:.4g})"
+        of = f"trial {found.best['number']}, {found.objective} {found.best['value']:.4g}{against}"
+        _print(Text(f"best so far: {of}: {_setting(found.best['params'])}"))
+    if found.finals:
+        _print(Text(f"finals: {found.finals:,} trained"))
+    if not found.running:
+        _print(Text(f"\ngo on: regsearch study resume {found.study}"))
+
+
+def print_studies(rows: list[dict[str, Any]]) -> None:
+    """One line per study."""
+    table = _table("study", "begun", "trials", "answer", "data")
+    for row in rows:
+        begun = datetime.fromtimestamp(row["created_ms"] / 1000).strftime("%Y-%m-%d %H:%M")
+        answered = "yes" if row["finished"] else "not yet: study resume"
+        table.add_row(*(escape(str(each)) for each in (row["name"], begun, row["trials"], answered, row["source"])))
+    _print(table)
+
+
+def print_mapping(found: Mapping[str, Any]) -> None:
+    """A nested mapping as `key  value` lines; inner keys are joined by dots."""
+    lines = list(_flat(found))
+    widest = max((len(name) for name, _ in lines), default=0)
+    for name, value in lines:
+        sys.stdout.write(f"{name:<{widest}}  {value}\n")
+
+
+def print_cost(found: Cost) -> None:
+    """What each regularizer adds to a training step of one trial, the dearest first."""
+    way = f"packs of {found.width}" if found.width > 1 else "one trial at a time"
+    how = "compiled" if found.compiled else "operation by operation"
+    sys.stdout.write(f"{found.step * 1e6:.0f} µs per training step of one trial, on one core ({way}, {how})\n\n")
+    table = _table("regularizer", "adds", "share of the step")
+    for name, seconds in sorted(found.rules.items(), key=lambda item: -item[1]):
+        table.add_row(escape(name), f"{seconds * 1e6:.1f} µs", f"{seconds / found.step:.1%}")
+    _print(table)
+
+
+def print_importance(found: Importance) -> None:
+    """Each knob's share for validation loss and gap, and where its curve is lowest."""
+    sys.stdout.write(f"what mattered over {found.basis} (shares by PED-ANOVA)\n\n")
+    curves = {each.name: each for each in found.dependence}
+    table = _table("knob", "validation loss", "lowest at", "gap", "lowest at")
+    for name, share in found.loss.items():
+        row = [name, f"{share:.1%}", "", f"{found.gap[name]:.1%}", ""]
+        if name in curves:
+            each = curves[name]
+            row[2], row[4] = (
+                _lowest(each.x, line, off) for line, off in ((each.loss, each.off_loss), (each.gap, each.off_gap))
+            )
+        table.add_row(*map(escape, row))
+    for column in (1, 3):
+        table.columns[column].justify = "right"
+    _print(table)
+    if found.interaction is not None:
+        two, h = found.interaction, found.interaction.h
+        sys.stdout.write(
+            f"\n{two.one} and {two.other} together: Friedman's H {h:.2f}, where 0 means that they add up\n"
+        )
+
+
+def _lowest(x: list[float], line: list[float], off: float | None) -> str:
+    """The value of a knob at which its curve is lowest, or off."""
+    best = min(range(len(x)), key=line.__getitem__)
+    return "off" if off is not None and off <= line[best] else f"{x[best]:.2g}"
+
+
+def print_regularizers() -> None:
+    """Every regularizer under its site, in the order of the training step: its strength, searched range and effect."""
+    from itertools import groupby
+
+    from regsearch.regularizers import all_regularizers
+    from regsearch.regularizers.words import paragraphs, searched, short
+
+    table = _table("regularizer", "strength, searched", "what it does")
+    for site, rules in groupby(all_regularizers().values(), key=lambda rule: rule.site):
+        table.add_row(f"[bold]{site}[/]")
+        for rule in rules:
+            knob = rule.strength_knob
+            effect = paragraphs(rule)[0].split(": ")[0].split("; ")[0].rstrip(".")
+            table.add_row(*map(escape, (f"  {rule.name}", f"{short(knob)} {searched(knob)}", effect)))
+    _print(table)
+    sys.stdout.write("\none of them in full: regsearch regularizers NAME\n")
+
+
+def print_regularizer(name: str) -> None:
+    """One regularizer: what it does, its knobs, where it comes from, and how a study file searches or fixes it.
+
+    Raises:
+        UserError: there is no regularizer of this name.
+    """
+    from regsearch.config.words import one_of
+    from regsearch.regularizers import all_regularizers
+    from regsearch.regularizers.words import number, paragraphs, searched, snippet
+
+    rules = all_regularizers()
+    if name not in rules:
+        raise UserError("unknown regularizer", key="NAME", value=name, allowed=one_of(rules, name))
+    rule = rules[name]
+    _print(Text.assemble((name, "bold"), f"  (site: {rule.site})\n"))
+    for paragraph in paragraphs(rule):
+        _print(Text(f"{paragraph}\n"))
+    table = _table()
+    for knob in rule.knobs:
+        unit = f" ({knob.unit})" if knob.unit and knob.unit not in knob.doc else ""
+        default = f"off ({number(knob.default)})" if knob.is_strength else number(knob.default)
+        limits = knob.allowed().removeprefix("numbers ")
+        table.add_row(Text(knob.name, "bold"), Text(knob.doc + unit))
+        table.add_row("", Text(f"searched {searched(knob)}; allowed {limits}; by default {default}"))
+    _print(table)
+    source = getattr(rule, "source", None)
+    if source:
+        sys.stdout.write(f"\nsource: {source}\n")
+    sys.stdout.write("\n" + snippet(rule))
+
+
+def _setting(params: Mapping[str, float | str]) -> str:
+    """The active knobs of a trial in a line."""
+    on = {name: value for name, value in params.items() if value not in (math.inf, -math.inf)}
+    words = (f"{name} {each if isinstance(each, str) else f'{each:.4g}'}" for name, each in on.items())
+    return ", ".join(words) or "every searched regularizer off"
+
+
+def _flat(found: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    for name, value in found.items():
+        if isinstance(value, list | tuple) and any(isinstance(each, Mapping) for each in value):
+            value = {str(place): each for place, each in enumerate(value)}
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+            yield f"{prefix}{name}", f"{text:.6g}" if isinstance(text, float) else str(text)
+
+
+def _table(*titles: str) -> Table:
+    table = Table(
+        *titles, header_style="bold", show_header=bool(titles), box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
+    if titles:
+        table.columns[0].no_wrap = True  # a name is there to be copied
+    return table
+
+
+def _print(what: RenderableType) -> None:
+    """To standard output; where it is no terminal nothing is styled, and no line ends in blanks."""
+    console = Console(highlight=False)
+    if sys.stdout.isatty():
+        console.print(what)
+        return
+    with console.capture() as capture:
+        console.print(what)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()))

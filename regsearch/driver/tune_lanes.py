@@ -1,0 +1,102 @@
+"""Where the trials of a study that Ray Tune searches train: who has which lane of the executor, and what is in flight.
+
+A trial has a lane from its first epoch until it ends; one that Tune paused, whose state was saved, gives it up when
+another needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from regsearch.executors.executor import COHORTS, Executor
+
+
+@dataclass
+class Part:
+    """What a trial of Tune's plays in the study.
+
+    Args:
+        at: epochs of its curve that its proxy knows of, or will by the answer that is being put together.
+        wants: its proxy waits for an answer.
+        until: the epoch with which its proxy is answered, unless the trial ends before.
+        results: the answer so far.
+        lane: where it trains, None while it is nowhere.
+        trained: epochs trained of what its lane holds.
+        snapshot: the name of its latest saved state, and the epochs trained by then.
+    """
+
+    at: int = 0
+    wants: bool = False
+    until: int = 0
+    results: list[dict[str, Any]] = field(default_factory=list)
+    lane: int | None = None
+    trained: int = 0
+    snapshot: tuple[str, int] | None = None
+
+
+class Lanes:
+    """The lanes of an executor.
+
+    Args:
+        parts: of the study's trials, by number.
+
+    Attributes:
+        flying: the lanes of each cohort that is being trained, the longest in flight first.
+    """
+
+    def __init__(self, executor: Executor, parts: Mapping[int, Part]) -> None:
+        self._executor, self._parts = executor, parts
+        self._holders: list[int | None] = [None] * executor.lanes
+        self.flying: dict[int, list[int]] = {}
+
+    def dispatch(self, numbers: Collection[int]) -> None:
+        """Have every cohort that is not in flight train an epoch of these trials, of those that have a lane."""
+        for cohort in range(COHORTS):
+            if cohort in self.flying:
+                continue
+            lanes = [
+                lane
+                for lane, number in enumerate(self._holders)
+                if number in numbers and self._executor.cohort(lane) == cohort
+            ]
+            if lanes:
+                self.flying[cohort] = lanes
+                self._executor.dispatch(cohort, [], lanes, waited_for=True)
+
+    def take(self, number: int, lane: int) -> None:
+        """Give a lane that is free to a trial."""
+        self._parts[number].lane, self._holders[lane] = lane, number
+
+    def leave(self, part: Part) -> None:
+        """Take a trial's lane from it, if it has one; what is in flight of it is of no use then."""
+        if part.lane is not None:
+            self._holders[part.lane] = None
+            part.lane = None
+
+    def holds(self, number: int, lane: int) -> bool:
+        """Whether a lane is this trial's."""
+        return self._holders[lane] == number
+
+    def free(self) -> int | None:
+        """A lane that is free, else one whose trial does not ask: first of those that go on from a saved state."""
+        taken = [
+            sum(self._holders[each] is not None for each in range(cohort, len(self._holders), COHORTS))
+            for cohort in range(COHORTS)
+        ]
+        order = sorted(range(len(self._holders)), key=lambda lane: (taken[self._executor.cohort(lane)], lane))
+        still = [lane for lane in order if not self.in_flight(lane)]
+        for lane in still:
+            if self._holders[lane] is None:
+                return lane
+        quiet = [(part, lane) for lane in still if not (part := self._parts[self._holders[lane] or 0]).wants]
+        quiet.sort(key=lambda each: each[0].snapshot is None or each[0].snapshot[1] != each[0].at)
+        for part, lane in quiet:
+            self.leave(part)
+            return lane
+        return None
+
+    def in_flight(self, lane: int | None) -> bool:
+        """Whether a lane is being trained; None, that of a trial without one, never is."""
+        return any(lane in lanes for lanes in self.flying.values())

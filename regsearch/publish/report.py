@@ -1,0 +1,257 @@
+"""Gathers what a study's page tells, from its folder or from an MLflow store, and writes the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from regsearch.analysis.finals_summary import FinalsSummary
+from regsearch.analysis.importance import Importance
+from regsearch.config import StudyConfig
+from regsearch.data import Manifest, Opened, opened
+from regsearch.data.ledger import openings
+from regsearch.pages import StudyRecord, study_page
+from regsearch.space import Range
+from regsearch.system.files import write_asked
+from regsearch.tasks import TASKS
+from regsearch.tracking.log.history import RecordedRun, recorded_runs, trials_frame
+from regsearch.tracking.log.outbox import Outbox
+from regsearch.tracking.log.records import Artifact
+from regsearch.workspace.stores import without_addresses
+
+if TYPE_CHECKING:
+    from regsearch.study.study import Study
+
+REPORT = "report.html"
+_PACKAGES = ("regsearch", "optuna", "mlflow", "pandas")
+
+
+def local_record(study: Study, *, sentence: str | None = None) -> StudyRecord:
+    """What the folder of a study holds of it; one that has not ended tells how far it is.
+
+    Args:
+        sentence: the answer of a study that is just ending and has none on disk yet.
+    """
+    config, folder = study.config, study.folder
+    answer = _json(folder / "answer.json")
+    ended = sentence is not None or bool(answer)
+    manifest = Manifest.load(folder / "data")
+    runs = recorded_runs(folder / "outbox.jsonl")
+    trials = trials_frame(runs)
+    found = _json(folder / "finals" / "summary.json") if ended and config.finalize.seeds else {}
+    summary = FinalsSummary.from_json(found) if found else None
+    task = TASKS[manifest.task]
+    higher = frozenset(f"{part}_{name}" for part in ("train", "val") for name in task.higher)
+    ledger = study.root / "ledger"
+    known = opened(ledger, manifest.test_digest)
+    best = answer.get("best") or {}
+    first = config.search.objectives[0]
+    return StudyRecord(
+        name=config.name,
+        trials=trials,
+        planned=config.search.trials,
+        ended=ended,
+        sentence=sentence or answer.get("sentence") or _progress(config.name, trials, config.search.trials),
+        begun=_time(study.created_ms),
+        objectives=config.search.objectives,
+        loss_words=task.loss_words,
+        winner=summary.winner.number if summary else best.get("number", _best(trials, first, first in higher)),
+        summary=summary,
+        curves=_curves(runs, summary),
+        opened=known.times + known.others,
+        opened_words=str(known),
+        openings=openings(ledger, manifest.test_digest),
+        data=_data(manifest),
+        machine=_machine(_json(folder / "machine.json")),
+        study_file=study_file(config),
+        logs={of.name: of.log for of in study.drawn(manifest).ranges() if isinstance(of, Range)},
+        maximized=higher & set(config.search.objectives),
+        front=tuple(row["number"] for row in _json(folder / "finals" / "front.json").get("front", ()) if ended),
+        importance=_importance(folder / "finals" / "importance.json") if ended else None,
+        timing=answer.get("timing") or {},
+    )
+
+
+def stored_record(uri: str, name: str) -> StudyRecord:
+    """What an MLflow store holds of a study, also one that ran elsewhere; ledger and machine stay where it ran.
+
+    Raises:
+        UserError: the store cannot be used, or has no such study.
+    """
+    from regsearch.tracking.mlflow.stored_study import ANSWER_TAG, read_study
+
+    found = read_study(uri, name)
+    trials = trials_frame(found.runs)
+    summary = FinalsSummary.from_json(found.summary) if found.summary else None
+    planned, times = int(found.params.get("search.trials", 0)), int(found.tags.get("regsearch.test_opened", 0))
+    task = TASKS.get(found.params.get("task", ""))
+    shown = {"source": "data.source", "task": "task", "model": "model"}
+    return StudyRecord(
+        name=name,
+        trials=trials,
+        planned=planned,
+        ended=found.ended,
+        sentence=found.tags.get(ANSWER_TAG) or _progress(name, trials, planned),
+        begun=_time(found.begun_ms),
+        loss_words=task.loss_words if task else "loss",
+        winner=summary.winner.number if summary else _best(trials, "val_loss"),
+        summary=summary,
+        curves=_curves(found.runs, summary),
+        opened=times,
+        opened_words=str(Opened(times)),
+        data={name: found.params[key] for name, key in shown.items() if key in found.params},
+    )
+
+
+def write_page(record: StudyRecord, path: Path) -> Path:
+    """Write the page of a record; where it is.
+
+    Raises:
+        UserError: it cannot be written there.
+    """
+    write_asked(path, study_page(record), "--out")
+    return path
+
+
+def add_report(study: Study, outbox: Outbox, sentence: str, say: Callable[[str], None]) -> None:
+    """Write the page of a study that is just ending into its folder, and log it with the parent run.
+
+    A page that cannot be made costs the study nothing: `say` is told, and `study report` makes it later.
+    """
+    outbox.commit()
+    out = study.folder / "finals" / REPORT
+    try:
+        out.parent.mkdir(exist_ok=True)
+        write_page(local_record(study, sentence=sentence), out)
+        outbox.append(Artifact("study", 0, str(out), "report"))
+    except Exception as error:
+        again = f"`regsearch study report {study.config.name}` tries again"
+        say(f"there is no report, {type(error).__name__}: {error}; {again}")
+
+
+def report_study(name: str, out: Path | None, tracking_uri: str | None) -> Path:
+    """Write the page of a study that ran here, or of one in an MLflow store; where it is.
+
+    Raises:
+        UserError: there is no such study, or the page cannot be written.
+    """
+    from regsearch.study.study import Study, home
+    from regsearch.tracking.mlflow.store import tracking_uri as address
+
+    if tracking_uri is None:
+        study = Study.open(name)
+        out = out or study.folder / "finals" / REPORT
+        if out.parent == study.folder / "finals":
+            out.parent.mkdir(exist_ok=True)
+        return write_page(local_record(study), out)
+    return write_page(stored_record(address(tracking_uri, home()), name), out or Path(f"{name}.html"))
+
+
+def study_file(config: StudyConfig) -> str:
+    """The study as a file that `study start` takes, its stores left out: every key, defaults too.
+
+    >>> text = "name: small\\ndata: {source: 'sklearn:iris'}\\nmodel: {name: mlp}"
+    >>> study_file(StudyConfig.model_validate(yaml.safe_load(text))).splitlines()[0]
+    'name: small'
+    """
+    found = json.loads(without_addresses(config).to_json())
+    found.pop("folder")
+    model = found["model"]
+    found["model"] = {**{key: model[key] for key in ("name", "factory")}, **model["options"]}
+    if config.data.split.kind == "column":
+        for part in ("train", "validation", "test"):
+            del found["data"]["split"][part]
+    return yaml.safe_dump(_given(found), sort_keys=False, allow_unicode=True, width=100)
+
+
+def _given(section: Any) -> Any:
+    """Without the keys that hold nothing, which is what they say when they are left out."""
+    if not isinstance(section, dict):
+        return section
+    kept = {key: _given(value) for key, value in section.items() if value is not None}
+    return {key: value for key, value in kept.items() if value != {}}
+
+
+def _json(file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    return found
+
+
+def _progress(name: str, trials: pd.DataFrame, planned: int) -> str:
+    ended = 0 if trials.empty else int(trials["state"].isin(("COMPLETE", "PRUNED", "FAIL")).sum())
+    of = f" of {planned:,}" if planned else ""
+    return f"No answer yet: {ended:,}{of} trials have ended; `regsearch study resume {name}` goes on."
+
+
+def _best(trials: pd.DataFrame, objective: str, highest: bool = False) -> int | None:
+    """The number of the complete trial of lowest objective, or `highest`, where there is one."""
+    if trials.empty or objective not in trials:
+        return None
+    complete = trials[(trials["state"] == "COMPLETE") & trials[objective].notna()]
+    ordered = complete.sort_values(objective, ascending=not highest, kind="stable")
+    return None if ordered.empty else int(ordered["number"].iloc[0])
+
+
+def _curves(runs: Sequence[RecordedRun], summary: FinalsSummary | None) -> dict[str, dict[str, Any]]:
+    """Losses [S, E] of the finals of winner and baseline, NaN after an early end."""
+    if summary is None:
+        return {}
+    found = {}
+    for who, number in (("winner", summary.winner.number), ("baseline", summary.baseline.number)):
+        finals = [run for run in runs if _measured(run, number)]
+        epochs = max((max(run.curve) for run in finals), default=0)
+        if epochs:
+            found[who] = {
+                name: np.array(
+                    [[run.curve.get(e, {}).get(name, np.nan) for e in range(1, epochs + 1)] for run in finals]
+                )
+                for name in ("train_loss", "val_loss")
+            }
+    return found
+
+
+def _measured(run: RecordedRun, number: int) -> bool:
+    """Whether it is a final of this candidate on the study's own cut: other cuts and the refit say what they are."""
+    other = {"split", "epochs"} & run.params.keys()
+    return run.kind == "final" and run.params.get("candidate") == number and bool(run.curve) and not other
+
+
+def _importance(path: Path) -> Importance | None:
+    found = _json(path)
+    return Importance.from_json(found) if found else None
+
+
+def _data(manifest: Manifest) -> dict[str, str]:
+    sizes = ", ".join(f"{manifest.sizes[part]:,} {part}" for part in ("train", "validation", "test"))
+    return {
+        "source": manifest.source,
+        "task": manifest.task.replace("_", " "),
+        "target": str(manifest.target or ""),
+        "rows": sizes,
+        "shape of a row": " × ".join(str(size) for size in manifest.inputs),
+        "digest of the split": manifest.digest,
+        "digest of the test": manifest.test_digest,
+    }
+
+
+def _machine(known: Mapping[str, Any]) -> dict[str, str]:
+    words = {"width": "pack width", "compiled": "compiled"}
+    shown = {words.get(name, name): {True: "yes", False: "no"}.get(value, str(value)) for name, value in known.items()}
+    for package in _PACKAGES:
+        try:
+            shown.setdefault(f"{package}, of this page", version(package))
+        except PackageNotFoundError:
+            continue
+    return shown
+
+
+def _time(ms: int | None) -> str:
+    return "" if ms is None else f"{datetime.fromtimestamp(ms / 1000, tz=UTC):%Y-%m-%d %H:%M} UTC"

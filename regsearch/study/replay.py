@@ -1,0 +1,161 @@
+"""A trial trained again in a new process and held against what the MLflow store says of it, bit by bit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from regsearch.config import EPOCHS, VIOLATION
+from regsearch.data import verify_digest
+from regsearch.driver.executor import start_executor
+from regsearch.driver.rounds import train_all
+from regsearch.errors import UserError
+from regsearch.space import SCHEDULE
+from regsearch.tracking.log.history import recorded_curves, recorded_stages
+from regsearch.tracking.log.outbox import read_from
+from regsearch.tracking.log.records import RunStart
+from regsearch.tracking.mlflow.runs import LATEST, read_curve
+from regsearch.trial import Trial
+from regsearch.workspace.machine import machine, recorded_machine
+
+if TYPE_CHECKING:
+    from regsearch.study.study import Study
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One value in which store and replay differ; None where one of them has no value."""
+
+    epoch: int
+    metric: str
+    stored: float | None
+    found: float | None
+
+    def __str__(self) -> str:
+        stored, found = ("nothing" if each is None else repr(each) for each in (self.stored, self.found))
+        return f"epoch {self.epoch}, {self.metric}: stored {stored}, found {found}"
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a replay found.
+
+    Args:
+        study, number: the trial.
+        epochs, values: how many epochs and how many values of them were compared.
+        copied: the trials that it copied weights from, which were trained again up to there: number and epoch. What it
+            measured before the last of these epochs was with other weights, and is not compared.
+        differences: where store and replay differ, in the order of epochs and metrics; empty where they agree.
+        machine: what the bits depend on that is not now as it was recorded: name to (recorded, now).
+    """
+
+    study: str
+    number: int
+    epochs: int
+    values: int
+    differences: tuple[Difference, ...]
+    machine: dict[str, tuple[Any, Any]]
+    copied: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def agrees(self) -> bool:
+        return not self.differences
+
+    def sentence(self) -> str:
+        """The finding in one line, the first difference included."""
+        what = f"trial {self.number} of {self.study}"
+        if self.copied:
+            what += (
+                f", copied from {', then '.join(f'trial {donor} at epoch {epoch}' for donor, epoch in self.copied)},"
+            )
+        if self.agrees:
+            return f"{what} agrees: {self.values} values of {self.epochs} epochs, every one to the last bit"
+        first = f"{what} differs in {len(self.differences)} of {self.values} values, first in {self.differences[0]}"
+        changed = ", ".join(f"{name} {old} then, {now} now" for name, (old, now) in self.machine.items())
+        return f"{first} ({changed})" if changed else first
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON for programs."""
+        first = self.differences[0] if self.differences else None
+        return {
+            "study": self.study,
+            "trial": self.number,
+            "agrees": self.agrees,
+            "epochs": self.epochs,
+            "values": self.values,
+            "copied": [list(each) for each in self.copied],
+            "differences": len(self.differences),
+            "first": first
+            and {"epoch": first.epoch, "metric": first.metric, "stored": first.stored, "found": first.found},
+        }
+
+
+def replay(study: Study, number: int) -> Replay:
+    """Train trial `number` of a study again, as long as it was trained, and compare it with the MLflow store.
+
+    The worker processes are new; pack width, workers and compilation are those that the study recorded. What a trial of
+    a population copied is trained again with it: stage by stage, with the knobs and the seed of each.
+
+    Raises:
+        UserError: there is no such trial, it has no curve yet, or the data changed.
+    """
+    outbox = study.folder / "outbox.jsonl"
+    trial = _recorded(outbox, number)
+    verify_digest(study.config.data, study.config.folder, study.folder / "data")
+    begun, stored = trial.history()[-1].epoch, read_curve(study.uri, study.config.name, number)
+    if trial.stages:
+        last = max((report.epoch for report in recorded_curves(outbox).get(number, [])), default=0)
+        stored = {key: value for key, value in stored.items() if begun < key[0] <= last}
+    if not stored:
+        raise UserError(
+            "the trial has no curve in the store", key="NUMBER", value=number, allowed="wait for its first epoch"
+        )
+    # What the books derive from a report is not measured again.
+    stored = {key: each for key, each in stored.items() if not _derived(key[1].removesuffix(LATEST))}
+    known = recorded_machine(study.folder)
+    executor = start_executor(study, again=True)
+    try:
+        train_all(executor, [trial], max(epoch for epoch, _ in stored), lambda ended, weights: None)
+    finally:
+        executor.close()
+    found = {
+        (report.epoch, name): value
+        for report in trial.reports
+        for name, value in report.metrics.items()
+        if report.epoch > begun and math.isfinite(value)  # what is not finite is not stored
+    }
+    # A metric's latest value stands in the store a second time.
+    found |= {key: found[key[0], name] for key in stored if (key[0], name := key[1].removesuffix(LATEST)) in found}
+    keys = sorted({*stored, *found})
+    pairs = [Difference(*key, stored.get(key), found.get(key)) for key in keys]
+    now = machine()
+    return Replay(
+        study.config.name,
+        number,
+        sum(report.epoch > begun for report in trial.reports),
+        len(keys),
+        tuple(pair for pair in pairs if pair.stored != pair.found),
+        {name: (known[name], now[name]) for name in now if name in known and known[name] != now[name]},
+        tuple((stage.trial, after.epoch) for stage, after in pairwise(trial.history()) if stage.trial != after.trial),
+    )
+
+
+def _derived(metric: str) -> bool:
+    """Whether the books derive a metric from reports and settings."""
+    return metric in (EPOCHS, VIOLATION) or metric.startswith(f"{SCHEDULE}.")
+
+
+def _recorded(outbox: Path, number: int) -> Trial:
+    """The trial before it trained: its settings and seeds to the last bit, which the store has only as text."""
+    starts = [record for record, _ in read_from(outbox) if isinstance(record, RunStart) and record.kind == "trial"]
+    start = next((each for each in starts if each.number == number), None)
+    if start is None:
+        known = f"there are 0 to {max(each.number for each in starts)}" if starts else "there is none yet"
+        raise UserError("the study has no such trial", key="NUMBER", value=number, allowed=known)
+    params = {name: value for name, value in start.params.items() if name != "seed"}
+    trial = Trial(number, params, int(start.params["seed"]))
+    trial.stages = recorded_stages(outbox).get(number, ())
+    return trial

@@ -1,0 +1,110 @@
+"""Records merged into what one delivery does to each run: fewer, larger requests. Standard library only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from regsearch.tracking.log.records import (
+    MLFLOW_STATUS,
+    Artifact,
+    Metrics,
+    Model,
+    Note,
+    Record,
+    RunEnd,
+    RunStages,
+    RunStart,
+    StudyEnd,
+    StudyStart,
+)
+
+RunKey = tuple[str, int]
+STUDY: RunKey = ("study", 0)
+NOTES: RunKey = ("notes", 0)  # where `merge` keeps what is noted of the study
+KIND_TAG, NUMBER_TAG = "regsearch.kind", "regsearch.trial"
+REASON_TAG, START_TAG, DIGEST_TAG = "regsearch.reason", "regsearch.study_start", "regsearch.data_digest"
+RESTORED_TAG, STAGES_TAG = "regsearch.restored_epoch", "regsearch.stages"
+SOURCE_TAG = "regsearch.source"
+PARENT_TAG, NAME_TAG = "mlflow.parentRunId", "mlflow.runName"
+
+# MLflow refuses longer values or cuts them, by kind; cutting here makes every lane write the same.
+PARAM_LENGTH, TAG_LENGTH, EXPERIMENT_TAG_LENGTH = 6000, 8000, 20_000
+
+
+@dataclass
+class Change:
+    """What one delivery does to one run: create it if `start` is there and it is not, then the rest.
+
+    `notes` and `experiment` are tags of the run and of its experiment that may name other runs: they come last.
+    """
+
+    key: RunKey
+    start: StudyStart | RunStart | None = None
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    experiment: dict[str, str] = field(default_factory=dict)
+    metrics: list[Metrics] = field(default_factory=list)
+    status: str | None = None
+    end_ms: int | None = None
+
+
+Step = list[Change] | Artifact | Model
+
+
+def merge(records: Iterable[Record]) -> list[Step]:
+    """The records as steps in order; what happens to one run between two files is one change, notes another."""
+    steps: list[Step] = []
+    changes: dict[RunKey, Change] = {}
+    for record in records:
+        if isinstance(record, Artifact | Model):
+            if changes:
+                steps.append(list(changes.values()))
+                changes = {}
+            steps.append(record)
+        elif isinstance(record, Note) and record.kind == "study":
+            # After the runs that it may name.
+            note = changes[NOTES] = changes.pop(NOTES, Change(STUDY))
+            note.notes.update(_texts(record.tags, TAG_LENGTH))
+            note.experiment.update(_texts(record.experiment, EXPERIMENT_TAG_LENGTH))
+        else:
+            key = STUDY if isinstance(record, StudyStart | StudyEnd) else (record.kind, record.number)
+            _apply(record, changes.setdefault(key, Change(key)))
+    if changes:
+        steps.append(list(changes.values()))
+    return steps
+
+
+def _apply(record: StudyStart | RunStart | Metrics | RunStages | RunEnd | Note | StudyEnd, change: Change) -> None:
+    if isinstance(record, Metrics):
+        change.metrics.append(record)
+    elif isinstance(record, Note):
+        change.tags.update(_texts(record.tags, TAG_LENGTH))
+    elif isinstance(record, RunStages):
+        change.tags.update(_texts({**record.tags, STAGES_TAG: json.dumps(list(record.stages))}, TAG_LENGTH))
+    elif isinstance(record, StudyStart | RunStart):
+        change.start = record
+        change.params.update(_texts(record.params, PARAM_LENGTH))
+        change.tags.update(_texts(record.tags, TAG_LENGTH))
+        change.tags[KIND_TAG] = change.key[0]
+        if isinstance(record, RunStart):
+            change.tags[NUMBER_TAG] = str(record.number)
+        else:
+            change.tags[START_TAG] = str(record.time_ms)
+            if record.dataset is not None:
+                change.tags[DIGEST_TAG] = record.dataset.digest
+    else:
+        change.status = MLFLOW_STATUS[record.status]
+        change.end_ms = None if record.status == "RUNNING" else record.time_ms
+        if isinstance(record, RunEnd):
+            if record.reason:
+                change.tags[REASON_TAG] = record.reason[:TAG_LENGTH]
+            if record.restored is not None:
+                change.tags[RESTORED_TAG] = str(record.restored)
+
+
+def _texts(values: Any, length: int) -> dict[str, str]:
+    return {str(name): str(value)[:length] for name, value in values.items()}

@@ -1,0 +1,314 @@
+"""Deliver an outbox to MLflow: the process `python -m regsearch.tracking.mlflow.writer DRIVER OUTBOX [ARTIFACTS]`.
+
+It follows the outbox while the driver appends, delivers what is new in one batch every second or two, and remembers in
+the cursor file how far it came. Standard input is its leash: the line `flush` asks for a delivery at once, `drain`
+for the rest and a normal end; a closed pipe without `drain` means that the driver is gone, and so is the writer.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from regsearch.errors import UserError
+from regsearch.system.addresses import scrub
+from regsearch.system.garbage import settle_collector
+from regsearch.system.guard import guard
+from regsearch.tracking.log.cursor import URI, Status, read_cursor, status_path, write_cursor, write_status
+from regsearch.tracking.log.outbox import read_from
+from regsearch.tracking.log.records import Artifact, Record, StudyStart
+from regsearch.tracking.mlflow.changes import Change, RunKey, Step, merge
+from regsearch.tracking.mlflow.package import DamagedPackage
+
+LOOK_SECONDS = 0.25
+ROUND_SECONDS = 1.5
+# Deliveries take at most this share of one core while training runs, however dear the store is.
+ROUND_SHARE = 0.1
+BATCH_BYTES = 4 << 20
+RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+TRIES_BEFORE_REFUSAL = 3
+PERMANENT_STATUS = frozenset(range(400, 500)) - {401, 403, 408, 409, 429}
+PR_SET_PDEATHSIG = 1
+EXIT_REFUSED, EXIT_ORPHANED = 2, 3
+
+
+class Leash(threading.Thread):
+    """Reads the driver's words from standard input and dies with the driver."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True, name="leash")
+        self.draining = False
+        self.flushing = False
+        self.woken = threading.Event()
+
+    def run(self) -> None:
+        for word in sys.stdin:
+            self.draining |= word.strip() == "drain"
+            self.flushing = True
+            self.woken.set()
+        if not self.draining:
+            os._exit(EXIT_ORPHANED)
+
+
+class Writer:
+    """Follows one outbox until it is told to drain."""
+
+    def __init__(self, outbox: Path, uri: str, artifacts: Path | None, leash: Leash) -> None:
+        self._outbox, self._uri, self._artifacts, self._leash = outbox, uri, artifacts, leash
+        self._offset = read_cursor(outbox)
+        self._study: Any = None
+        self._lane: Any = None
+        self._tries: dict[RunKey, int] = {}
+        self._refused: set[RunKey] = set()
+        self._failures = 0
+        # The batch that is being delivered: what is left of it, where it ends, and its records.
+        self._steps: list[Step] = []
+        self._until = self._records = 0
+        self._unsure = self._troubled = False
+        self.status = Status(pid=os.getpid(), offset=self._offset)
+        self.say("starting")
+
+    def run(self) -> None:
+        """Deliver until drained."""
+        next_round = 0.0
+        while True:
+            self._leash.woken.clear()
+            draining = self._leash.draining
+            urgent = draining or self._leash.flushing
+            if self._size() > self._offset:
+                if urgent or time.monotonic() >= next_round:
+                    spent = self.status.cpu.get("delivery", 0.0)
+                    self._round()
+                    spent = self.status.cpu.get("delivery", 0.0) - spent
+                    next_round = time.monotonic() + max(ROUND_SECONDS, spent / ROUND_SHARE)
+                    continue
+            else:
+                self._leash.flushing = self._leash.flushing and self._leash.woken.is_set()
+                if draining and self._settled():
+                    return
+            self._leash.woken.wait(LOOK_SECONDS)
+
+    def _settled(self) -> bool:
+        """Look once more for runs that the store made late, of requests whose answer nobody waited for."""
+        if self._troubled and self._study is not None:
+            try:
+                self._study.reconcile()
+            except Exception as error:
+                self.say("retrying", scrub(_one_line(error), self._uri))
+                time.sleep(RETRY_SECONDS[0])
+                return False
+            self._troubled = False
+        return True
+
+    def say(self, state: str, error: str = "") -> None:
+        self.status.state, self.status.error, self.status.offset = state, error, self._offset
+        self.status.cpu["total"] = time.process_time()
+        write_status(status_path(self._outbox), self.status)
+
+    def _round(self) -> None:
+        """Deliver the next batch, or go on with one that was cut off; or say why not and wait a little."""
+        if not self._steps:
+            records: list[Record] = []
+            for record, until in read_from(self._outbox, self._offset, BATCH_BYTES):
+                records.append(record)
+                self._until = until
+            if not records:
+                self._leash.woken.wait(LOOK_SECONDS)
+                return
+            self._steps, self._records = merge(records), len(records)
+        left = self._left()
+        try:
+            self._open()
+            self._reconcile()
+            while self._steps:
+                self._deliver(self._steps[0])
+                del self._steps[0]
+            write_cursor(self._outbox, self._until)
+        except UserError:
+            raise
+        except Exception as error:
+            if isinstance(error, DamagedPackage) and self._leash.draining:
+                raise UserError(str(error)) from error  # waiting would not mend it; `resume` packages it again
+            self._failures = 1 if self._left() < left else self._failures + 1
+            self._unsure = self._troubled = True
+            self.say("retrying", scrub(_one_line(error), self._uri))
+            logging.warning("delivery failed, to be tried again", exc_info=self._failures < 3)
+            time.sleep(RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS)) - 1])
+            return
+        self._failures = 0
+        self._offset = self._until
+        self.status.records += self._records
+        self.status.rounds += 1
+        self.say("waiting")
+
+    def _left(self) -> int:
+        """How much of the batch is to be delivered: a store that loses answers now and then takes it bit by bit."""
+        return sum(len(step) if isinstance(step, list) else 1 for step in self._steps)
+
+    def _open(self) -> None:
+        if self._study is not None:
+            return
+        first, _ = next(read_from(self._outbox))
+        if not isinstance(first, StudyStart):
+            raise UserError("the outbox does not begin with a study", file=self._outbox, allowed="the study's own file")
+        with _Clock(self.status, "import"):
+            from regsearch.tracking.mlflow import delivery, delivery_sqlite
+            from regsearch.tracking.mlflow.store import ensure_store
+        with _Clock(self.status, "store"):
+            ensure_store(self._uri)
+            self._study = delivery.ClientLane(self._uri, first, self._artifacts)
+            self._lane = delivery_sqlite.BulkLane(self._study) if delivery_sqlite.fits(self._uri) else self._study
+        self.status.lane = self._lane.name
+        self.say("delivering")
+
+    def _reconcile(self) -> None:
+        """After a failure ask the store what it has, before anything is made: an answer that was lost may have been
+        that of a run's creation.
+        """
+        if self._unsure:
+            self._study.reconcile()
+            self._unsure = False
+
+    def _deliver(self, step: Step) -> None:
+        if isinstance(step, list):
+            with _Clock(self.status, "delivery"):
+                step[:] = [change for change in step if change.key not in self._refused]
+                self._deliver_changes(step)
+            return
+        key = (f"{step.type} of {step.kind}", step.number)
+        if key in self._refused:
+            return
+        if isinstance(step, Artifact) and not Path(step.path).exists():
+            logging.warning("artifact %s is gone before it was delivered", step.path)
+            self.status.refused += 1
+            return
+        with _Clock(self.status, "models"):
+            try:
+                if isinstance(step, Artifact):
+                    self._study.artifact(step)
+                else:
+                    from regsearch.tracking.mlflow.champion import deliver_model
+
+                    deliver_model(self._study, step)
+            except Exception as error:
+                self._judge(key, error)
+
+    def _deliver_changes(self, changes: list[Change]) -> None:
+        try:
+            self._lane.apply(changes)
+        except Exception as error:
+            if not _permanent(error):
+                raise
+            logging.warning("a batch was refused, its changes are tried one by one", exc_info=True)
+            self._study.reconcile()
+            while changes:
+                try:
+                    self._study.apply(changes[:1])
+                except Exception as alone:
+                    self._judge(changes[0].key, alone)
+                del changes[0]
+
+    def _judge(self, key: RunKey, error: Exception) -> None:
+        """Give up on what the store refuses again and again for its content; else let the round be tried again."""
+        self._tries[key] = self._tries.get(key, 0) + 1
+        if not _permanent(error) or self._tries[key] < TRIES_BEFORE_REFUSAL:
+            raise error
+        logging.error("the store refuses %s %s: %s", *key, _one_line(error), exc_info=error)
+        self._refused.add(key)
+        self.status.refused += 1
+
+    def _size(self) -> int:
+        try:
+            return self._outbox.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+
+class _Clock:
+    """Adds the CPU seconds of a block to one part of the status."""
+
+    def __init__(self, status: Status, part: str) -> None:
+        self._cpu, self._part = status.cpu, part
+
+    def __enter__(self) -> None:
+        self._begin = time.process_time()
+
+    def __exit__(self, *_: object) -> None:
+        self._cpu[self._part] = self._cpu.get(self._part, 0.0) + time.process_time() - self._begin
+
+
+class _Discreet(logging.Formatter):
+    """Log lines without the passwords of the store's address, which MLflow's errors quote."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+        self._uri = uri
+
+    def format(self, record: logging.LogRecord) -> str:
+        return scrub(super().format(record), self._uri)
+
+
+def _permanent(error: Exception) -> bool:
+    """Whether the store refused the content, so that asking again will not help."""
+    if isinstance(error, json.JSONDecodeError):
+        return False  # an answer that was cut off
+    if isinstance(error, LookupError | FileNotFoundError) or (
+        isinstance(error, ValueError) and not isinstance(error, OSError)  # as the errors of requests may be both
+    ):
+        return True
+    status = getattr(error, "get_http_status_code", None)
+    return status is not None and status() in PERMANENT_STATUS
+
+
+def _one_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
+def die_with(parent: int) -> None:
+    """Ask the kernel to end this process with its parent (Linux; elsewhere the closed pipe does it)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(EXIT_ORPHANED)
+
+
+def main(arguments: list[str]) -> int:
+    parent, outbox, uri = int(arguments[0]), Path(arguments[1]), os.environ.pop(URI)
+    artifacts = Path(arguments[2]) if len(arguments) > 2 else None
+    die_with(parent)
+    settle_collector()
+    guard()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(5)
+    logging.basicConfig()
+    logging.root.handlers[0].setFormatter(_Discreet(uri))
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    # A lost answer must come back here, where it is reconciled, not be posted again inside MLflow's client.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    leash = Leash()
+    leash.start()
+    with open(outbox.with_suffix(".writer.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        writer = Writer(outbox, uri, artifacts, leash)
+        try:
+            writer.run()
+        except UserError as error:
+            writer.say("refused", str(error))
+            return EXIT_REFUSED
+        writer.say("drained")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,114 @@
+"""What the driver holds of the writer: start it, ask it, let it finish. MLflow is not imported here."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from regsearch.tracking.log.cursor import URI, Status, read_cursor, read_status, status_path
+from regsearch.tracking.mlflow.store import SCHEMES
+
+LOOK_SECONDS = 0.02
+DATABASES = tuple(scheme for scheme in SCHEMES if scheme not in ("http", "https", "databricks"))
+
+
+@dataclass
+class WriterHandle:
+    """A running writer. It must be started from a thread that lives as long as the driver: it dies with that thread."""
+
+    outbox: Path
+    process: subprocess.Popen[bytes]
+
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def status(self) -> Status:
+        """The writer's latest word."""
+        status = read_status(status_path(self.outbox))
+        return status if status.pid == self.process.pid else Status(pid=self.process.pid)
+
+    def cpu_seconds(self) -> float:
+        """CPU seconds that the writer has used, as of its latest delivery."""
+        return self.status().cpu.get("total", 0.0)
+
+    def delivered(self) -> bool:
+        """Whether everything in the outbox is at the store."""
+        return read_cursor(self.outbox) >= self.outbox.stat().st_size
+
+    def flush(self, timeout: float) -> bool:
+        """Have what is in the outbox delivered now; False if that took more than `timeout` seconds."""
+        self._say("flush")
+        deadline = time.monotonic() + timeout
+        while not self.delivered():
+            if time.monotonic() > deadline or not self.alive():
+                return self.delivered()
+            time.sleep(LOOK_SECONDS)
+        return True
+
+    def no_more(self) -> None:
+        """Say that the outbox gets no more records: the writer delivers the rest and ends, meanwhile."""
+        self._say("drain")
+        with contextlib.suppress(OSError):
+            if self.process.stdin is not None:
+                self.process.stdin.close()
+
+    def drain(self, timeout: float) -> bool:
+        """Have the rest delivered and the writer end; False if it could not within `timeout` seconds.
+
+        What is not delivered stays in the outbox for the next writer.
+        """
+        self.no_more()
+        try:
+            ended = self.process.wait(timeout) == 0
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return False
+        return ended and self.delivered()
+
+    def kill(self) -> None:
+        """End the writer at once; nothing acknowledged is lost."""
+        self.process.kill()
+        self.process.wait()
+        with contextlib.suppress(OSError):
+            if self.process.stdin is not None:
+                self.process.stdin.close()
+
+    def _say(self, word: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            if self.process.stdin is not None:
+                self.process.stdin.write(f"{word}\n".encode())
+                self.process.stdin.flush()
+
+
+def start_writer(outbox: str | Path, uri: str, artifacts: str | Path | None = None) -> WriterHandle:
+    """Start the process that delivers `outbox` to the store at `uri`.
+
+    Args:
+        artifacts: where a store kept by a database puts files; by default `artifacts` two folders above the
+            outbox's (`mlruns/studies/NAME/outbox.jsonl` gives `mlruns/artifacts`).
+
+    What the writer has to say beyond its status goes to `outbox.log` beside the outbox.
+    """
+    path = Path(outbox).absolute()
+    folder = Path(artifacts).absolute() if artifacts is not None else path.parents[2] / "artifacts"
+    command = [sys.executable, "-m", "regsearch.tracking.mlflow.writer", str(os.getpid()), str(path)]
+    if uri.split(":", 1)[0].split("+", 1)[0] in DATABASES:
+        command.append(str(folder))
+    package_root = str(Path(__file__).parents[2])
+    search_path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
+    with open(path.with_suffix(".log"), "ab") as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            # Everyone sees a command line, and an address may hold a password.
+            env={**os.environ, "PYTHONPATH": search_path, URI: uri},
+            start_new_session=True,  # Ctrl-C is the driver's to handle
+        )
+    return WriterHandle(path, process)

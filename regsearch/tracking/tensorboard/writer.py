@@ -1,0 +1,198 @@
+"""Write records as event files: the process `python -m regsearch.tracking.tensorboard.writer DRIVER OUTBOX FOLDER`.
+
+One folder for each trial and final (`FOLDER/trial-017`), and one file in it, written from the outbox by a process of
+its own. Each start writes all files anew from the first record, so a kill leaves nothing twice. Like the writer of
+MLflow's store it follows the outbox and is held by standard input: the line `drain` asks for the rest and a normal end.
+
+Scalars stand at their epoch, grouped by what they measure: `loss/train`, `loss/val`, `loss/gap`, the same for each
+metric, `schedule/<knob>`, and `training/<name>` for the rest. `kept/<metric>` is that of the epoch whose weights the
+trial kept: the HParams page compares trials by these.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, types_pb2
+from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2, summary_v2
+from tensorboard.plugins.hparams import metadata as hparams
+from tensorboard.plugins.text import metadata as text
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from regsearch.system.garbage import end_quickly
+from regsearch.tracking.log.outbox import read_from
+from regsearch.tracking.log.records import Metrics, Note, Record, RunEnd, RunStart
+from regsearch.tracking.mlflow.writer import Leash, die_with
+from regsearch.tracking.tensorboard.writer_process import OURS, remove_event_files
+
+ROUND_SECONDS = 1.0
+BATCH_BYTES = 4 << 20
+VERSION = "brain.Event:2"
+_PARTS = ("train", "val", "gap")
+_ENDS = {
+    "COMPLETE": api_pb2.STATUS_SUCCESS,
+    "PRUNED": api_pb2.STATUS_SUCCESS,
+    "FAIL": api_pb2.STATUS_FAILURE,
+}
+Run = tuple[str, int]
+
+
+def scalar_tag(metric: str) -> str:
+    """TensorBoard's name of a metric: what stands before its slash is the group.
+
+    >>> [scalar_tag(name) for name in ("val_loss", "gap", "gap_accuracy", "schedule.dropout.p", "weight_norm")]
+    ['loss/val', 'loss/gap', 'accuracy/gap', 'schedule/dropout.p', 'training/weight_norm']
+    """
+    part, _, name = metric.partition("_")
+    if metric == "gap":
+        return "loss/gap"
+    if part in _PARTS and name:
+        return f"{name}/{part}"
+    group, _, name = metric.partition(".")
+    return f"{group}/{name}" if name else f"training/{metric}"
+
+
+NAMING = ("candidate",)
+"""Parameters that name something, also where they are numbers: none is between two others."""
+
+
+class EventFiles:
+    """The event files of one study below `folder`, from its first record on; those of an earlier start are removed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        # Later than that of any start before: a TensorBoard that is watching reads files in the order of their names.
+        seconds, rest = divmod(time.time_ns(), 10**9)
+        self._file = f"events.out.tfevents.{seconds:010d}.{rest:09d}{OURS}"
+        self._names: dict[Run, str] = {}
+        self._curves: dict[Run, dict[int, dict[str, float]]] = {}
+        self._answers = 0
+        remove_event_files(folder)
+
+    def write(self, records: Iterable[Record]) -> None:
+        """Append what these records say, each file once."""
+        waiting: dict[str, list[Any]] = {}
+        for record in records:
+            for place, event in self._events(record):
+                waiting.setdefault(place, []).append(event)
+        for place, events in waiting.items():
+            self._append(self.folder / place, events)
+
+    def _append(self, folder: Path, events: list[Any]) -> None:
+        path = folder / self._file
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            first = events[0].wall_time
+            # The second has a TensorBoard that is watching forget what it read from an earlier file.
+            start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            head = [event_pb2.Event(wall_time=first, file_version=VERSION)]
+            events = [*head, event_pb2.Event(wall_time=first, step=0, session_log=start), *events]
+        with open(path, "ab") as file:
+            writer = RecordWriter(file)
+            for event in events:
+                writer.write(event.SerializeToString())
+
+    def _events(self, record: Record) -> Iterator[tuple[str, Any]]:
+        """Where each event goes, and the event."""
+        if isinstance(record, Note):
+            yield from self._answer(record)
+            return
+        run = (getattr(record, "kind", ""), getattr(record, "number", 0))
+        if isinstance(record, RunStart):
+            self._names[run] = record.name
+            params = {name: _plain(name, value) for name, value in record.params.items()}
+            seconds = record.time_ms / 1000
+            summary = summary_v2.hparams_pb(params, record.name, seconds)
+            yield record.name, event_pb2.Event(wall_time=seconds, step=0, summary=summary)
+        elif isinstance(record, Metrics) and run in self._names:
+            known = self._curves.setdefault(run, {}).setdefault(record.epoch, {})
+            known.update(record.values)
+            scalars = {scalar_tag(name): value for name, value in record.values.items()}
+            yield self._names[run], _scalars(scalars, record.epoch, record.time_ms)
+        elif isinstance(record, RunEnd) and run in self._names:
+            name, curve = self._names.pop(run), self._curves.pop(run, {})
+            epoch = (record.restored if record.status == "COMPLETE" else None) or max(curve, default=0)
+            kept = {f"kept/{metric}": value for metric, value in curve.get(epoch, {}).items()}
+            if kept:
+                yield name, _scalars(kept, epoch, record.time_ms)
+            yield name, _session_end(record)
+
+    def _answer(self, record: Note) -> Iterator[tuple[str, Any]]:
+        words = record.tags.get("regsearch.answer")
+        if words is None:
+            return
+        metadata = text.create_summary_metadata(display_name="answer", description="")
+        shape = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING, string_val=[words.encode()])
+        shape.tensor_shape.dim.add(size=1)
+        value = summary_pb2.Summary.Value(tag="answer", metadata=metadata, tensor=shape)
+        self._answers += 1
+        yield "", event_pb2.Event(wall_time=time.time(), step=self._answers, summary=summary_pb2.Summary(value=[value]))
+
+
+def follow(outbox: Path, folder: Path, leash: Leash) -> None:
+    """Write what is in the outbox, and what is appended to it, until drained."""
+    files, offset = EventFiles(folder), 0
+    while True:
+        leash.woken.clear()
+        draining = leash.draining
+        records: list[Record] = []
+        if outbox.exists():
+            for record, until in read_from(outbox, offset, BATCH_BYTES):
+                records.append(record)
+                offset = until
+        if records:
+            files.write(records)
+        elif draining:
+            return
+        if not draining:
+            leash.woken.wait(ROUND_SECONDS)
+
+
+def _scalars(values: dict[str, float], epoch: int, time_ms: int) -> Any:
+    each = [summary_pb2.Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
+    return event_pb2.Event(wall_time=time_ms / 1000, step=epoch, summary=summary_pb2.Summary(value=each))
+
+
+def _session_end(record: RunEnd) -> Any:
+    seconds = record.time_ms / 1000
+    info = plugin_data_pb2.SessionEndInfo(status=_ENDS[record.status], end_time_secs=seconds)
+    data = plugin_data_pb2.HParamsPluginData(session_end_info=info)
+    metadata = hparams.create_summary_metadata(data)
+    value = summary_pb2.Summary.Value(tag=hparams.SESSION_END_INFO_TAG, metadata=metadata, tensor=hparams.NULL_TENSOR)
+    return event_pb2.Event(wall_time=seconds, step=0, summary=summary_pb2.Summary(value=[value]))
+
+
+def _plain(name: str, value: Any) -> bool | float | str:
+    """A parameter as HParams can hold it; numbers that are not finite are words there, and so is what names a trial."""
+    if isinstance(value, bool | str):
+        return value
+    if isinstance(value, int | float) and name not in NAMING:
+        return float(value) if math.isfinite(value) else str(value)
+    return str(value)
+
+
+def main(arguments: list[str]) -> int:
+    parent, outbox, folder = int(arguments[0]), Path(arguments[1]), Path(arguments[2])
+    die_with(parent)
+    end_quickly()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(10)
+    leash = Leash()
+    leash.start()
+    try:
+        follow(outbox, folder, leash)
+    except (OSError, ValueError) as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

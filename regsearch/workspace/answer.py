@@ -1,0 +1,169 @@
+"""The answer of a study: one object for programs, a table and a sentence for people. Standard library only."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from regsearch.analysis.finals_summary import FinalsSummary
+    from regsearch.data import Opened
+
+_FINALS = ("winner", "baseline", "p_better", "claim", "sentence")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a study found.
+
+    Args:
+        study: the study's name.
+        complete, pruned, failed: how many trials ended so.
+        best: the best trial: `number`, `value` of the objective and `params`, its active knobs by flat name; None where
+            no trial completed.
+        pack: `width`, slots of a pack, 1 for one trial at a time, and `workers`, packs trained at once.
+        finals: what the finals say, as `regsearch.analysis.finals_words.answer` gives it; None where there were none.
+        sentence: the answer in one sentence.
+        test_opened: for how many decisions the sealed test of these data has been opened, by whatever study.
+        test_shared: what is known of other tests that have some of its rows, see `regsearch.data.Opened`.
+        front: with several objectives the trials that no other dominates: `number`, `values` by objective, `params`.
+        constraints: where there are some: `asked`, and `kept_by` so many `of` the complete trials.
+        timing: seconds per part, shares, and trial-steps per second, by name; parts that end later are added to it.
+    """
+
+    study: str
+    complete: int
+    pruned: int
+    failed: int
+    best: Mapping[str, Any] | None
+    pack: Mapping[str, int]
+    finals: Mapping[str, Any] | None
+    sentence: str
+    test_opened: int = 0
+    test_shared: Mapping[str, Any] = field(default_factory=dict)
+    timing: dict[str, float] = field(default_factory=dict)
+    front: Sequence[Mapping[str, Any]] | None = None
+    constraints: Mapping[str, Any] | None = None
+
+    def to_json(self, full: bool = False) -> dict[str, Any]:
+        """The object that `--json` prints; plain JSON throughout, a number that is not finite is null.
+
+        A knob at infinity is off, so `best.params`, which holds active knobs, leaves it out.
+
+        Args:
+            full: keep what is not part of that contract too, so that `from_json` gives this answer again.
+        """
+        finals = self.finals
+        if finals is not None and not full:
+            finals = {name: finals[name] for name in _FINALS}
+        best = self.best and {"number": self.best["number"], "value": self.best["value"], **_setting(self.best)}
+        contract = {
+            "study": self.study,
+            "trials": {"complete": self.complete, "pruned": self.pruned, "failed": self.failed},
+            "best": best,
+            **({} if self.front is None else {"front": [{**each, **_setting(each)} for each in self.front]}),
+            **({} if self.constraints is None else {"constraints": self.constraints}),
+            "pack": self.pack,
+            "finals": finals,
+            "timing": self.timing,
+            "test_opened": self.test_opened,
+        }
+        found: dict[str, Any] = plain(contract)
+        return {**found, "sentence": self.sentence, "test_shared": plain(self.test_shared)} if full else found
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Answer:
+        """The answer that `to_json(full=True)` wrote."""
+        shared = {name: found[name] for name in ("study", "best", "pack", "finals", "sentence", "test_opened")}
+        more = {name: found[name] for name in ("front", "constraints", "test_shared") if name in found}
+        return cls(**found["trials"], **shared, timing=dict(found["timing"]), **more)
+
+    @classmethod
+    def read(cls, study: Path, ledger: Path) -> Answer:
+        """The answer that a study keeps in its folder, with the openings of its test as they are by now."""
+        from regsearch.data import Manifest, opened
+
+        known = cls.from_json(json.loads((study / "answer.json").read_text()))
+        return known.after(opened(ledger, Manifest.load(study / "data").test_digest))
+
+    def after(self, opened: Opened) -> Answer:
+        """This answer after so many openings of its test."""
+        shared = {"others": opened.others, "share": opened.share} if opened.others else {}
+        return replace(self, test_opened=opened.times, test_shared=shared)
+
+    def openings(self) -> str:
+        """`test opened once`, and what is known of other tests of its rows."""
+        from regsearch.data import Opened
+
+        return str(Opened(self.test_opened, **self.test_shared))
+
+    def finals_table(self) -> list[tuple[str, ...]]:
+        """The printed table: header, then one row per measure with winner, baseline and their difference.
+
+        Empty where there were no finals.
+        """
+        if self.finals is None:
+            return []
+        from regsearch.analysis.finals_words import table
+
+        header, rows = table(self._summary(self.finals))
+        return [header, *rows]
+
+    def others_table(self) -> list[tuple[str, ...]]:
+        """The printed table of the other candidates: header, then what each measured and the winner's lead over it.
+
+        Empty where there are none.
+        """
+        from regsearch.analysis.finals_words import others
+
+        summary = None if self.finals is None else self._summary(self.finals)
+        return others(summary) if summary is not None and summary.others else []
+
+    def notes(self) -> list[str]:
+        """What else a reader of the finals should know, a line each: how they were held, and what to allow for."""
+        if self.finals is None:
+            return [self.openings()] if self.test_opened else []
+        from regsearch.analysis.finals_words import flattery, held
+
+        summary = self._summary(self.finals)
+        lines = [f"{held(summary)}; {self.openings()}", *summary.missing]
+        return lines if summary.same else [*lines, flattery(summary)]
+
+    def speed(self) -> str | None:
+        """How the search spent its time, in a line; None where this run did not search."""
+        timing = self.timing
+        if not {"search", "trial_steps_per_second", "outside_cpu_share", "waited_share"} <= timing.keys():
+            return None
+        width, workers = self.pack["width"], self.pack["workers"]
+        packs = f"packs of {width}" if width > 1 else "one trial at a time"
+        packs = f"{workers} workers with {packs}" if workers > 1 else packs
+        rate = f"{timing['trial_steps_per_second']:,.0f} trial-steps per second"
+        return (
+            f"search: {timing['search']:.0f} s, {rate}, {packs}; "
+            f"{timing['outside_cpu_share']:.0%} of CPU time outside packs, which waited {timing['waited_share']:.1%}"
+        )
+
+    @staticmethod
+    def _summary(finals: Mapping[str, Any]) -> FinalsSummary:
+        from regsearch.analysis.finals_summary import FinalsSummary
+
+        return FinalsSummary.from_json(finals)
+
+
+def _setting(trial: Mapping[str, Any]) -> dict[str, Any]:
+    """The trial's active knobs; one at infinity is off."""
+    knobs = trial["params"].items()
+    return {"params": {name: value for name, value in knobs if not isinstance(value, float) or math.isfinite(value)}}
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON can hold it: tuples as lists, names as text, a number that is not finite as null."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

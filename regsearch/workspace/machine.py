@@ -1,0 +1,33 @@
+"""Record the machine that a study trains on, as far as the bits of a curve depend on it."""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from regsearch.executors.executor import Executor
+from regsearch.system.files import write_json
+
+_FILE = "machine.json"
+
+
+def machine() -> dict[str, Any]:
+    """What the bits of a curve depend on besides the study: kind of processor, and versions."""
+    names = ("torch", "numpy")
+    return {"processor": platform.machine(), "python": platform.python_version(), **{n: version(n) for n in names}}
+
+
+def recorded_machine(folder: Path) -> dict[str, Any]:
+    """What `record_machine` kept of the study in this folder; nothing before it has begun."""
+    file = folder / _FILE
+    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    return found
+
+
+def record_machine(folder: Path, executor: Executor) -> None:
+    """Keep what the bits of a curve depend on, and the width, which halves where memory runs out."""
+    known = {"width": executor.width, "workers": executor.workers, "compiled": executor.compiled, **machine()}
+    write_json(folder / _FILE, known)
