@@ -18,7 +18,8 @@ import yaml
 from bench import HERE
 
 from regsearch.config.yaml12 import read_yaml
-from regsearch.driver.rounds import Driver
+from regsearch.driver.plan import SearchPlan
+from regsearch.driver.rounds import RoundDriver
 from regsearch.executors.executor import COHORTS, Executor
 from regsearch.executors.worker import Found, WorkerSpec
 from regsearch.executors.worker_handle import Member
@@ -116,9 +117,7 @@ def driven(
     executor = LightCrew(workers, lanes, metrics)
     with Outbox(folder / "outbox.jsonl") as outbox:
         outbox.append(StudyStart("digits", {}, {}, 1_700_000_000_000))
-        driver = Driver(
-            own, outbox, executor, trials=trials, epochs=EPOCHS, seed=0, objective=("val_loss",), start_ms=1
-        )
+        driver = RoundDriver(own, outbox, executor, SearchPlan(trials, EPOCHS, 0, ("val_loss",), start_ms=1))
         memory, cpu, start = psutil.Process().memory_info().rss, time.process_time(), time.perf_counter()
         driver.run()
         cpu, seconds = time.process_time() - cpu, time.perf_counter() - start

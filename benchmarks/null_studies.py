@@ -16,7 +16,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from multiprocessing.pool import Pool
 from pathlib import Path
@@ -30,32 +30,27 @@ from null_arms import ARMS, FRESH_ROWS, FRESH_SEEDS, STUDY, TRAIN, VALIDATION, A
 from null_page import plain_test
 
 from regsearch.analysis.finals_summary import summarize
-from regsearch.config import StudyConfig
+from regsearch.config import StudyConfig, study_space
 from regsearch.core.build import build_program, load_data, task_of
 from regsearch.core.knob_rows import Knobs
 from regsearch.core.pack import Load
 from regsearch.core.program import Program
 from regsearch.data import Manifest, decisions, open_test, sealing
-from regsearch.driver.rounds import Driver
+from regsearch.driver.plan import SearchPlan, SearchResult
+from regsearch.driver.rounds import RoundDriver
 from regsearch.executors.executor import COHORTS, Executor
 from regsearch.executors.worker import Found, Worker, WorkerSpec
 from regsearch.executors.worker_handle import Member
-from regsearch.finals.finalists import BASELINE, WINNER, Entrant, entrants
-from regsearch.finals.plan import (
-    Finals,
-    Numbers,
-    decide,
-    mean_validation,
-    plan_finals,
-    stacked,
-    test_finals,
-    train_finals,
-)
-from regsearch.regularizers import all_regularizers
+from regsearch.finals.decide import decide, mean_validation
+from regsearch.finals.finalists import BASELINE, WINNER, Finalist, choose_finalists
+from regsearch.finals.plan import Contender, FinalNumbers, baseline_of, plan_finals
+from regsearch.finals.sealed_test import open_sealed_test, stacked
+from regsearch.finals.train import train_finals
+from regsearch.regularizers import knobs, strength_knobs
 from regsearch.search.optuna import OptunaSearch
-from regsearch.study.study import Study
 from regsearch.tracking.log.memory import MemoryTracker
 from regsearch.trial import Trial, TrialState, derive_seed
+from regsearch.workspace.folder import StudyFolder
 
 Array = np.ndarray[Any, Any]
 Rows = tuple[torch.Tensor, ...]
@@ -90,9 +85,8 @@ class Kept:
         # A default device, though it is the CPU, makes every operation pass through Python once more.
         torch.set_default_device(None)
         self.worker.settle_on(spec.width or 2, compiled=False)
-        self.program = build_program(
-            StudyConfig.from_json(spec.config), Manifest.load(Path(spec.data)), spec.regularizers
-        )
+        config = StudyConfig.from_json(spec.config)
+        self.program = build_program(config, Manifest.load(Path(spec.data)), study_space(config, knobs()))
 
     def take(self, data: Path) -> None:
         """Go over to the rows of another study; nothing of the last one is left."""
@@ -179,49 +173,38 @@ class _InMemory:
         """Nothing is held."""
 
 
-def searched(config: StudyConfig, executor: Executor, tracker: MemoryTracker) -> Driver:
+def searched(config: StudyConfig, executor: Executor, tracker: MemoryTracker) -> SearchResult:
     """The study's search, carried out to its end."""
-    search = OptunaSearch(
-        config.name, Study(config).space, config.search, _InMemory(), ["minimize"], config.train.epochs
-    )
-    driver = Driver(
-        search,
-        tracker,
-        executor,
-        trials=config.search.trials,
-        epochs=config.train.epochs,
-        seed=config.search.seed,
-        objective=config.search.objectives,
-        start_ms=0,
-    )
+    space, plan = study_space(config, knobs()), SearchPlan.of(config, set(), 0)
+    search = OptunaSearch(config.name, space, config.search, _InMemory(), list(plan.directions), plan.epochs)
+    driver = RoundDriver(search, tracker, executor, plan)
     driver.run()
-    return driver
+    return driver.result()
 
 
 def whole(name: str, index: int, folder: Path, **sizes: int) -> dict[str, Any]:
     """One study from its rows to its answer in an empty folder; what it claims, and what others would have."""
     start = time.perf_counter()
     config, arm = config_of(name, index, **sizes), ARMS[name]
-    manifest = sealed(config, f"{name}:{index}", folder / "data")
-    names = Study(config).space.regularizers()
-    spec = WorkerSpec(0, config.to_json(), str(folder / "data"), names, 0, config.search.width, False)
+    place, space = StudyFolder(folder, config.name), study_space(config, knobs())
+    manifest = sealed(config, f"{name}:{index}", place.data)
+    spec = WorkerSpec(0, config.to_json(), str(place.data), space.regularizers(), 0, config.search.width, False)
     kept = _KEPT.get(name) or _KEPT.setdefault(name, Kept(spec))
-    kept.take(folder / "data")
+    kept.take(place.data)
     tracker, program = MemoryTracker(), kept.program
-    driver = searched(config, InProcess(kept, spec, config.search.parallel), tracker)
-    base, ranked = driver.trials[0], [trial for trial in driver.ranked() if trial.number]
+    result = searched(config, InProcess(kept, spec, config.search.parallel), tracker)
+    base, ranked = result.baseline, [trial for trial in result.ranked if trial.number]
     if base.state is not TrialState.COMPLETE or not ranked:
         raise RuntimeError(f"{config.name}: the baseline is {base.state}, {len(ranked)} trials are complete")
-    strengths = [rule.strength_knob for rule in all_regularizers().values()]
-    candidates, _ = entrants(driver.ranked(), base, Study(config).space, config.finalize.top, strengths)
+    entering = choose_finalists(result.ranked, base, space, config.finalize.top, strength_knobs()).finalists
     # In lanes for all of them at once: which lane a trial is in has no say in its curve.
-    wide = InProcess(kept, spec, len(candidates) * config.finalize.seeds)
-    finals = trained(config, candidates, wide, tracker, folder)
-    best, other = decide(finals), finals.baseline
-    measured, truth = test_finals(config, program, finals, best, folder, folder / "ledger")
-    one, zero = measured[best], measured[other]
+    wide = InProcess(kept, spec, len(entering) * config.finalize.seeds)
+    contenders = trained(config, entering, wide, tracker, place)
+    best, other = decide(contenders), baseline_of(contenders)
+    tested = open_sealed_test(place, program, contenders, best)
+    one, zero = tested.of(best).measured, tested.of(other).measured
     assert one is not None and zero is not None, "neither diverged at every seed, or `decide` had refused"
-    summary = summarize(one, zero, truth, program.task.metric, seed=config.search.seed)
+    summary = summarize(one, zero, tested.truth, program.task.metric, seed=config.search.seed)
     found: dict[str, Any] = {
         "arm": name,
         "index": index,
@@ -230,29 +213,28 @@ def whole(name: str, index: int, folder: Path, **sizes: int) -> dict[str, Any]:
         "p_better": summary.p_better,
         "gain": list(vars(summary.contrast.gain).values()),
         "winner": summary.winner.label,
-        "decisions": decisions(folder / "ledger", manifest.test_digest),
+        "decisions": decisions(place.ledger, manifest.test_digest),
     }
     # From here on others look at the rows that the study has opened.
-    test = tuple(map(torch.from_numpy, open_test(folder / "data", folder / "ledger", config.name, "benchmark", {})))
-    found["finals"] = {"best": _honest(program, finals, best, test), "baseline": _honest(program, finals, other, test)}
-    seen = load_data(folder / "data")
+    test = tuple(map(torch.from_numpy, open_test(place.data, place.ledger, config.name, "benchmark", {})))
+    found["finals"] = {"best": _honest(program, best, test), "baseline": _honest(program, other, test)}
+    seen = load_data(place.data)
     parts = {"validation": (seen.validation_x, seen.validation_y), "test": test}
-    found["naive"] = _naive(config, program, InProcess(kept, spec, 2 * COHORTS), driver, parts)
+    found["naive"] = _naive(config, program, InProcess(kept, spec, 2 * COHORTS), result, parts)
     if arm.fresh:
         wide = InProcess(kept, spec, 2 * FRESH_SEEDS)
-        found["truth"] = _truth(config, arm, program, wide, [candidates[best].trial, base], manifest, folder)
+        found["truth"] = _truth(config, arm, program, wide, [best.finalist.trial, base], manifest, place)
     return found | {"seconds": time.perf_counter() - start}
 
 
 def trained(
-    config: StudyConfig, candidates: list[Entrant], executor: Executor, tracker: MemoryTracker, folder: Path
-) -> Finals:
+    config: StudyConfig, finalists: Sequence[Finalist], executor: Executor, tracker: MemoryTracker, place: StudyFolder
+) -> list[Contender]:
     """The finals of these candidates."""
-    outbox = folder / "outbox.jsonl"
-    outbox.touch()  # nothing was held before
-    finals = plan_finals(config, candidates, Numbers(outbox))
-    train_finals(config, finals, lambda split: nullcontext(executor), tracker, 0, lambda trial: {})
-    return finals
+    place.outbox.touch()  # nothing was held before
+    contenders = plan_finals(config, finalists, FinalNumbers(place.outbox))
+    train_finals(config, contenders, lambda split: nullcontext(executor), tracker, 0, lambda trial: {})
+    return contenders
 
 
 def _outputs(program: Program, trials: list[Trial], weights: list[Any], x: torch.Tensor) -> torch.Tensor:
@@ -268,22 +250,22 @@ def _loss(program: Program, out: torch.Tensor, y: torch.Tensor) -> float:
     return float(torch.stack([program.task.loss(each, program.task.encode(y)).mean() for each in out]).mean())
 
 
-def _honest(program: Program, finals: Finals, index: int, test: Rows) -> dict[str, float]:
+def _honest(program: Program, contender: Contender, test: Rows) -> dict[str, float]:
     """The losses of a candidate's finals: the mean one on validation rows, by which it was chosen, and on test rows."""
     x, y = test
-    out = _outputs(program, finals.trials[index], [finals.weights[each.number] for each in finals.trials[index]], x)
-    return {"validation": mean_validation(finals.trials[index]), "test": _loss(program, out, y)}
+    out = _outputs(program, [run.trial for run in contender.runs], [run.weights for run in contender.runs], x)
+    return {"validation": mean_validation(contender), "test": _loss(program, out, y)}
 
 
 def _naive(
-    config: StudyConfig, program: Program, executor: Executor, driver: Driver, parts: Mapping[str, Rows]
+    config: StudyConfig, program: Program, executor: Executor, result: SearchResult, parts: Mapping[str, Rows]
 ) -> dict[str, Any]:
     """What the search's best trial of all and its trial 0 say by themselves, without finals.
 
     `p`: of a plain two-sided test over the rows, one model against the other: McNemar's exact one for right and wrong,
     Student's paired one for squared errors. `better`: the best one is right more often, or has the smaller errors.
     """
-    best, base = driver.ranked()[0], driver.trials[0]
+    best, base = result.ranked[0], result.baseline
     weights: dict[int, Any] = {}
     # Trained again: a trial's curve is the same whatever trains beside it, and the search keeps no weights.
     pair = {each.number: each for each in (best, base)}
@@ -314,7 +296,7 @@ def _truth(
     executor: Executor,
     pair: list[Trial],
     manifest: Manifest,
-    folder: Path,
+    place: StudyFolder,
 ) -> dict[str, float]:
     """By how much the winner really is better: on fresh rows, by fresh seeds, in the task's metric."""
     x, y = rows(arm, config.search.seed, "fresh", FRESH_ROWS)
@@ -327,11 +309,12 @@ def _truth(
             "finalize": config.finalize.model_copy(update={"seeds": FRESH_SEEDS}),
         }
     )
-    both = [Entrant(trial, (role,)) for trial, role in zip(pair, (WINNER, BASELINE), strict=True)]
-    finals = trained(other, both, executor, MemoryTracker(), folder)
+    both = [Finalist(trial, (role,)) for trial, role in zip(pair, (WINNER, BASELINE), strict=True)]
+    contenders = trained(other, both, executor, MemoryTracker(), place)
     measured = []
-    for group in finals.trials:
-        out = _outputs(program, group, [finals.weights[each.number] for each in group], torch.from_numpy(x))
+    for contender in contenders:
+        runs = contender.runs
+        out = _outputs(program, [run.trial for run in runs], [run.weights for run in runs], torch.from_numpy(x))
         predicted, truth = program.task.judged(out.numpy(), y)
         if config.data.task == "classification":
             right = predicted == truth

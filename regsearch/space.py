@@ -19,6 +19,46 @@ STRENGTH_SCHEDULES = ("constant", "linear", "cosine", "linear_down", "cosine_dow
 """How a strength may change over a training; `regsearch.core.schedule.strength_factor` has the formulas."""
 NONE = "none"
 REGULARIZER = "regularizer"
+TRAIN = "train"
+"""The first part of the flat names of training's own knobs."""
+
+
+def regularizer_of(name: str) -> str:
+    """Give the regularizer of a flat name, or `train`: `dropout` of `dropout.p`.
+
+    >>> regularizer_of("l2.strength.warmup")
+    'l2'
+    """
+    return name.partition(".")[0]
+
+
+def knob_of(name: str) -> str:
+    """Give what follows the regularizer in a flat name: `p` of `dropout.p`, `strength.hidden` of a layer's own.
+
+    >>> knob_of("l2.strength.warmup")
+    'strength.warmup'
+    """
+    return name.partition(".")[2]
+
+
+def schedule_name(strength: str) -> str:
+    """Name the schedule of a strength."""
+    return f"{strength}.{SCHEDULE}"
+
+
+def warmup_name(strength: str) -> str:
+    """Name the warm-up of a strength."""
+    return f"{strength}.{WARMUP}"
+
+
+def layer_name(strength: str, layer: str) -> str:
+    """Name the number that one layer has of a strength."""
+    return f"{strength}.{layer}"
+
+
+def switch_name(regularizer: str) -> str:
+    """Name the switch of a regularizer in a space that chooses any."""
+    return f"{regularizer}.on"
 
 
 @dataclass(frozen=True)
@@ -51,7 +91,18 @@ class Knob:
 
     @property
     def is_strength(self) -> bool:
+        """Whether it has a value at which the regularizer is off."""
         return self.off is not None
+
+    @property
+    def regularizer(self) -> str:
+        """The regularizer it belongs to, or `train`."""
+        return regularizer_of(self.name)
+
+    @property
+    def short(self) -> str:
+        """Its name within its regularizer."""
+        return knob_of(self.name)
 
     def allowed(self) -> str:
         """The numbers a study may name, in words."""
@@ -143,7 +194,7 @@ class SearchSpace:
                 yield str(chosen)
         elif self.choose == "any":
             for name in self.members:
-                if suggest.categorical(f"{name}.on", (False, True)):
+                if suggest.categorical(switch_name(name), (False, True)):
                     yield name
 
     def answers(self, params: Mapping[str, float | str]) -> dict[str, Value]:
@@ -156,7 +207,7 @@ class SearchSpace:
         if self.choose == "one":
             found[REGULARIZER] = on[0] if on else NONE
         elif self.choose == "any":
-            found.update({f"{name}.on": name in on for name in self.members})
+            found.update({switch_name(name): name in on for name in self.members})
         return found
 
     def baseline(self) -> Params:
@@ -180,7 +231,7 @@ class SearchSpace:
             found: list[Searched] = []
             for of in ranges:
                 if isinstance(of, Range) and of.per_layer:
-                    found += [replace(of, name=f"{of.name}.{each}", per_layer=False) for each in layers[of.name]]
+                    found += [replace(of, name=layer_name(of.name, each), per_layer=False) for each in layers[of.name]]
                 else:
                     found.append(of)
             return tuple(found)
@@ -206,8 +257,8 @@ class SearchSpace:
         """The names of all regularizers that some setting of this space may turn on: they make the program."""
         flat = [of.name for of in self.ranges()] + list(self.fixed)
         flat += [name for fixed in self.member_fixed.values() for name in fixed]
-        named = list(self.members) + [name.split(".", 1)[0] for name in flat]
-        return tuple(dict.fromkeys(name for name in named if name != "train"))
+        named = list(self.members) + [regularizer_of(name) for name in flat]
+        return tuple(dict.fromkeys(name for name in named if name != TRAIN))
 
 
 def _draw(suggest: Suggest, of: Searched) -> float | str:
@@ -220,13 +271,13 @@ def _shape_of(name: str) -> str | None:
     return parts[0] if parts[-1] in (SCHEDULE, WARMUP) and "." in parts[0] else None
 
 
-def names_of(names: Iterable[str], strength: Knob) -> list[str]:
-    """Those of the flat names that hold a strength's value: its own, or one for each layer."""
-    held = [name for name in names if name == strength.name or name.startswith(f"{strength.name}.")]
-    return [name for name in held if _shape_of(name) != strength.name]
+def value_names(names: Iterable[str], strength: str) -> list[str]:
+    """Choose those of the flat names that hold a strength's value: its own, or one for each layer."""
+    held = [name for name in names if name == strength or name.startswith(f"{strength}.")]
+    return [name for name in held if _shape_of(name) != strength]
 
 
 def active_regularizers(params: Mapping[str, float | str], strengths: Iterable[Knob]) -> tuple[str, ...]:
     """The regularizers that `params` (active knobs by flat name) turns on, sorted by name."""
-    on = [knob for knob in strengths if any(params[name] != knob.off for name in names_of(params, knob))]
-    return tuple(sorted({knob.name.split(".", 1)[0] for knob in on}))
+    on = [knob for knob in strengths if any(params[name] != knob.off for name in value_names(params, knob.name))]
+    return tuple(sorted({knob.regularizer for knob in on}))

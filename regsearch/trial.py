@@ -93,6 +93,17 @@ class Trial:
         """Its stages, also where there is only one."""
         return self.stages or (Stage(0, dict(self.params), self.number, self.seed),)
 
+    @property
+    def kept_epoch(self) -> int:
+        """The epoch whose weights the trial kept."""
+        last = self.reports[-1]
+        return last.restored or last.epoch
+
+    def kept(self) -> dict[str, float]:
+        """Give the metrics of the epoch whose weights the trial kept."""
+        epoch = self.kept_epoch
+        return dict(next(report.metrics for report in self.reports if report.epoch == epoch))
+
 
 def derive_seed(*parts: int | str) -> int:
     """A seed in [0, 2^63) that depends on every part and their order, the same on every machine.

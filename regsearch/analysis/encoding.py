@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from regsearch.config import TRAIN_KNOBS
-from regsearch.space import Knob, Range, SearchSpace, names_of
+from regsearch.space import Knob, Range, SearchSpace, value_names
 
 MARGIN = 0.25
 """How far off lies outside the range, as a share of it."""
@@ -76,7 +76,7 @@ def columns(frame: pd.DataFrame, strengths: Iterable[Knob], space: SearchSpace |
     """
     # A forest depends on the order of its columns, and stores give them in orders of their own.
     flat = sorted(str(name) for name in frame.columns if "." in str(name))
-    strength_of = {name: knob for knob in strengths for name in names_of(flat, knob)}
+    strength_of = {name: knob for knob in strengths for name in value_names(flat, knob.name)}
     scales = {name: knob.log for name, knob in {**strength_of, **TRAIN_KNOBS}.items()}
     scales |= {of.name: of.log for of in (space.ranges() if space else ()) if isinstance(of, Range)}
     made = (_column(name, frame[name], strength_of.get(name), scales) for name in flat)

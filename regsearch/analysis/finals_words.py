@@ -8,7 +8,7 @@ from typing import Any
 
 from regsearch.analysis.finals_summary import FinalsSummary
 from regsearch.analysis.statistics import Contrast, Interval, metric_of
-from regsearch.space import active_regularizers
+from regsearch.space import TRAIN, active_regularizers, knob_of, regularizer_of
 
 Row = tuple[str, str, str, str]
 WITHOUT = "without regularization"
@@ -25,12 +25,11 @@ def describe(params: Mapping[str, float | str]) -> str:
     rules = all_regularizers()
     grouped: dict[str, dict[str, float | str]] = {}
     for name, value in params.items():
-        group, _, knob = name.partition(".")
-        grouped.setdefault(group, {})[knob] = value
+        grouped.setdefault(regularizer_of(name), {})[knob_of(name)] = value
     words = []
     for group, knobs in grouped.items():
         strength = rules[group].strength_knob if group in rules else None
-        key = strength.name.partition(".")[2] if strength else ""
+        key = strength.short if strength else ""
         if strength is None:
             words += [_knob(name, value) for name, value in knobs.items()]
         elif active_regularizers(params, [strength]):
@@ -49,7 +48,7 @@ def _knob(name: str, value: float | str) -> str:
 
 def baseline_label(params: Mapping[str, float | str]) -> str:
     """The baseline in words: "without regularization", or what every trial of the study has on."""
-    fixed = describe({name: value for name, value in params.items() if not name.startswith("train.")})
+    fixed = describe({name: value for name, value in params.items() if regularizer_of(name) != TRAIN})
     return f"with {fixed} alone" if fixed else WITHOUT
 
 

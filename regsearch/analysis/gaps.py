@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from regsearch.errors import UserError
-from regsearch.space import NONE, Knob, active_regularizers, names_of
+from regsearch.space import NONE, Knob, active_regularizers, value_names
 
 NEEDED = ("number", "state", "val_loss", "train_loss", "gap")
 
@@ -31,12 +31,12 @@ def regularizer_sets(frame: pd.DataFrame, strengths: Iterable[Knob] | None = Non
         strengths: the regularizers' strengths; None means those of every declared regularizer.
     """
     if strengths is None:
-        from regsearch.regularizers import all_regularizers  # imports torch
+        from regsearch.regularizers import strength_knobs  # imports torch
 
-        strengths = [rule.strength_knob for rule in all_regularizers().values()]
+        strengths = strength_knobs()
     known = list(strengths)
     columns = {str(name): None for name in frame.columns}
-    named_so = [name for knob in known for name in names_of(columns, knob)]
+    named_so = [name for knob in known for name in value_names(columns, knob.name)]
     values = frame[named_so].to_numpy(dtype=float, na_value=float("nan"))
     settings: list[dict[str, float | str]] = [
         {name: value for name, value in zip(named_so, row, strict=True) if value == value} for row in values.tolist()

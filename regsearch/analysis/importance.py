@@ -84,9 +84,9 @@ def importance(
         UserError: a column is missing, too few trials are complete, or no knob differs between them.
     """
     if strengths is None:
-        from regsearch.regularizers import all_regularizers  # imports torch
+        from regsearch.regularizers import strength_knobs  # imports torch
 
-        strengths = [rule.strength_knob for rule in all_regularizers().values()]
+        strengths = strength_knobs()
     trials = _complete(frame)
     found = columns(trials, strengths, space)
     if not found:

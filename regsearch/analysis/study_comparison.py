@@ -18,6 +18,7 @@ import pandas as pd
 from regsearch.analysis.paired_tests import Pair, compare_pairs, friedman, mean_ranks, seeds_needed
 from regsearch.analysis.statistics import METRICS, Interval, interval, metric_of
 from regsearch.errors import UserError
+from regsearch.space import regularizer_of
 
 METHOD_TAG, DIGEST_TAG = "regsearch.method", "regsearch.digest"
 NEEDED = ("train_loss", "val_loss", "gap")
@@ -227,7 +228,7 @@ def _method(study: Runs, trials: pd.DataFrame, by: str | None) -> str:
     tagged = trials["regularizers"].dropna().unique()
     names = {name.strip() for each in tagged for name in str(each).split("+")}
     if not len(tagged):  # recorded by other means: active knobs are parameters by flat name
-        names = {str(name).partition(".")[0] for name in trials if "." in str(name) and trials[name].notna().any()}
+        names = {regularizer_of(str(name)) for name in trials if "." in str(name) and trials[name].notna().any()}
     return "+".join(sorted(names - {"none", "train"})) or "none"
 
 

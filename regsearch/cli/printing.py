@@ -160,7 +160,7 @@ def print_regularizers() -> None:
     from itertools import groupby
 
     from regsearch.regularizers import all_regularizers
-    from regsearch.regularizers.words import paragraphs, searched, short
+    from regsearch.regularizers.words import paragraphs, searched
 
     table = _table("regularizer", "strength, searched", "what it does")
     for site, rules in groupby(all_regularizers().values(), key=lambda rule: rule.site):
@@ -168,7 +168,7 @@ def print_regularizers() -> None:
         for rule in rules:
             knob = rule.strength_knob
             effect = paragraphs(rule)[0].split(": ")[0].split("; ")[0].rstrip(".")
-            table.add_row(*map(escape, (f"  {rule.name}", f"{short(knob)} {searched(knob)}", effect)))
+            table.add_row(*map(escape, (f"  {rule.name}", f"{knob.short} {searched(knob)}", effect)))
     _print(table)
     sys.stdout.write("\none of them in full: regsearch regularizers NAME\n")
 

@@ -25,17 +25,17 @@ def watched(study: Study) -> Iterator[Display]:
     from regsearch.cli.display import Display
 
     def stop(signum: int, frame: object) -> None:
-        if study.stop:
+        if study.stop.requested:
             display.leave()
             os._exit(STOPPED)
-        study.stop = True
+        study.stop.requested = True
         if display.phase != "search":  # what else takes long has no rounds; resume does it again
             resume = f"`regsearch study resume {study.config.name}` goes on"
             raise KeyboardInterrupt(f"stopped; {resume}" if study.folder.exists() else "stopped before the study began")
         display.later("stopping: the running round ends; Ctrl-C again stops at once")
 
     def again() -> None:
-        study.stop = False
+        study.stop.requested = False
         threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGINT)).start()
 
     # Ray writes on standard output what its cluster says; that is for the answer.

@@ -3,7 +3,7 @@
 from regsearch.config.constraints import Constraint
 from regsearch.config.data import DataConfig, SplitConfig
 from regsearch.config.finals import FinalizeConfig, refuse_splits
-from regsearch.config.load import check_measures, load_config
+from regsearch.config.load import StartOptions, check_measures, load_config
 from regsearch.config.measures import EPOCHS, OF_WEIGHTS, VIOLATION, direction, measures
 from regsearch.config.models import (
     ModelConfig,
@@ -14,6 +14,7 @@ from regsearch.config.models import (
 )
 from regsearch.config.search import PRUNERS, SearchConfig
 from regsearch.config.space import build_space
+from regsearch.config.study_space import study_space
 from regsearch.config.training import OPTIMIZER_DEFAULTS, TRAIN_KNOBS, train_knobs
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "ModelConfig",
     "SearchConfig",
     "SplitConfig",
+    "StartOptions",
     "StudyConfig",
     "TrackingConfig",
     "TrainConfig",
@@ -39,5 +41,6 @@ __all__ = [
     "load_config",
     "measures",
     "refuse_splits",
+    "study_space",
     "train_knobs",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,49 +17,55 @@ from regsearch.config.words import brief, one_of
 from regsearch.config.yaml12 import read_yaml
 from regsearch.errors import UserError
 
-# What the command line may set in place of the file: its option, and where it goes.
-_OPTIONS = {
-    "--trials": ("search", "trials"),
-    "--seed": ("search", "seed"),
-    "--tracking-uri": ("tracking", "uri"),
-    "--device": ("search", "device"),
-    "--storage": ("search", "storage"),
-}
+
+@dataclass(frozen=True)
+class StartOptions:
+    """Hold what takes the place of a study file's values; None leaves what it says.
+
+    Args:
+        trials, seed, device, storage: of the section `search`.
+        tracking_uri: the key `uri` of the section `tracking`.
+    """
+
+    trials: int | None = None
+    seed: int | None = None
+    tracking_uri: str | None = None
+    device: str | None = None
+    storage: str | None = None
+
+    def given(self) -> dict[str, tuple[str, str, Any]]:
+        """Give section, key and value of each that is set, by its option on the command line."""
+        options = {"--" + part.name.replace("_", "-"): (part.name, getattr(self, part.name)) for part in fields(self)}
+        return {
+            option: ("tracking", "uri", value) if name == "tracking_uri" else ("search", name, value)
+            for option, (name, value) in options.items()
+            if value is not None
+        }
 
 
-def load_config(
-    path: str | Path,
-    *,
-    trials: int | None = None,
-    seed: int | None = None,
-    tracking_uri: str | None = None,
-    device: str | None = None,
-    storage: str | None = None,
-) -> StudyConfig:
-    """The study that the YAML file at `path` describes, checked and completed with its defaults.
+def load_config(path: str | Path, options: StartOptions | None = None) -> StudyConfig:
+    """Read the study that the YAML file at `path` describes, checked and completed with its defaults.
 
     Args:
         path: the study file.
-        trials, seed, tracking_uri, device, storage: take the place of `search.trials`, `search.seed`, `tracking.uri`,
-            `search.device` and `search.storage`.
+        options: what takes the place of its values.
 
     Raises:
         UserError: one line with the file, the key, the value and what is allowed.
     """
     file = Path(path)
     raw = _read(file)
-    given = dict(zip(_OPTIONS, (trials, seed, tracking_uri, device, storage), strict=True))
-    for option, value in given.items():
-        section, key = _OPTIONS[option]
-        if value is not None and isinstance(raw.setdefault(section, {}), dict):
+    given = (options or StartOptions()).given()
+    for section, key, value in given.values():
+        if isinstance(raw.setdefault(section, {}), dict):
             raw[section][key] = value
     raw["folder"] = str(file.resolve().parent)
     try:
         config = StudyConfig.model_validate(raw)
     except ValidationError as error:
         line = refusal(StudyConfig, error, file)
-        for option, value in given.items():
-            if value is not None and line.key == ".".join(_OPTIONS[option]):
+        for option, (section, key, _) in given.items():
+            if line.key == f"{section}.{key}":
                 raise UserError(line.what, key=option, value=line.value, allowed=line.allowed) from None
         raise line from None
     _refuse_idle_sizes(config, raw, file)

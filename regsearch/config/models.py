@@ -19,6 +19,7 @@ from regsearch.config.stock import STOCK
 from regsearch.config.training import OPTIMIZER_DEFAULTS, OptimizerName, ScheduleName, train_knobs
 from regsearch.config.words import one_of
 from regsearch.errors import UserError
+from regsearch.space import knob_of
 
 
 class ModelConfig(Section):
@@ -120,7 +121,7 @@ class TrainConfig(Section):
         beta1, beta2 = self.betas
         momentum = self.momentum or 0.0
         found = {"learning_rate": self.learning_rate, "momentum": momentum, "beta1": beta1, "beta2": beta2}
-        return {name: found[name.partition(".")[2]] for name in train_knobs(self.optimizer)}
+        return {name: found[knob_of(name)] for name in train_knobs(self.optimizer)}
 
 
 class TrackingConfig(Section):

@@ -12,9 +12,21 @@ from typing import Any, Literal
 from regsearch.config.training import TRAIN_KNOBS
 from regsearch.config.words import brief, one_of
 from regsearch.errors import UserError
-from regsearch.space import NONE, SCHEDULE, STRENGTH_SCHEDULES, WARMUP, Choice, Knob, Range, Searched, SearchSpace
+from regsearch.space import (
+    NONE,
+    SCHEDULE,
+    STRENGTH_SCHEDULES,
+    TRAIN,
+    WARMUP,
+    Choice,
+    Knob,
+    Range,
+    Searched,
+    SearchSpace,
+    schedule_name,
+    warmup_name,
+)
 
-TRAIN = "train"
 # What a study gets that names no space.
 DEFAULT_SPACE: Mapping[str, Any] = {
     "choose": "one",
@@ -76,9 +88,8 @@ class _Rule:
 class _Reader:
     def __init__(self, knobs: Mapping[str, Knob]) -> None:
         self.rules: dict[str, dict[str, Knob]] = {}
-        for name, knob in knobs.items():
-            rule, _, short = name.partition(".")
-            self.rules.setdefault(rule, {})[short] = knob
+        for knob in knobs.values():
+            self.rules.setdefault(knob.regularizer, {})[knob.short] = knob
 
     def space(self, raw: Mapping[str, Any]) -> SearchSpace:
         choose, members = self._choice(raw)
@@ -135,7 +146,7 @@ class _Reader:
         if rule.fixed.get(strength.name) == strength.off:
             raise UserError(
                 "a choice that is off is no choice",
-                key=f"{key}.{_short(strength)}",
+                key=f"{key}.{strength.short}",
                 value=_OFF,
                 allowed="allowed are a range and a number that is not off; or leave the regularizer out",
             )
@@ -152,7 +163,7 @@ class _Reader:
         if not isinstance(given, dict) or not given:
             allowed = f"allowed are search and a mapping of its knobs ({', '.join(known)})"
             if given == _OFF or _is_number(given):
-                strength = next((_short(knob) for knob in known.values() if knob.is_strength), next(iter(known)))
+                strength = next((knob.short for knob in known.values() if knob.is_strength), next(iter(known)))
                 allowed += f"; for its strength write {{{strength}: {given}}}"
             raise UserError("cannot be used", key=key, value=brief(given), allowed=allowed)
         ranges: list[Searched] = []
@@ -238,12 +249,12 @@ def _shape(knob: Knob, given: Mapping[str, Any], key: str) -> _Rule:
                 allowed = f"{one_of(STRENGTH_SCHEDULES, word)}, or a list of some of them"
                 raise UserError("cannot be used", key=f"{key}.{SCHEDULE}", value=brief(word), allowed=allowed)
         if words[1:]:
-            ranges.append(Choice(f"{knob.name}.{SCHEDULE}", tuple(words)))
+            ranges.append(Choice(schedule_name(knob.name), tuple(words)))
         else:
-            fixed[f"{knob.name}.{SCHEDULE}"] = words[0]
+            fixed[schedule_name(knob.name)] = words[0]
     if WARMUP in given:
         share = Knob(
-            f"{knob.name}.{WARMUP}", 0.0, 0.5, default=0.0, minimum=0.0, maximum=1.0, unit="share of the training"
+            warmup_name(knob.name), 0.0, 0.5, default=0.0, minimum=0.0, maximum=1.0, unit="share of the training"
         )
         value = given[WARMUP]
         if value is None or value == _SEARCH:
@@ -306,10 +317,6 @@ def _bound(knob: Knob, value: Any, key: str) -> float:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _short(knob: Knob) -> str:
-    return knob.name.partition(".")[2]
 
 
 def _unknown(kind: str, word: Any, known: Iterable[str], key: str) -> UserError:

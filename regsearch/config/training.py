@@ -76,4 +76,4 @@ TRAIN_KNOBS: Mapping[str, Knob] = {
 def train_knobs(optimizer: str) -> dict[str, Knob]:
     """The training knobs that mean something to this optimizer, by flat name."""
     known = {"learning_rate", *OPTIMIZER_DEFAULTS[optimizer]}
-    return {name: knob for name, knob in TRAIN_KNOBS.items() if name.partition(".")[2] in known}
+    return {name: knob for name, knob in TRAIN_KNOBS.items() if knob.short in known}

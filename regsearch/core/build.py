@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from regsearch.config import OF_WEIGHTS, StudyConfig, build_space, train_knobs
+from regsearch.config import OF_WEIGHTS, StudyConfig
 from regsearch.core.pack import Data
 from regsearch.core.program import Program
 from regsearch.core.training import Training
 from regsearch.data import Manifest, load_search_data
 from regsearch.models import build_model, refuse_hidden_state
-from regsearch.regularizers import all_regularizers, knobs
+from regsearch.regularizers import all_regularizers
+from regsearch.space import SearchSpace
 from regsearch.tasks import Task, make_task
 
 
@@ -43,16 +44,22 @@ def builder(config: StudyConfig, manifest: Manifest) -> Callable[[], nn.Module]:
     return build
 
 
-def build_program(config: StudyConfig, manifest: Manifest, names: tuple[str, ...]) -> Program:
-    """The program of a study whose space may turn on the regularizers `names`.
+def build_program(
+    config: StudyConfig, manifest: Manifest, space: SearchSpace, names: tuple[str, ...] | None = None
+) -> Program:
+    """Build the program of a study.
+
+    Args:
+        space: what the study searches.
+        names: the regularizers of the program, by default all that the space may turn on.
 
     Raises:
         UserError: the model cannot be built, does not fit the task, or has no site for a rule.
     """
     known = all_regularizers()
-    rules = tuple(known[name] for name in known if name in names)
+    wanted = space.regularizers() if names is None else names
+    rules = tuple(known[name] for name in known if name in wanted)
     fields = {name: getattr(config.train, name) for name in Training.__dataclass_fields__}
-    space = build_space(config.space, knobs(), train_knobs=train_knobs(config.train.optimizer))
     build, rows = builder(config, manifest), torch.zeros((4, *manifest.inputs), dtype=getattr(torch, manifest.dtype))
     refuse_hidden_state(build(), rows)
     program = Program(

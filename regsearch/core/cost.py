@@ -17,7 +17,7 @@ from regsearch.core.compiling import compile_program
 from regsearch.core.pack import Data, Load, Pack
 from regsearch.core.program import Program
 from regsearch.data import Manifest
-from regsearch.space import Knob
+from regsearch.space import Knob, SearchSpace
 
 Build = Callable[[tuple[str, ...]], Program]
 _BATCHES = 8
@@ -41,18 +41,19 @@ class Cost:
     compiled: bool
 
 
-def cost_of(config: StudyConfig, regularizers: tuple[str, ...], manifest: Manifest, data: Path) -> Cost:
+def cost_of(config: StudyConfig, space: SearchSpace, manifest: Manifest, data: Path) -> Cost:
     """Measure what each regularizer adds to a training step, on one core; see `seconds_per_rule`.
 
     Args:
+        space: what the study searches.
         data: the folder of the sealed rows.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         return seconds_per_rule(
-            lambda chosen: build_program(config, manifest, chosen),
-            regularizers,
+            lambda chosen: build_program(config, manifest, space, chosen),
+            space.regularizers(),
             load_data(data),
             config.search.trials,
             width=config.search.width,

@@ -11,7 +11,7 @@ import torch
 
 from regsearch.core.program import Program
 from regsearch.core.schedule import scheduled, strength_factor
-from regsearch.space import SCHEDULE, STRENGTH_SCHEDULES, WARMUP
+from regsearch.space import STRENGTH_SCHEDULES, layer_name, schedule_name, warmup_name
 
 Tensors = dict[str, torch.Tensor]
 
@@ -40,11 +40,11 @@ class Knobs:
             if layers is None:
                 self.values[name][slot] = float(value)
             else:
-                each = [float(params.get(f"{name}.{layer}", value)) for layer in layers]
+                each = [float(params.get(layer_name(name, layer), value)) for layer in layers]
                 self.values[name][slot] = torch.tensor([*each, float(knob.default)])
         for name, kinds in self._kinds.items():
-            kinds[slot] = STRENGTH_SCHEDULES.index(str(params.get(f"{name}.{SCHEDULE}", "constant")))
-            self._warmup[name][slot] = float(params.get(f"{name}.{WARMUP}", 0.0))
+            kinds[slot] = STRENGTH_SCHEDULES.index(str(params.get(schedule_name(name), "constant")))
+            self._warmup[name][slot] = float(params.get(warmup_name(name), 0.0))
 
     def plan(self, share: torch.Tensor) -> list[Tensors]:
         """For each step the values of the scheduled knobs; share of the training done before it, [S, T] float64."""

@@ -23,6 +23,7 @@ from regsearch.regularizers.activations import Dropout
 from regsearch.regularizers.base import Regularizer
 from regsearch.regularizers.gradients import TensorGradient
 from regsearch.regularizers.penalties import ElementwisePenalty
+from regsearch.space import knob_of
 from regsearch.tasks import Task
 
 Tensors = dict[str, torch.Tensor]
@@ -194,7 +195,7 @@ class Step:
         full = rule.strength_knob.name
         if full not in self.layers:
             return rule
-        short = full.partition(".")[2]
+        short = knob_of(full)
         return dataclasses.replace(rule, **{short: own(getattr(rule, short), self.layers[full])})
 
     def _penalized(self, changed: torch.Tensor, row: torch.Tensor) -> torch.Tensor:

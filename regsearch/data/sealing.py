@@ -26,6 +26,7 @@ from regsearch.data.manifest import Manifest
 from regsearch.errors import UserError
 from regsearch.system.garbage import settle_collector
 from regsearch.system.guard import SEALED
+from regsearch.system.processes import child_environment
 
 if TYPE_CHECKING:
     from regsearch.config import DataConfig
@@ -57,11 +58,9 @@ def sealing(config: DataConfig, folder: str, out: Path, *, test: bool = True) ->
     out.parent.mkdir(parents=True, exist_ok=True)
     asked = {"config": config.model_dump(mode="json"), "folder": folder, "out": str(out), "test": test}
     asked["parent"] = os.getpid()
-    package_root = str(Path(__file__).parents[2])
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))}
     command = [sys.executable, "-c", "import sys; from regsearch.data.sealing import main; sys.exit(main())"]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, text=True, env=env, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+    with subprocess.Popen(command, text=True, env=child_environment(), stdin=pipe, stdout=pipe, stderr=pipe) as process:
         assert process.stdin is not None
         process.stdin.write(json.dumps(asked))
         process.stdin.close()

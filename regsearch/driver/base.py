@@ -1,24 +1,22 @@
-"""What every driver of a study keeps: its trials, its clock, and what it tells the tracker of them."""
+"""Drive a search: keep its trials and its clock, and tell search and tracker of every step."""
 
 from __future__ import annotations
 
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any, Generic, Protocol, TypeVar
 
-from regsearch.analysis.pareto import front
-from regsearch.config import EPOCHS, VIOLATION, Constraint
+from regsearch.config import EPOCHS, VIOLATION
+from regsearch.driver.plan import TURN_MS, SearchPlan, SearchResult
+from regsearch.driver.ranking import front, rank
 from regsearch.executors.executor import Executor
 from regsearch.search.protocol import Clock, Memory
 from regsearch.space import Params
-from regsearch.tracking.log.records import Metrics, RunEnd, RunStart, Tracker
+from regsearch.tracking.log.records import END_STATUS, Metrics, RunEnd, RunStart, Tracker
 from regsearch.trial import Report, Trial, TrialState, derive_seed
-
-TURN_MS = 100
-"""Milliseconds that one turn of the logical clock takes in the tracker: timestamps must not depend on speed."""
 
 S = TypeVar("S", bound=Memory)
 
@@ -26,35 +24,37 @@ S = TypeVar("S", bound=Memory)
 class Watcher(Protocol):
     """Is told after each turn; may end the search by returning False."""
 
-    def __call__(self, driver: Any) -> bool: ...
+    def __call__(self) -> bool: ...
 
 
 @dataclass
 class Timing:
-    """Wall seconds spent by the driver, by part."""
+    """Measure the wall seconds that a driver spends, by part."""
 
     ask: float = 0.0
     decide: float = 0.0
     track: float = 0.0
     store: float = 0.0
     wait: float = 0.0
-    parts: tuple[str, ...] = field(default=("ask", "decide", "track", "store", "wait"), repr=False)
+
+    def parts(self) -> dict[str, float]:
+        """Give the seconds of each part by name."""
+        return {part.name: getattr(self, part.name) for part in fields(self)}
 
 
-class Books(ABC, Generic[S]):
-    """The trials of one study, and who proposes, records and trains them.
+def no_tags(trial: Trial) -> dict[str, str]:
+    """Tag a trial's run with nothing."""
+    return {}
+
+
+class StudyDriver(ABC, Generic[S]):
+    """Drive the search of one study from wherever its memory stands to the end.
 
     Args:
         search, tracker, executor: who proposes, who records, who trains.
-        trials: how many trials the study has, the baseline included.
-        epochs: how long a trial trains at most.
-        seed: of the study.
-        objective: the metrics that a trial's value is made of.
-        start_ms: when the study began, milliseconds since 1970.
+        plan: what is to be done.
         curves: reports already recorded, by trial number; a resumed study has some.
-        describe: MLflow tags for a trial's parameters.
-        directions: `minimize` or `maximize` for each objective, to minimize by default.
-        constraints: what the best trial must keep to.
+        tags: MLflow tags of a trial's run.
     """
 
     def __init__(
@@ -62,21 +62,12 @@ class Books(ABC, Generic[S]):
         search: S,
         tracker: Tracker,
         executor: Executor,
-        *,
-        trials: int,
-        epochs: int,
-        seed: int,
-        objective: tuple[str, ...],
-        start_ms: int,
-        curves: dict[int, list[Report]] | None = None,
-        describe: Callable[[Trial], dict[str, str]] = lambda trial: {},
-        directions: Sequence[str] = (),
-        constraints: tuple[Constraint, ...] = (),
+        plan: SearchPlan,
+        curves: Mapping[int, list[Report]] | None = None,
+        tags: Callable[[Trial], dict[str, str]] = no_tags,
     ) -> None:
-        self.search, self.tracker, self.executor = search, tracker, executor
-        self.total, self.epochs, self.seed, self.objective = trials, epochs, seed, objective
-        self.start_ms, self.describe = start_ms, describe
-        self.directions, self.constraints = tuple(directions) or ("minimize",) * len(objective), constraints
+        self.search, self.tracker, self.executor, self.plan, self.tags = search, tracker, executor, plan, tags
+        self.total = plan.trials
         self.trials: dict[int, Trial] = {}
         self.turn = 0
         self.timing = Timing()
@@ -92,65 +83,54 @@ class Books(ABC, Generic[S]):
     def run(self, watch: Watcher | None = None) -> None:
         """Go on until every trial has ended, or `watch` says stop."""
 
-    def ranked(self) -> list[Trial]:
-        """The complete trials that keep to the constraints, best first, the earlier one first among equals.
-
-        With several objectives the front comes first, in its own order, then the others by the first objective. Where
-        no trial keeps to the constraints all are ranked, the one that breaks them least first.
-        """
-        sign = -1.0 if self.directions[0] == "maximize" else 1.0
-        complete = [t for t in self.trials.values() if t.state is TrialState.COMPLETE and t.value is not None]
-        allowed = [trial for trial in complete if trial.violation <= 0] or complete
-        found = sorted(allowed, key=lambda t: (t.violation, sign * (t.value or 0.0), t.number))
-        first = self.front()
-        numbers = {trial.number for trial in first}
-        return first + [trial for trial in found if trial.number not in numbers]
-
-    def front(self) -> list[Trial]:
-        """With several objectives the trials that no other dominates, of the complete ones that keep to the
-        constraints, in the order of `regsearch.analysis.pareto.front`; with one objective none.
-        """
-        if len(self.objective) < 2:
-            return []
-        allowed = [t for t in self.trials.values() if t.state is TrialState.COMPLETE and t.values and t.violation <= 0]
-        allowed.sort(key=lambda trial: trial.number)
-        return [allowed[index] for index in front([trial.values for trial in allowed], self.directions)]
-
     def best(self) -> Trial | None:
-        return next(iter(self.ranked()), None)
+        """The best trial so far; None where none is complete."""
+        return next(iter(rank(self.trials.values(), self.plan)), None)
+
+    def done(self) -> bool:
+        """Tell whether every trial that the study will have has ended."""
+        return len(self.trials) >= self.total and all(trial.state.ended for trial in self.trials.values())
+
+    def result(self) -> SearchResult:
+        """Give what the search has come to."""
+        trials = self.trials.values()
+        return SearchResult(
+            self.trials, tuple(rank(trials, self.plan)), tuple(front(trials, self.plan)), self.plan, self.now_ms()
+        )
 
     def values(self, report: Report, epochs: int | None = None) -> list[float]:
-        """The objectives of a report, of a trial that trained so many epochs, by default those of the report."""
+        """Give the objectives of a report, of a trial that trained so many epochs, by default those of the report."""
         measured = _measured(report, epochs)
-        return [measured[name] for name in self.objective]
+        return [measured[name] for name in self.plan.objectives]
 
     def _broken(self, measured: Mapping[str, float]) -> dict[str, float]:
         """By how much each constraint is broken, at most 0 where it is kept."""
-        return {each.name: each.violation(measured[each.metric]) for each in self.constraints}
+        return {each.name: each.violation(measured[each.metric]) for each in self.plan.constraints}
 
     def now_ms(self) -> int:
-        return self.start_ms + self.turn * TURN_MS
+        """Read the logical clock, milliseconds since 1970."""
+        return self.plan.start_ms + self.turn * TURN_MS
 
     def _add(self, number: int, params: dict[str, float | str]) -> Trial:
         self.trials[number] = Trial(number, params, self._seed(number))
         return self.trials[number]
 
     def _seed(self, number: int) -> int:
-        return derive_seed(self.seed, "trial", number)
+        return derive_seed(self.plan.seed, "trial", number)
 
     def _record_start(self, trial: Trial, setting: Params | None = None) -> None:
         """Let a trial begin; `setting` is what it was issued, where a population may have changed it since."""
         trial.state = TrialState.RUNNING
         name = f"{trial.kind}-{trial.number:03d}"
         params: dict[str, Any] = {**(trial.params if setting is None else setting), "seed": trial.seed}
-        self.tracker.append(RunStart(trial.kind, trial.number, name, params, self.describe(trial), self.now_ms()))
+        self.tracker.append(RunStart(trial.kind, trial.number, name, params, self.tags(trial), self.now_ms()))
 
     def _record(self, trial: Trial, report: Report, more: dict[str, float] | None = None) -> None:
         trial.reports = [r for r in trial.reports if r.epoch < report.epoch] + [report]
         finite = {name: value for name, value in report.metrics.items() if math.isfinite(value)}
-        if EPOCHS in (*self.objective, *(each.metric for each in self.constraints)):
+        if EPOCHS in (*self.plan.objectives, *(each.metric for each in self.plan.constraints)):
             finite[EPOCHS] = float(report.epoch)
-        if self.constraints and report.reason is None:
+        if self.plan.constraints and report.reason is None:
             finite[VIOLATION] = _total(self._broken(_measured(report)))
         self.tracker.append(Metrics("trial", trial.number, report.epoch, {**finite, **(more or {})}, self.now_ms()))
 
@@ -159,19 +139,18 @@ class Books(ABC, Generic[S]):
         last = trial.reports[-1] if trial.reports else None
         restored = last.restored if last else None
         trial.state, trial.reason, trial.value = state, reason, None
-        told: float | list[float] | None = None
+        value: float | list[float] | None = None
         broken: dict[str, float] = {}
         if state is not TrialState.FAIL and last is not None:
             kept = restored if state is TrialState.COMPLETE and restored else last.epoch
             report = next(r for r in trial.reports if r.epoch == kept)
             values, measured = self.values(report, last.epoch), _measured(report, last.epoch)
             trial.value, trial.values = values[0], tuple(values)
-            told = values[0] if len(values) == 1 else values
+            value = values[0] if len(values) == 1 else values
             broken = self._broken(measured)
             trial.violation = _total(broken)
-        self.search.tell(trial.number, state, told if state is TrialState.COMPLETE else None, reason, broken)
-        name: Any = state.value
-        self.tracker.append(RunEnd("trial", trial.number, name, reason, self.now_ms(), restored))
+        self.search.tell(trial.number, state, value if state is TrialState.COMPLETE else None, reason, broken)
+        self.tracker.append(RunEnd("trial", trial.number, END_STATUS[state], reason, self.now_ms(), restored))
 
     def _commit(self, clock: Clock) -> None:
         """Make durable what was decided: first with the tracker, then, together with the clock, with the search."""

@@ -1,87 +1,61 @@
-"""Who runs a study's search, by the engine of its study file."""
+"""Choose who drives a study's search, by the engine of its study file."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from regsearch.config import StudyConfig, direction
 from regsearch.data import Manifest
-from regsearch.driver.base import Books
-from regsearch.driver.rounds import Driver
-from regsearch.errors import UserError
+from regsearch.driver.base import StudyDriver
+from regsearch.driver.plan import SearchPlan
+from regsearch.driver.rounds import RoundDriver
 from regsearch.executors.executor import Executor
 from regsearch.search.optuna import OptunaSearch
 from regsearch.search.storage import Storage
 from regsearch.space import SearchSpace
-from regsearch.study.study import Study
 from regsearch.tasks import TASKS
 from regsearch.tracking.log.history import recorded_curves
 from regsearch.tracking.log.outbox import Outbox
 from regsearch.trial import Trial
+from regsearch.workspace.spec import StudySpec
 
 
 def make_driver(
-    study: Study,
+    spec: StudySpec,
     manifest: Manifest,
+    space: SearchSpace,
     executor: Executor,
     outbox: Outbox,
     storage: Storage,
-    *,
-    start_ms: int,
-    describe: Callable[[Trial], dict[str, str]],
-) -> Books[Any]:
-    """Optuna's rounds, or Ray Tune, from wherever the study's storage stands.
+    tags: Callable[[Trial], dict[str, str]],
+) -> StudyDriver[Any]:
+    """Make the driver of a search, Optuna's rounds or Ray Tune, from wherever the study's storage stands.
 
     Args:
+        space: what trials are drawn from, over the layers of the model.
         storage: where the trials' memory is kept.
-        start_ms, describe: as of `Books`.
+        tags: of a trial's run.
     """
-    config, epochs = study.config.search, study.config.train.epochs
-    space, higher = study.drawn(manifest), TASKS[manifest.task].higher
-    directions = [direction(name, higher) for name in config.objectives]
-    kept: dict[str, Any] = {
-        "trials": config.trials,
-        "epochs": epochs,
-        "seed": config.seed,
-        "objective": config.objectives,
-        "start_ms": start_ms,
-        "curves": recorded_curves(outbox.path),
-        "describe": describe,
-        "directions": directions,
-        "constraints": config.constraints,
-    }
+    config = spec.config.search
+    plan = SearchPlan.of(spec.config, TASKS[manifest.task].higher, spec.created_ms)
+    curves = recorded_curves(outbox.path)
+    directions = list(plan.directions)
     if config.engine == "optuna":
-        search = OptunaSearch(study.config.name, space, config, storage, directions, epochs)
-        return Driver(search, outbox, executor, **kept)
+        search = OptunaSearch(spec.name, space, config, storage, directions, plan.epochs)
+        return RoundDriver(search, outbox, executor, plan, curves, tags)
     from regsearch.driver.tune import TuneDriver
     from regsearch.search.ray_tune.session import TuneSearch
 
     sampler = "random" if config.algorithm_name == "random" else "tpe"
     asked = config.model_copy(update={"sampler": sampler, "pruner": "none"})
     tune = TuneSearch(
-        OptunaSearch(study.config.name, space, asked, storage, directions, epochs),
+        OptunaSearch(spec.name, space, asked, storage, directions, plan.epochs),
         space,
-        study.folder,
-        metric=config.objectives[0],
+        spec.folder.path,
+        metric=plan.objectives[0],
         maximize=directions[0] == "maximize",
-        epochs=epochs,
-        total=config.trials,
+        epochs=plan.epochs,
+        total=plan.trials,
         parallel=config.parallel,
     )
-    return TuneDriver(tune, outbox, executor, study.folder / "snapshots", **kept)
-
-
-def check_tune(config: StudyConfig, space: SearchSpace, ray: str | None) -> None:
-    """Refuse what Ray Tune is asked for and cannot do.
-
-    Raises:
-        UserError: an algorithm or a scheduler that cannot be used, or a cluster of which this machine is no part.
-    """
-    from regsearch.search.ray_tune.session import check
-
-    check(config.search, space, config.train.epochs)
-    if ray is not None and ray.startswith("ray://"):
-        allowed = "start it on a machine of the cluster with --ray auto, or submit it there as a job"
-        what = "Ray Tune keeps its state on the disk of a machine of the cluster, which a client is not"
-        raise UserError(what, key="--ray", value=ray, allowed=allowed)
+    return TuneDriver(tune, outbox, executor, spec.folder.snapshots, plan, curves, tags)

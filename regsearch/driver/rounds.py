@@ -11,12 +11,13 @@ the search's journal with the clock; a study killed at any moment goes on from i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from regsearch.core.pack import Load, Start
-from regsearch.driver.base import Books, Watcher
+from regsearch.driver.base import StudyDriver, Watcher, no_tags
+from regsearch.driver.plan import SearchPlan
 from regsearch.executors.executor import COHORTS, Executor
 from regsearch.search.protocol import Clock, Search
 from regsearch.tracking.log.records import Tracker
@@ -31,11 +32,19 @@ class Lane:
     epoch: int = 0
 
 
-class Driver(Books[Search]):
-    """Runs one study's search from wherever its journal stands to the end; see `regsearch.driver.base.Books`."""
+class RoundDriver(StudyDriver[Search]):
+    """Drive a search in rounds that follow a logical clock; see `regsearch.driver.base.StudyDriver`."""
 
-    def __init__(self, search: Search, tracker: Tracker, executor: Executor, **study: Any) -> None:
-        super().__init__(search, tracker, executor, **study)
+    def __init__(
+        self,
+        search: Search,
+        tracker: Tracker,
+        executor: Executor,
+        plan: SearchPlan,
+        curves: Mapping[int, list[Report]] | None = None,
+        tags: Callable[[Trial], dict[str, str]] = no_tags,
+    ) -> None:
+        super().__init__(search, tracker, executor, plan, curves, tags)
         self.lanes = [Lane() for _ in range(executor.lanes)]
         self.waiting: list[Trial] = []
         self.ahead = max(1, executor.lanes // COHORTS)
@@ -62,7 +71,7 @@ class Driver(Books[Search]):
                 self.timing.wait += time.perf_counter() - start
                 self._handle(reports)
                 fresh = self._fill(cohort)
-                go_on = watch is None or watch(self)
+                go_on = watch is None or watch()
                 if go_on:  # before the commit: the packs train while it syncs, and a kill in between undoes the turn
                     self._dispatch(cohort, fresh)
                 self._commit(self._clock((cohort + 1) % COHORTS))
@@ -142,7 +151,7 @@ class Driver(Books[Search]):
             self._end(trial, TrialState.FAIL, report.reason)
             return
         go_on = self.search.report(trial.number, report.epoch, self.values(report)[0])
-        if report.epoch >= self.epochs or report.stopped:
+        if report.epoch >= self.plan.epochs or report.stopped:
             self._end(trial, TrialState.COMPLETE)
         elif not go_on:
             self._end(trial, TrialState.PRUNED)
@@ -164,54 +173,3 @@ class Driver(Books[Search]):
                 lane.trial, lane.epoch = self.trials[held[0]], int(held[1])
                 lane.trial.state = TrialState.RUNNING
         return int(clock["next"])
-
-
-def train_all(
-    executor: Executor, trials: list[Trial], epochs: int, ended: Callable[[Trial, dict[str, Any]], None]
-) -> None:
-    """Train every trial to its end, without a search: `ended` gets each one and its weights (none where it failed), in
-    the order of their lanes.
-
-    Args:
-        epochs: of each; where they are fewer than the study's, learning rate and strengths follow its schedule so far.
-
-    Trials fill the lanes in waves; the answer does not depend on which lane a trial is in.
-    """
-    for first in range(0, len(trials), executor.lanes):
-        wave = dict(enumerate(trials[first : first + executor.lanes]))
-        active = set(wave)
-        while active:
-            cohorts = [[lane for lane in sorted(active) if executor.cohort(lane) == c] for c in range(COHORTS)]
-            for cohort, lanes in enumerate(cohorts):
-                if lanes:
-                    starts = [
-                        (lane, start, len(wave[lane].reports))
-                        for lane in lanes
-                        for start in _begin(executor, lane, wave[lane], epochs)
-                    ]
-                    executor.dispatch(cohort, starts, lanes)
-            done = []
-            for cohort, lanes in enumerate(cohorts):
-                for lane, report in executor.wait(cohort) if lanes else []:
-                    wave[lane].reports.append(report)
-                    if report.reason or report.stopped or report.epoch >= epochs:
-                        done.append(lane)
-            for lane in sorted(done):
-                trial = wave[lane]
-                last = trial.reports[-1]
-                trial.reason = last.reason
-                trial.state = TrialState.FAIL if last.reason else TrialState.COMPLETE
-                ended(trial, {} if last.reason else executor.weights(lane))
-                active.discard(lane)
-
-
-def _begin(executor: Executor, lane: int, trial: Trial, epochs: int) -> Iterator[Start]:
-    """What the lane of a trial has to be given before its next epoch, if anything: what its next stage begins with."""
-    epoch = len(trial.reports)
-    for stage in trial.history():
-        if stage.epoch == epoch:
-            load = Load(trial.number, dict(stage.params), stage.seed, epochs)
-            yield load if epoch == 0 else replace(executor.state(lane), load=load)
-
-
-__all__ = ["Driver", "train_all"]

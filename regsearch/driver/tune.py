@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regsearch.core.pack import Load, Saved, Start
 from regsearch.core.snapshot import SnapshotError, read, write
-from regsearch.driver.base import Books, Watcher
+from regsearch.driver.base import StudyDriver, Watcher, no_tags
+from regsearch.driver.plan import SearchPlan
 from regsearch.driver.tune_lanes import Lanes, Part
 from regsearch.executors.executor import Executor
 from regsearch.space import SCHEDULE, Params
@@ -34,15 +36,24 @@ _SETTLED = 5.0
 """Seconds without another proxy after which those that came are all for now."""
 
 
-class TuneDriver(Books["TuneSearch"]):
-    """Runs one study under Ray Tune; see `regsearch.driver.base.Books`.
+class TuneDriver(StudyDriver["TuneSearch"]):
+    """Drive a search that Ray Tune decides; see `regsearch.driver.base.StudyDriver`.
 
     Args:
         snapshots: the folder for the states of paused and copied trials.
     """
 
-    def __init__(self, search: TuneSearch, tracker: Tracker, executor: Executor, snapshots: Path, **study: Any) -> None:
-        super().__init__(search, tracker, executor, **study)
+    def __init__(
+        self,
+        search: TuneSearch,
+        tracker: Tracker,
+        executor: Executor,
+        snapshots: Path,
+        plan: SearchPlan,
+        curves: Mapping[int, list[Report]] | None = None,
+        tags: Callable[[Trial], dict[str, str]] = no_tags,
+    ) -> None:
+        super().__init__(search, tracker, executor, plan, curves, tags)
         self._snapshots = snapshots
         self._parts: dict[int, Part] = {}
         self._lanes = Lanes(executor, self._parts)
@@ -65,7 +76,7 @@ class TuneDriver(Books["TuneSearch"]):
                 self._take_in()
                 self._dispatch()
                 self._receive()
-                if watch is not None and not watch(self):
+                if watch is not None and not watch():
                     self._drain()
                     return
             self._take_in()
@@ -149,7 +160,7 @@ class TuneDriver(Books["TuneSearch"]):
             trial.params, trial.stages = dict(knobs), stages
             self.search.keep_stages(trial.number, stages)
             told = [stage.to_json() for stage in stages]
-            self.tracker.append(RunStages("trial", trial.number, told, self.describe(trial)))
+            self.tracker.append(RunStages("trial", trial.number, told, self.tags(trial)))
 
     def _known(self, trial: Trial, part: Part) -> list[dict[str, Any]]:
         """The next epochs of a curve that is there, up to where Tune may decide, or how the trial ended."""
@@ -264,7 +275,7 @@ class TuneDriver(Books["TuneSearch"]):
             self._close(trial, TrialState.FAIL, report.reason)
             return [*part.results, {"failed": report.reason}]
         self.search.note(trial.number, report.epoch, self.values(report)[0])
-        over = report.epoch >= self.epochs or report.stopped
+        over = report.epoch >= self.plan.epochs or report.stopped
         part.results.append(_result(report, over))
         if over:
             self._close(trial, TrialState.COMPLETE)

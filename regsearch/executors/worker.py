@@ -67,11 +67,12 @@ class Worker:
         with importing():
             import torch
 
-            from regsearch.config import StudyConfig
+            from regsearch.config import StudyConfig, study_space
             from regsearch.core.build import build_program, load_data
             from regsearch.core.calibration import calibrate
             from regsearch.core.device import free_on, use
             from regsearch.data import Manifest
+            from regsearch.regularizers import knobs
             from regsearch.system.guard import guard
 
         guard()
@@ -80,9 +81,10 @@ class Worker:
         folder = Path(spec.data)
         config = StudyConfig.from_json(spec.config)
         manifest = Manifest.load(folder)
+        space = study_space(config, knobs())
         self.data = load_data(folder)
         self._calibration = calibrate(
-            lambda: build_program(config, manifest, spec.regularizers),
+            lambda: build_program(config, manifest, space, spec.regularizers),
             self.data,
             spec.most,
             config.search.trials,

@@ -15,9 +15,11 @@ from regsearch.config import check_name
 from regsearch.errors import UserError
 from regsearch.export.onnx import MissingForm, write_onnx
 from regsearch.export.readme import readme
-from regsearch.study.study import Study, home
+from regsearch.publish.champion import CHAMPION
 from regsearch.tracking.mlflow.package import PREDICT, SUMS, DamagedPackage, check, seal
 from regsearch.workspace.answer import Answer
+from regsearch.workspace.folder import StudyFolder, home
+from regsearch.workspace.spec import StudySpec
 
 PACKAGES = ("torch", "numpy", "pandas")
 PACKAGED = ("model.pt2", "manifest.json", "columns.py")
@@ -123,25 +125,25 @@ def _unwritable(folder: Path, error: OSError) -> UserError:
 def _champion(name: str, tracking_uri: str | None, place: Path) -> Champion:
     """The champion as a checked package: that of the study's folder, else fetched to `place` from the registry."""
     answer: Answer | None = None
-    if tracking_uri is None and (home() / "studies" / name / "study.json").exists():
-        study = Study.open(name)
-        package = study.folder / "finals" / "champion"
-        answer = _answer(study, package)
+    if tracking_uri is None and StudyFolder(home(), name).exists():
+        spec = StudySpec.open(name)
+        package = spec.folder.finals / CHAMPION
+        answer = _answer(spec, package)
         if package.exists():
             _check(package, name)
-            return Champion(package, f"the study in {study.folder}", answer.sentence)
-        tracking_uri = study.config.tracking.uri
+            return Champion(package, f"the study in {spec.folder.path}", answer.sentence)
+        tracking_uri = spec.config.tracking.uri
     return _registered(name, tracking_uri, place, answer)
 
 
-def _answer(study: Study, package: Path) -> Answer:
-    file, name = study.folder / "answer.json", study.config.name
+def _answer(spec: StudySpec, package: Path) -> Answer:
+    file, name = spec.folder.answer, spec.name
     if not file.exists():
         allowed = f"`regsearch study resume {name}` goes on"
         raise UserError("the study has no answer yet, hence no champion", key="NAME", value=name, allowed=allowed)
     answer = Answer.from_json(json.loads(file.read_text()))
     if answer.finals is None and not package.exists():
-        skipped = study.config.finalize.seeds == 0
+        skipped = spec.config.finalize.seeds == 0
         why = "its finals are skipped (finalize: {seeds: 0})" if skipped else "no finals could be held"
         allowed = "finals train the champion: give the study file finalize: {seeds: 10} and a test split"
         raise UserError(f"the study has no champion, {why}", key="NAME", value=name, allowed=allowed)

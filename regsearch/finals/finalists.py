@@ -1,4 +1,4 @@
-"""Who enters the finals: the search's best, the baseline, the best single regularizer and the library default.
+"""Choose who enters the finals: the search's best, the baseline, the best single regularizer and the library default.
 
 Any of them may win but the library default: a winner is what the search has found, and the default is what nobody had
 to search for. It is there to be beaten, and the table shows it where it is not.
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from regsearch.analysis.finals_summary import NO_TRIAL
-from regsearch.space import Knob, Params, Range, SearchSpace, active_regularizers
+from regsearch.space import TRAIN, Knob, Params, Range, SearchSpace, active_regularizers, regularizer_of, value_names
 from regsearch.trial import Trial, TrialState
 
 WINNER, BASELINE, SINGLE, DEFAULT, RUNNER_UP = "winner", "baseline", "single", "default", "runner_up"
@@ -21,8 +21,8 @@ LIBRARY_DEFAULT = {"dropout.p": 0.5, "weight_decay.strength": 1e-2}
 
 
 @dataclass(frozen=True)
-class Entrant:
-    """A setting in the finals, and what it stands for.
+class Finalist:
+    """Hold a setting in the finals, and what it stands for.
 
     Args:
         trial: whose setting it is; the library default has the number `NO_TRIAL`.
@@ -35,39 +35,49 @@ class Entrant:
     wins: bool = True
 
     def all_roles(self, won: bool) -> tuple[str, ...]:
-        """Its roles once the winner is known, the weightiest first."""
-        found = {WINNER, *self.roles} - {RUNNER_UP} if won else set(self.roles)
-        return tuple(role for role in _WEIGHT if role in found)
+        """Give its roles once the winner is known, the weightiest first."""
+        roles = {WINNER, *self.roles} - {RUNNER_UP} if won else set(self.roles)
+        return tuple(role for role in _WEIGHT if role in roles)
 
 
-def entrants(
+@dataclass(frozen=True)
+class Finalists:
+    """Hold who enters the finals.
+
+    Args:
+        finalists: each setting once.
+        missing: a line for each kind of finalist that the study has none of.
+    """
+
+    finalists: tuple[Finalist, ...]
+    missing: tuple[str, ...] = ()
+
+
+def choose_finalists(
     ranked: Sequence[Trial], baseline: Trial, space: SearchSpace, top: int, strengths: Iterable[Knob]
-) -> tuple[list[Entrant], list[str]]:
-    """The entrants, each setting once: the `top` best trials first, then baseline, single and default.
+) -> Finalists:
+    """Choose the finalists, each setting once: the `top` best trials first, then baseline, single and default.
 
     Args:
         ranked: the complete trials, best first.
         space: what trials were drawn from, over the layers of the model.
         strengths: of every regularizer.
-
-    Returns:
-        The entrants, and a line for each kind that the study has none of.
     """
     strengths = list(strengths)
     searched = [trial for trial in ranked if trial.number != baseline.number]
-    found = [Entrant(trial, (RUNNER_UP,)) for trial in searched[:top]] + [Entrant(baseline, (BASELINE,))]
+    chosen = [Finalist(trial, (RUNNER_UP,)) for trial in searched[:top]] + [Finalist(baseline, (BASELINE,))]
     missing = []
     single = _best_single(searched, baseline, strengths)
     if single is not None:
-        found.append(Entrant(single, (SINGLE,)))
+        chosen.append(Finalist(single, (SINGLE,)))
     else:
         missing.append("no single regularizer among them: no finished trial has just one on")
     default = _library_default(space)
     if default is not None:
-        found.append(Entrant(Trial(NO_TRIAL, default, 0, state=TrialState.COMPLETE), (DEFAULT,), wins=False))
+        chosen.append(Finalist(Trial(NO_TRIAL, default, 0, state=TrialState.COMPLETE), (DEFAULT,), wins=False))
     else:
         missing.append("no library default among them: the study searches neither dropout nor weight decay")
-    return _each_once(found, strengths), missing
+    return Finalists(tuple(_merged(chosen, strengths)), tuple(missing))
 
 
 def _best_single(searched: list[Trial], baseline: Trial, strengths: list[Knob]) -> Trial | None:
@@ -85,34 +95,31 @@ def _library_default(space: SearchSpace) -> Params | None:
     """
     setting: Params = dict(space.baseline())
     known = set(space.regularizers())
-    layered = [of.name for of in space.ranges() if isinstance(of, Range)]
+    searched = [of.name for of in space.ranges() if isinstance(of, Range)]
     for name, value in LIBRARY_DEFAULT.items():
-        if name.partition(".")[0] not in known or name in space.fixed:
+        if regularizer_of(name) not in known or name in space.fixed:
             continue
-        layers = [each for each in layered if each.startswith(f"{name}.") and not each.endswith(".warmup")]
-        setting.update(dict.fromkeys(layers or [name], value))
+        setting.update(dict.fromkeys(value_names(searched, name) or [name], value))
     return setting if setting != space.baseline() else None
 
 
-def _each_once(found: list[Entrant], strengths: list[Knob]) -> list[Entrant]:
-    """Entrants of one setting as one, with all their roles, in the first one's place; the baseline keeps its number."""
-    merged: dict[str, Entrant] = {}
-    for entrant in found:
-        key = _setting(entrant.trial, strengths)
+def _merged(finalists: list[Finalist], strengths: list[Knob]) -> list[Finalist]:
+    """Finalists of one setting as one, with all their roles, in the first one's place; the baseline keeps its own."""
+    merged: dict[str, Finalist] = {}
+    for finalist in finalists:
+        key = _setting(finalist.trial, strengths)
         before = merged.get(key)
         if before is not None:
-            trial = entrant.trial if BASELINE in entrant.roles else before.trial
-            entrant = replace(before, trial=trial, roles=before.roles + entrant.roles, wins=before.wins or entrant.wins)
-        merged[key] = entrant
+            trial = finalist.trial if BASELINE in finalist.roles else before.trial
+            wins = before.wins or finalist.wins
+            finalist = replace(before, trial=trial, roles=before.roles + finalist.roles, wins=wins)
+        merged[key] = finalist
     return list(merged.values())
 
 
 def _setting(trial: Trial, strengths: list[Knob]) -> str:
     """What training sees of a trial: knobs of the regularizers that are on, those of training, and its stages."""
-    on = {*active_regularizers(trial.params, strengths), "train"}
-    active = {name: value for name, value in trial.params.items() if name.partition(".")[0] in on}
+    on = {*active_regularizers(trial.params, strengths), TRAIN}
+    active = {name: value for name, value in trial.params.items() if regularizer_of(name) in on}
     stages = [[stage.epoch, dict(stage.params)] for stage in trial.stages]
     return json.dumps([active, stages], sort_keys=True)
-
-
-__all__ = ["BASELINE", "DEFAULT", "LIBRARY_DEFAULT", "RUNNER_UP", "SINGLE", "WINNER", "Entrant", "entrants"]

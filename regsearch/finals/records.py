@@ -1,51 +1,57 @@
-"""What the store is told once the test was opened: every final's test and role, and the study's own result."""
+"""Tell the store what the finals showed once the test was opened: every final's test and role, and the result."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from regsearch.analysis.finals_summary import Candidate, FinalsSummary, per_final
-from regsearch.driver.base import TURN_MS
-from regsearch.finals.plan import Finals, kept_epoch
+from regsearch.analysis.finals_summary import FinalsSummary, per_final
+from regsearch.driver.plan import TURN_MS
+from regsearch.finals.plan import Contender, FinalRun
+from regsearch.finals.sealed_test import TestedFinals
 from regsearch.tracking.log.outbox import Outbox, read_from
 from regsearch.tracking.log.records import Metrics, Note
-from regsearch.trial import Trial
 
 ROLE, ROLES = "regsearch.role", "regsearch.roles"
 EARLIER, REFIT = "earlier", "refit"
 """Roles of finals that were held before and not this time, and of the refit."""
 
 
-def tell_roles(outbox: Outbox, finals: Finals, winner: int, before: list[int], refit: Trial | None) -> None:
-    """Tag every final with its role, its weightiest where it has several, and with all of them."""
-    for index, entrant in enumerate(finals.entrants):
-        roles = entrant.all_roles(won=index == winner)
-        for final in finals.trials[index]:
-            outbox.append(Note({ROLE: roles[0], ROLES: ",".join(roles)}, "final", final.number))
+def record_roles(
+    outbox: Outbox, contenders: Sequence[Contender], winner: Contender, before: Iterable[int], refit: FinalRun | None
+) -> None:
+    """Tag every final with its role, its weightiest where it has several, and with all of them.
+
+    Args:
+        before: the numbers of the finals that were held earlier.
+    """
+    now = set()
+    for contender in contenders:
+        roles = contender.finalist.all_roles(won=contender.finalist is winner.finalist)
+        for run in contender.runs:
+            now.add(run.trial.number)
+            outbox.append(Note({ROLE: roles[0], ROLES: ",".join(roles)}, "final", run.trial.number))
     if refit is not None:
-        outbox.append(Note({ROLE: REFIT, ROLES: REFIT}, "final", refit.number))
-    now = {final.number for group in finals.trials for final in group} | ({refit.number} if refit else set())
+        now.add(refit.trial.number)
+        outbox.append(Note({ROLE: REFIT, ROLES: REFIT}, "final", refit.trial.number))
     for number in before:
         if number not in now:
             outbox.append(Note({ROLE: EARLIER, ROLES: EARLIER}, "final", number))
 
 
-def tell_tests(
-    outbox: Outbox, finals: Finals, measured: list[Candidate | None], truth: Any, metric: str, start_ms: int
-) -> None:
+def record_tests(outbox: Outbox, tested: TestedFinals, metric: str, start_ms: int) -> None:
     """Give each final its `test_loss`, `test_<metric>` and `optimism`, at the epoch whose weights it kept."""
-    for group, candidate in zip(finals.trials, measured, strict=True):
-        if candidate is None:
+    for contender in tested.contenders:
+        if contender.measured is None:
             continue
-        for final, values in zip(group, per_final(candidate, truth, metric), strict=True):
+        measured = per_final(contender.measured, tested.truth, metric)
+        for run, values in zip(contender.runs, measured, strict=True):
             if values:
-                epoch = kept_epoch(final)
-                time_ms = start_ms + final.number * TURN_MS + epoch
-                outbox.append(Metrics("final", final.number, epoch, values, time_ms))
+                epoch, number = run.trial.kept_epoch, run.trial.number
+                outbox.append(Metrics("final", number, epoch, values, start_ms + number * TURN_MS + epoch))
 
 
-def tell_result(outbox: Outbox, summary: FinalsSummary, time_ms: int) -> None:
+def record_result(outbox: Outbox, summary: FinalsSummary, time_ms: int) -> None:
     """Give the parent run the result as metrics. Finals that are held again and find another are its next step."""
     contrast = summary.contrast
     values = {
@@ -57,12 +63,12 @@ def tell_result(outbox: Outbox, summary: FinalsSummary, time_ms: int) -> None:
         "p_better": contrast.p_better,
     }
     finite = {name: value for name, value in values.items() if math.isfinite(value)}
-    told = [
+    earlier = [
         record
         for record, _ in read_from(outbox.path)
         if isinstance(record, Metrics) and record.kind == "study" and "difference" in record.values
     ]
-    if not told or dict(told[-1].values) != finite:
-        step = told[-1].epoch + 1 if told else 1
+    if not earlier or dict(earlier[-1].values) != finite:
+        step = earlier[-1].epoch + 1 if earlier else 1
         outbox.append(Metrics("study", 0, step, finite, time_ms + step))
     outbox.append(Note({"regsearch.claim": str(summary.claim).lower()}))

@@ -1,4 +1,4 @@
-"""What mattered in a study: kept with its runs when it ends, and looked up by name."""
+"""Weigh what mattered in a study: kept with its runs when it ends, and looked up by name."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from regsearch.errors import UserError
-from regsearch.finals.plan import kept
-from regsearch.space import SCHEDULE, SearchSpace
+from regsearch.space import SCHEDULE, SearchSpace, knob_of, regularizer_of
 from regsearch.system.files import write_json
 from regsearch.tracking.log.records import Artifact, Tracker
 from regsearch.trial import Report, Trial, TrialState
+from regsearch.workspace.folder import home
+from regsearch.workspace.spec import StudySpec
 
 if TYPE_CHECKING:
     from regsearch.analysis.importance import Importance
-    from regsearch.study.study import Study
 
 
 def keep_importance(trials: Iterable[Trial], space: SearchSpace, folder: Path, tracker: Tracker) -> Importance | None:
@@ -51,11 +51,9 @@ def importance_of(name: str, tracking_uri: str | None = None) -> Importance:
     Raises:
         UserError: there is no such study, or it has too few trials.
     """
-    from regsearch.study.study import Study, home
-
     if tracking_uri is None:
-        study = Study.open(name)
-        return weigh(_trials(study), study.space)
+        spec = StudySpec.open(name)
+        return weigh(_trials(spec), spec.space)
     from regsearch.analysis.importance import importance
     from regsearch.tracking.mlflow.runs import read_runs
     from regsearch.tracking.mlflow.store import tracking_uri as address
@@ -76,7 +74,7 @@ def weigh(trials: Iterable[Trial], space: SearchSpace) -> Importance:
     complete = [trial for trial in chosen if trial.state is TrialState.COMPLETE]
     lengths = sorted((len(trial.reports) for trial in chosen), reverse=True)
     if len(complete) >= LEAST or len(chosen) < LEAST:
-        return importance(_frame(complete, [kept(trial) for trial in complete]), space=space)
+        return importance(_frame(complete, [trial.kept() for trial in complete]), space=space)
     epoch = lengths[min(2 * LEAST, len(lengths)) - 1]
     reached = [trial for trial in chosen if len(trial.reports) >= epoch]
     found = importance(_frame(reached, [dict(trial.reports[epoch - 1].metrics) for trial in reached]), space=space)
@@ -92,12 +90,13 @@ def _frame(trials: Sequence[Trial], measured: Sequence[dict[str, float]]) -> pd.
     return pd.DataFrame(rows, columns=None if rows else ["number", "state", "val_loss", "gap"])
 
 
-def _trials(study: Study) -> list[Trial]:
+def _trials(spec: StudySpec) -> list[Trial]:
     """The study's trials: settings and ends from the store, curves from the outbox, which knows what was restored."""
     from regsearch.tracking.log.history import recorded_curves
+    from regsearch.tracking.mlflow.runs import read_runs
 
-    curves: dict[int, list[Report]] = recorded_curves(study.folder / "outbox.jsonl")
-    frame = study.frame()
+    curves: dict[int, list[Report]] = recorded_curves(spec.folder.outbox)
+    frame = read_runs(spec.uri, spec.name)
     trials = []
     for row in frame[frame["kind"] == "trial"].to_dict("records"):
         params = {str(name): each for name, each in row.items() if _is_knob(str(name)) and not pd.isna(each)}
@@ -107,4 +106,4 @@ def _trials(study: Study) -> list[Trial]:
 
 
 def _is_knob(column: str) -> bool:
-    return "." in column and not column.startswith(f"{SCHEDULE}.")
+    return bool(knob_of(column)) and regularizer_of(column) != SCHEDULE

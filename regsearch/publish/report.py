@@ -1,4 +1,4 @@
-"""Gathers what a study's page tells, from its folder or from an MLflow store, and writes the page."""
+"""Gather what a study's page tells, from its folder or from an MLflow store, and write the page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,33 +25,31 @@ from regsearch.tasks import TASKS
 from regsearch.tracking.log.history import RecordedRun, recorded_runs, trials_frame
 from regsearch.tracking.log.outbox import Outbox
 from regsearch.tracking.log.records import Artifact
+from regsearch.workspace.folder import home
+from regsearch.workspace.spec import StudySpec
 from regsearch.workspace.stores import without_addresses
-
-if TYPE_CHECKING:
-    from regsearch.study.study import Study
 
 REPORT = "report.html"
 _PACKAGES = ("regsearch", "optuna", "mlflow", "pandas")
 
 
-def local_record(study: Study, *, sentence: str | None = None) -> StudyRecord:
+def local_record(spec: StudySpec, *, sentence: str | None = None) -> StudyRecord:
     """What the folder of a study holds of it; one that has not ended tells how far it is.
 
     Args:
         sentence: the answer of a study that is just ending and has none on disk yet.
     """
-    config, folder = study.config, study.folder
-    answer = _json(folder / "answer.json")
+    config, folder = spec.config, spec.folder
+    answer = _json(folder.answer)
     ended = sentence is not None or bool(answer)
-    manifest = Manifest.load(folder / "data")
-    runs = recorded_runs(folder / "outbox.jsonl")
+    manifest = Manifest.load(folder.data)
+    runs = recorded_runs(folder.outbox)
     trials = trials_frame(runs)
-    found = _json(folder / "finals" / "summary.json") if ended and config.finalize.seeds else {}
+    found = _json(folder.finals / "summary.json") if ended and config.finalize.seeds else {}
     summary = FinalsSummary.from_json(found) if found else None
     task = TASKS[manifest.task]
     higher = frozenset(f"{part}_{name}" for part in ("train", "val") for name in task.higher)
-    ledger = study.root / "ledger"
-    known = opened(ledger, manifest.test_digest)
+    known = opened(folder.ledger, manifest.test_digest)
     best = answer.get("best") or {}
     first = config.search.objectives[0]
     return StudyRecord(
@@ -60,7 +58,7 @@ def local_record(study: Study, *, sentence: str | None = None) -> StudyRecord:
         planned=config.search.trials,
         ended=ended,
         sentence=sentence or answer.get("sentence") or _progress(config.name, trials, config.search.trials),
-        begun=_time(study.created_ms),
+        begun=_time(spec.created_ms),
         objectives=config.search.objectives,
         loss_words=task.loss_words,
         winner=summary.winner.number if summary else best.get("number", _best(trials, first, first in higher)),
@@ -68,14 +66,14 @@ def local_record(study: Study, *, sentence: str | None = None) -> StudyRecord:
         curves=_curves(runs, summary),
         opened=known.times + known.others,
         opened_words=str(known),
-        openings=openings(ledger, manifest.test_digest),
+        openings=openings(folder.ledger, manifest.test_digest),
         data=_data(manifest),
-        machine=_machine(_json(folder / "machine.json")),
+        machine=_machine(_json(folder.path / "machine.json")),
         study_file=study_file(config),
-        logs={of.name: of.log for of in study.drawn(manifest).ranges() if isinstance(of, Range)},
+        logs={of.name: of.log for of in spec.drawn_space(manifest).ranges() if isinstance(of, Range)},
         maximized=higher & set(config.search.objectives),
-        front=tuple(row["number"] for row in _json(folder / "finals" / "front.json").get("front", ()) if ended),
-        importance=_importance(folder / "finals" / "importance.json") if ended else None,
+        front=tuple(row["number"] for row in _json(folder.finals / "front.json").get("front", ()) if ended),
+        importance=_importance(folder.finals / "importance.json") if ended else None,
         timing=answer.get("timing") or {},
     )
 
@@ -121,19 +119,19 @@ def write_page(record: StudyRecord, path: Path) -> Path:
     return path
 
 
-def add_report(study: Study, outbox: Outbox, sentence: str, say: Callable[[str], None]) -> None:
+def add_report(spec: StudySpec, outbox: Outbox, sentence: str, say: Callable[[str], None]) -> None:
     """Write the page of a study that is just ending into its folder, and log it with the parent run.
 
     A page that cannot be made costs the study nothing: `say` is told, and `study report` makes it later.
     """
     outbox.commit()
-    out = study.folder / "finals" / REPORT
+    out = spec.folder.finals / REPORT
     try:
         out.parent.mkdir(exist_ok=True)
-        write_page(local_record(study, sentence=sentence), out)
+        write_page(local_record(spec, sentence=sentence), out)
         outbox.append(Artifact("study", 0, str(out), "report"))
     except Exception as error:
-        again = f"`regsearch study report {study.config.name}` tries again"
+        again = f"`regsearch study report {spec.name}` tries again"
         say(f"there is no report, {type(error).__name__}: {error}; {again}")
 
 
@@ -143,15 +141,14 @@ def report_study(name: str, out: Path | None, tracking_uri: str | None) -> Path:
     Raises:
         UserError: there is no such study, or the page cannot be written.
     """
-    from regsearch.study.study import Study, home
     from regsearch.tracking.mlflow.store import tracking_uri as address
 
     if tracking_uri is None:
-        study = Study.open(name)
-        out = out or study.folder / "finals" / REPORT
-        if out.parent == study.folder / "finals":
+        spec = StudySpec.open(name)
+        out = out or spec.folder.finals / REPORT
+        if out.parent == spec.folder.finals:
             out.parent.mkdir(exist_ok=True)
-        return write_page(local_record(study), out)
+        return write_page(local_record(spec), out)
     return write_page(stored_record(address(tracking_uri, home()), name), out or Path(f"{name}.html"))
 
 

@@ -60,6 +60,7 @@ __all__ = [
     "knob",
     "knobs",
     "regularizer",
+    "strength_knobs",
 ]
 
 
@@ -81,3 +82,8 @@ def all_regularizers() -> dict[str, type[Regularizer]]:
 def knobs() -> dict[str, Knob]:
     """Every knob of every regularizer, by flat name."""
     return {knob.name: knob for rule in all_regularizers().values() for knob in rule.knobs}
+
+
+def strength_knobs() -> list[Knob]:
+    """The strength of every regularizer."""
+    return [rule.strength_knob for rule in all_regularizers().values()]

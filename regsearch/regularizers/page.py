@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from regsearch.regularizers import SITES, Regularizer, all_regularizers
-from regsearch.regularizers.words import number, paragraphs, searched, settings, short
+from regsearch.regularizers.words import number, paragraphs, searched, settings
 
 PAGE = Path(__file__).with_name("README.md")
 
@@ -74,7 +74,7 @@ def _rows(rule: type[Regularizer]) -> list[tuple[str, ...]]:
     for index, knob in enumerate(rule.knobs):
         name, effect, origin = (f"`{rule.name}`", paragraphs(rule)[0], link) if index == 0 else ("", "", "")
         off = f"default {number(knob.default)}" if knob.off is None else number(knob.off)
-        rows.append((name, effect, f"`{short(knob)}`: {knob.doc}", searched(knob), off, knob.unit, origin))
+        rows.append((name, effect, f"`{knob.short}`: {knob.doc}", searched(knob), off, knob.unit, origin))
     return rows
 
 

@@ -20,11 +20,6 @@ def number(value: float) -> str:
     return "∞" if value == math.inf else re.sub(r"e([+-])0", r"e\1", f"{value:g}")
 
 
-def short(knob: Knob) -> str:
-    """The knob's name inside its regularizer: `p` of `dropout.p`."""
-    return knob.name.partition(".")[2]
-
-
 def searched(knob: Knob) -> str:
     """The range that is searched where a study names none: `1e-6 to 0.1, log`."""
     return f"{number(knob.low)} to {number(knob.high)}{', log' if knob.log else ''}"
@@ -35,7 +30,7 @@ def settings(rule: type[Regularizer]) -> dict[str, str]:
     ranges = {}
     for knob in rule.knobs:
         scale = ", log: true" if knob.log else ""
-        ranges[short(knob)] = f"{{low: {number(knob.low)}, high: {number(knob.high)}{scale}}}"
+        ranges[knob.short] = f"{{low: {number(knob.low)}, high: {number(knob.high)}{scale}}}"
     return ranges
 
 
@@ -44,7 +39,7 @@ def snippet(rule: type[Regularizer]) -> str:
     lines = ["space:", f"  {rule.name}:", *(f"    {name}: {text}" for name, text in settings(rule).items())]
     strength = rule.strength_knob
     lines.append(f"  # the same in short:       {rule.name}: search")
-    lines.append(f"  # fixed in every trial:    {rule.name}: {{{short(strength)}: {number(_middle(strength))}}}")
+    lines.append(f"  # fixed in every trial:    {rule.name}: {{{strength.short}: {number(_middle(strength))}}}")
     return "\n".join(lines) + "\n"
 
 

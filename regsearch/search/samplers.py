@@ -16,7 +16,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler
 
 from regsearch.errors import UserError
-from regsearch.space import NONE, REGULARIZER, Choice, Searched, SearchSpace
+from regsearch.space import NONE, REGULARIZER, Choice, Searched, SearchSpace, switch_name
 
 STARTUP = 10
 _GENETIC = ("nsga2", "nsga3")
@@ -40,7 +40,7 @@ def always_drawn(space: SearchSpace) -> dict[str, BaseDistribution]:
     if space.choose == "one":
         found[REGULARIZER] = CategoricalDistribution((NONE, *space.members))
     elif space.choose == "any":
-        found.update({f"{name}.on": CategoricalDistribution((False, True)) for name in space.members})
+        found.update({switch_name(name): CategoricalDistribution((False, True)) for name in space.members})
     found.update({of.name: distribution(of) for of in space.always})
     return dict(sorted(found.items()))
 

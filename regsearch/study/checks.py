@@ -1,72 +1,137 @@
-"""What has to be true before finals are held."""
+"""Refuse what a run would trip over, before anything is written: stores, search, model, and what finals need."""
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from regsearch.config import StudyConfig, refuse_splits
-from regsearch.data import Manifest, verify_digest
+from regsearch.config import check_measures, measures, refuse_splits
+from regsearch.data import Manifest, seal, verify_digest
 from regsearch.errors import UserError
-from regsearch.study.study import Study
+from regsearch.study.options import FinalizeOptions
+from regsearch.system.guard import guarded
 from regsearch.tracking.log.outbox import read_from
 from regsearch.tracking.log.records import RunEnd
-from regsearch.workspace.stores import write_study
+from regsearch.tracking.tensorboard.writer_process import check_tensorboard
+from regsearch.workspace.spec import StudySpec
+from regsearch.workspace.stores import check_stores
 
 
-def asked(
-    config: StudyConfig,
-    *,
-    top: int | None = None,
-    seeds: int | None = None,
-    splits: int | None = None,
-    refit: bool | None = None,
-) -> StudyConfig:
-    """The study with these in place of what its `finalize` says.
+def check_places(spec: StudySpec) -> None:
+    """Refuse stores that cannot be used, and what Ray Tune is asked for and cannot do.
 
     Raises:
-        UserError: one of them is below 1.
+        UserError: what would be refused.
     """
-    numbers = {"top": top, "seeds": seeds, "splits": splits}
-    given = {name: value for name, value in numbers.items() if value is not None}
-    for name, value in given.items():
-        if value < 1:
-            raise UserError(
-                "cannot be used", key=f"--{name}", value=value, allowed="allowed are whole numbers from 1 up"
-            )
-    finalize = config.finalize.model_copy(update={**given, **({} if refit is None else {"refit": refit})})
-    return config.model_copy(update={"finalize": finalize})
+    check_stores(spec.config, spec.uri, spec.folder.record())
+    check_tensorboard(spec.config.tracking.tensorboard)
+    if spec.config.search.engine == "ray_tune":
+        check_tune(spec)
 
 
-def make_ready(study: Study, config: StudyConfig) -> None:
-    """Let a study that is locked hold finals as `config` says: keep that, and forget the answer that it has.
+def check_tune(spec: StudySpec) -> None:
+    """Refuse what Ray Tune is asked for and cannot do.
+
+    Raises:
+        UserError: an algorithm or a scheduler that cannot be used, or a cluster of which this machine is no part.
+    """
+    from regsearch.search.ray_tune.session import check
+
+    check(spec.config.search, spec.space, spec.config.train.epochs)
+    if spec.ray is not None and spec.ray.startswith("ray://"):
+        allowed = "start it on a machine of the cluster with --ray auto, or submit it there as a job"
+        what = "Ray Tune keeps its state on the disk of a machine of the cluster, which a client is not"
+        raise UserError(what, key="--ray", value=spec.ray, allowed=allowed)
+
+
+def check_model(spec: StudySpec, manifest: Manifest) -> dict[str, tuple[str, ...]]:
+    """Refuse a model that cannot be searched so; give its layers, for each strength that has a number for each.
+
+    Raises:
+        UserError: the model, the device, an objective or a constraint.
+    """
+    from regsearch.core.build import build_program, task_of
+    from regsearch.core.device import refuse_missing
+
+    if spec.ray is None:
+        refuse_missing(spec.config.search.device)
+    check_measures(spec.config.search, measures(task_of(manifest).metrics_names), spec.space.regularizers())
+    with guarded():  # the model is the author's own code
+        return build_program(spec.config, manifest, spec.space).layers
+
+
+def check_cluster(spec: StudySpec) -> None:
+    """Join the study's Ray cluster, if it has one; refuse one that cannot be used before anything is written."""
+    if spec.ray is not None:
+        from regsearch.executors.ray import connect
+
+        connect(spec.ray, spec.config.search.device)
+
+
+@contextlib.contextmanager
+def sealed_for_now(spec: StudySpec) -> Iterator[tuple[Manifest, Path]]:
+    """Give the study's data without their test rows, in a folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory() as place:
+        yield seal(spec.config.data, spec.config.folder, folder := Path(place) / "data", test=False), folder
+
+
+def check_all(spec: StudySpec) -> dict[str, Any]:
+    """Check everything a run would need, data and model included, and write nothing.
+
+    Returns:
+        The plan of the study, for a person or a program.
+
+    Raises:
+        UserError: what would be refused.
+    """
+    check_places(spec)
+    with sealed_for_now(spec) as (manifest, _):
+        layers = check_model(spec, manifest)
+    return {
+        "study": spec.name,
+        "data": {"source": manifest.source, "task": manifest.task, "rows": manifest.sizes},
+        "trials": spec.config.search.trials,
+        "regularizers": list(spec.space.regularizers()),
+        "searched": [of.name for of in spec.space_over(layers).ranges()],
+        "finals": spec.config.finalize.seeds,
+    }
+
+
+def ready_for_finals(spec: StudySpec, options: FinalizeOptions) -> StudySpec:
+    """Let a study that is locked hold finals as `options` say: keep that, and forget the answer that it has.
 
     Raises:
         UserError: the data changed, or there would be nothing to compare, or nothing to test it on: finals are switched
             off, there are no test rows, or no trial or not the baseline has finished.
     """
-    _refuse_unready(config, study.folder)
-    verify_digest(config.data, config.folder, study.folder / "data")
-    write_study(study.folder, config, study.created_ms or 0)
-    (study.folder / "answer.json").unlink(missing_ok=True)
+    changed = spec.with_config(options.applied(spec.config))
+    _refuse_unready(changed)
+    verify_digest(changed.config.data, changed.config.folder, changed.folder.data)
+    changed.folder.write(changed.config, changed.created_ms)
+    changed.folder.answer.unlink(missing_ok=True)
+    return changed
 
 
-def _refuse_unready(config: StudyConfig, folder: Path) -> None:
-    finalize, manifest = config.finalize, Manifest.load(folder / "data")
-    if not finalize.seeds:
+def _refuse_unready(spec: StudySpec) -> None:
+    config, manifest = spec.config, Manifest.load(spec.folder.data)
+    if not config.finalize.seeds:
         allowed = "say --seeds N, like --seeds 10"
         raise UserError("the study file skips finals", key="finalize.seeds", value=0, allowed=allowed)
     if not manifest.sizes["test"]:
         what, allowed = "the split has no test rows", "start a study with test rows: data.split.test above 0"
         raise UserError(what, key="data.split.test", value=config.data.split.test, allowed=allowed)
-    if finalize.splits > 1:
-        refuse_splits(finalize, config.data, "--splits")
-    outbox = folder / "outbox.jsonl"
+    if config.finalize.splits > 1:
+        refuse_splits(config.finalize, config.data, "--splits")
+    outbox = spec.folder.outbox
     ends = [record for record, _ in read_from(outbox)] if outbox.exists() else []
     states = {record.number: record.status for record in ends if isinstance(record, RunEnd) and record.kind == "trial"}
-    resume = f"`regsearch study resume {config.name}` goes on with the search"
+    resume = f"`regsearch study resume {spec.name}` goes on with the search"
     if "COMPLETE" not in states.values():
         why = f"{len(states)} failed or were pruned" if states else "none has ended yet"
-        raise UserError(f"no trial has finished ({why})", key="NAME", value=config.name, allowed=resume)
+        raise UserError(f"no trial has finished ({why})", key="NAME", value=spec.name, allowed=resume)
     if states.get(0, "COMPLETE") != "COMPLETE":
         what = "the baseline, trial 0, failed: finals have nothing to compare with"
-        raise UserError(what, key="NAME", value=config.name, allowed="mend the model or its training; start --replace")
+        raise UserError(what, key="NAME", value=spec.name, allowed="mend the model or its training; start --replace")

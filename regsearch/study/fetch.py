@@ -1,4 +1,4 @@
-"""A study whose machine is gone, taken up here from the database of its search; the data are cut again."""
+"""Take up a study whose machine is gone from the database of its search; the data are cut again."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from regsearch.config import StudyConfig, check_name
 from regsearch.errors import UserError
-from regsearch.study.study import Study, home
-from regsearch.workspace.stores import write_study
+from regsearch.study.study import Study
+from regsearch.workspace.folder import StudyFolder, home, write_record
 
 
 def open_or_fetch(
@@ -35,7 +35,7 @@ def open_or_fetch(
     from regsearch.search.study_backup import MANIFEST, STUDY
 
     check_name(name)
-    if storage is None or (home() / "studies" / name / STUDY).exists():
+    if storage is None or StudyFolder(home(), name).exists():
         return _here(name, storage, tracking_uri, ray)
     files = read_state(storage, name)
     saved = json.loads(files[STUDY])
@@ -44,7 +44,7 @@ def open_or_fetch(
         allowed = "resume it where its folder is: the saved rows of its trials are there alone"
         raise UserError("a study of Ray Tune cannot be fetched", key="NAME", value=name, allowed=allowed)
     study = Study(config, saved["created_ms"], ray)
-    with study.aside() as aside:
+    with study.spec.folder.aside() as aside:
         sealed = seal(config.data, config.folder, aside / "data")
         if sealed.digest != json.loads(files[MANIFEST])["digest"]:
             raise UserError(
@@ -56,7 +56,7 @@ def open_or_fetch(
         for file, content in files.items():
             if file not in (STUDY, MANIFEST):  # the others lie in the folder itself
                 (aside / file).write_bytes(content)
-        write_study(aside, config, saved["created_ms"])
+        write_record(aside, config, saved["created_ms"])
         os.replace(aside, study.folder)
     return study
 

@@ -66,3 +66,10 @@ class Progress(Protocol):
     def say(self, message: str) -> None:
         """Show one line that stays."""
         ...
+
+
+class Stop:
+    """Ask a search to end after its running round."""
+
+    def __init__(self) -> None:
+        self.requested = False

@@ -1,4 +1,4 @@
-"""A trial trained again in a new process and held against what the MLflow store says of it, bit by bit."""
+"""Train a trial again in a new process and hold it against what the MLflow store says of it, bit by bit."""
 
 from __future__ import annotations
 
@@ -6,23 +6,21 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from regsearch.config import EPOCHS, VIOLATION
 from regsearch.data import verify_digest
 from regsearch.driver.executor import start_executor
-from regsearch.driver.rounds import train_all
+from regsearch.driver.retrain import train_all
 from regsearch.errors import UserError
-from regsearch.space import SCHEDULE
+from regsearch.space import SCHEDULE, regularizer_of
 from regsearch.tracking.log.history import recorded_curves, recorded_stages
 from regsearch.tracking.log.outbox import read_from
 from regsearch.tracking.log.records import RunStart
 from regsearch.tracking.mlflow.runs import LATEST, read_curve
 from regsearch.trial import Trial
 from regsearch.workspace.machine import machine, recorded_machine
-
-if TYPE_CHECKING:
-    from regsearch.study.study import Study
+from regsearch.workspace.spec import StudySpec
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,7 @@ class Replay:
         }
 
 
-def replay(study: Study, number: int) -> Replay:
+def replay(spec: StudySpec, number: int) -> Replay:
     """Train trial `number` of a study again, as long as it was trained, and compare it with the MLflow store.
 
     The worker processes are new; pack width, workers and compilation are those that the study recorded. What a trial of
@@ -102,10 +100,10 @@ def replay(study: Study, number: int) -> Replay:
     Raises:
         UserError: there is no such trial, it has no curve yet, or the data changed.
     """
-    outbox = study.folder / "outbox.jsonl"
+    outbox = spec.folder.outbox
     trial = _recorded(outbox, number)
-    verify_digest(study.config.data, study.config.folder, study.folder / "data")
-    begun, stored = trial.history()[-1].epoch, read_curve(study.uri, study.config.name, number)
+    verify_digest(spec.config.data, spec.config.folder, spec.folder.data)
+    begun, stored = trial.history()[-1].epoch, read_curve(spec.uri, spec.name, number)
     if trial.stages:
         last = max((report.epoch for report in recorded_curves(outbox).get(number, [])), default=0)
         stored = {key: value for key, value in stored.items() if begun < key[0] <= last}
@@ -113,10 +111,10 @@ def replay(study: Study, number: int) -> Replay:
         raise UserError(
             "the trial has no curve in the store", key="NUMBER", value=number, allowed="wait for its first epoch"
         )
-    # What the books derive from a report is not measured again.
+    # What the driver derives from a report is not measured again.
     stored = {key: each for key, each in stored.items() if not _derived(key[1].removesuffix(LATEST))}
-    known = recorded_machine(study.folder)
-    executor = start_executor(study, again=True)
+    known = recorded_machine(spec.folder.path)
+    executor = start_executor(spec, again=True)
     try:
         train_all(executor, [trial], max(epoch for epoch, _ in stored), lambda ended, weights: None)
     finally:
@@ -133,7 +131,7 @@ def replay(study: Study, number: int) -> Replay:
     pairs = [Difference(*key, stored.get(key), found.get(key)) for key in keys]
     now = machine()
     return Replay(
-        study.config.name,
+        spec.name,
         number,
         sum(report.epoch > begun for report in trial.reports),
         len(keys),
@@ -144,8 +142,8 @@ def replay(study: Study, number: int) -> Replay:
 
 
 def _derived(metric: str) -> bool:
-    """Whether the books derive a metric from reports and settings."""
-    return metric in (EPOCHS, VIOLATION) or metric.startswith(f"{SCHEDULE}.")
+    """Whether the driver derives a metric from reports and settings."""
+    return metric in (EPOCHS, VIOLATION) or regularizer_of(metric) == SCHEDULE
 
 
 def _recorded(outbox: Path, number: int) -> Trial:

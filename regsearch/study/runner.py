@@ -1,32 +1,33 @@
-"""One stretch of work on a study: search, finals, champion, answer; started fresh or from where a kill left it."""
+"""Run a study that is sealed and locked: search, conclude, deliver; started fresh or from where a kill left it."""
 
 from __future__ import annotations
 
+import math
 import time
-from contextlib import ExitStack, closing
-from typing import Any
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 
 from regsearch.core.build import task_of
 from regsearch.data import Manifest
-from regsearch.driver.base import Books
-from regsearch.driver.executor import start_executor
+from regsearch.driver.executor import StudyExecutors
 from regsearch.driver.factory import make_driver
+from regsearch.driver.plan import SearchResult
 from regsearch.errors import UserError
-from regsearch.executors.executor import Executor
 from regsearch.publish.notes import begun
-from regsearch.regularizers import all_regularizers
+from regsearch.regularizers import strength_knobs
 from regsearch.search.storage import Storage, open_storage
 from regsearch.space import active_regularizers
-from regsearch.study.conclude import Ending
-from regsearch.study.progress import Progress, Snapshot
-from regsearch.study.study import Study
+from regsearch.study.conclude import Conclusion
+from regsearch.study.progress import Progress, Snapshot, Stop
+from regsearch.study.snapshot import snapshot
+from regsearch.study.usage import SearchUsage
 from regsearch.system.files import write_json
 from regsearch.tracking.log.outbox import Outbox
 from regsearch.tracking.log.records import Dataset, StudyEnd, StudyStart
-from regsearch.tracking.mlflow.writer_process import start_writer
+from regsearch.tracking.mlflow.writer_process import WriterHandle, start_writer
 from regsearch.trial import Trial, TrialState
 from regsearch.workspace.answer import Answer
-from regsearch.workspace.machine import record_machine
+from regsearch.workspace.spec import StudySpec
 
 DRAIN_SECONDS = 120.0
 _PHASES = {
@@ -41,86 +42,130 @@ class Interrupted(KeyboardInterrupt):
     """The study was stopped by hand; everything decided is on disk, `resume` goes on."""
 
 
-class Run:
-    """Works on a study that is sealed and locked."""
+class StudyRunner:
+    """Run a study to its end.
 
-    def __init__(self, study: Study, timeout: float | None, progress: Progress | None, begun: float) -> None:
-        self.study, self.config, self.folder = study, study.config, study.folder
-        self.timeout, self.progress, self.begun = timeout, progress, begun
-        self.manifest = Manifest.load(self.folder / "data")
-        self.strengths = [rule.strength_knob for rule in all_regularizers().values()]
-        self.seconds: dict[str, float] = {}
-        self.start_ms = self.now_ms = study.created_ms or 0
+    Args:
+        stop: may ask the search to end early.
+        timeout: seconds after which it is asked so, counted from `begun`.
+        begun: when the command began, seconds since 1970.
+    """
 
-    def to_the_end(self) -> Answer:
+    def __init__(
+        self, spec: StudySpec, stop: Stop, timeout: float | None, progress: Progress | None, begun: float
+    ) -> None:
+        self.spec, self.stop, self.timeout, self.progress, self.begun = spec, stop, timeout, progress, begun
+        self.manifest = Manifest.load(spec.folder.data)
+        self.space = spec.drawn_space(self.manifest)
+        self.timing: dict[str, float] = {}
+        self.now_ms = spec.created_ms
+        self._strengths = strength_knobs()
+
+    def run(self) -> Answer:
         """Search until all trials ended, hold finals, deliver everything, and give the answer.
 
         Raises:
             Interrupted: the study was asked to stop, or its time is up.
+            UserError: the MLflow store did not take everything.
         """
-        self._say(phase="starting")
-        address, journal = self.config.search.storage, self.folder / "search.journal"
-        with closing(open_storage(address, journal, self.config.name, self.start_ms, self._tell)) as storage:
-            answer = self._work(storage)
+        self._begin("starting")
+        folder = self.spec.folder
+        storage = open_storage(
+            self.spec.config.search.storage, folder.journal, self.spec.name, self.spec.created_ms, self._say
+        )
+        with closing(storage):
+            outbox = self._open_outbox()
+            writer = start_writer(outbox.path, self.spec.uri, folder.artifacts)
+            answer = self._work(storage, outbox, writer)
+            self._deliver(outbox, writer)
+            write_json(folder.answer, answer.to_json(full=True))
             storage.keep()
         return answer
 
-    def _work(self, storage: Storage) -> Answer:
-        outbox = Outbox(self.folder / "outbox.jsonl")
+    def _open_outbox(self) -> Outbox:
+        outbox = Outbox(self.spec.folder.outbox)
         outbox.append(self._start_record())
         if outbox.status != "COMPLETE":  # one that has its answer keeps it while finals are held again
-            outbox.append(begun(self.config, self.manifest, task_of(self.manifest), self.start_ms))
+            outbox.append(begun(self.spec.config, self.manifest, task_of(self.manifest), self.spec.created_ms))
         if outbox.status == "INTERRUPTED":
             outbox.append(StudyEnd("RUNNING", self.now_ms))
         outbox.commit()
-        writer = start_writer(outbox.path, self.study.uri, self.study.root / "artifacts")
-        executor = None
-        try:
-            executor = start_executor(self.study, self._tell)
-            record_machine(self.folder, executor)
-            if executor.serial:
-                self._tell(f"the model cannot be packed and trains one trial at a time: {executor.serial}")
-            self.seconds["start"] = time.time() - self.begun
-            driver = self._search(executor, storage, outbox, writer)
-            if any(not trial.state.ended for trial in driver.trials.values()) or len(driver.trials) < driver.total:
-                raise Interrupted
-            self._say_failed(driver)
-            ending = Ending(self.study, self.manifest, executor, outbox, self._tags, self._tell, self._say)
-            answer = ending.answer(driver, self.seconds)
+        return outbox
+
+    def _work(self, storage: Storage, outbox: Outbox, writer: WriterHandle) -> Answer:
+        executors = StudyExecutors(self.spec, self._say)
+        with self._ending(outbox, writer, executors):
+            result = self._search(executors, storage, outbox, writer)
+            self._say_failed(result)
+            conclusion = Conclusion(
+                self.spec, self.manifest, self.space, executors, outbox, self._tags, self._say, self._begin
+            )
+            answer = conclusion.answer(result, self.timing)
             writer.no_more()  # it delivers the rest while the workers end
+        return answer
+
+    @contextmanager
+    def _ending(self, outbox: Outbox, writer: WriterHandle, executors: StudyExecutors) -> Iterator[None]:
+        """Leave everything on disk and no process behind, however the work ends."""
+        try:
+            yield
         except KeyboardInterrupt:
             outbox.append(StudyEnd("INTERRUPTED", self.now_ms))
             outbox.commit()
             writer.drain(DRAIN_SECONDS)
-            raise Interrupted(f"stopped; `regsearch study resume {self.config.name}` goes on") from None
+            raise Interrupted(f"stopped; `regsearch study resume {self.spec.name}` goes on") from None
         except BaseException:
             writer.kill()
             raise
         finally:
             with ExitStack() as last:  # each of them, also where another fails: the disk may be full
                 last.callback(outbox.close)
-                if executor is not None:
-                    last.callback(executor.close)
-                    if executor.workers:  # finals on other rows close it before the end
-                        record_machine(self.folder, executor)
+                last.callback(executors.close)
+
+    def _search(
+        self, executors: StudyExecutors, storage: Storage, outbox: Outbox, writer: WriterHandle
+    ) -> SearchResult:
+        executor = executors.own()
+        if executor.serial:
+            self._say(f"the model cannot be packed and trains one trial at a time: {executor.serial}")
+        self.timing["start"] = time.time() - self.begun
+        driver = make_driver(self.spec, self.manifest, self.space, executor, outbox, storage, self._tags)
+        for note in getattr(driver.search, "notes", ()):
+            self._say(note)
+        usage = SearchUsage(executor, writer)
+
+        def watch() -> bool:
+            if self.progress is not None and self.progress.due():
+                self.progress.show(snapshot(self.spec.name, driver, usage))
+            return not self.stop.requested and not self._timed_out()
+
+        driver.run(watch)
+        self.now_ms = driver.now_ms()
+        self.timing |= usage.figures(driver)
+        if not driver.done():
+            raise Interrupted
+        return driver.result()
+
+    def _timed_out(self) -> bool:
+        return self.timeout is not None and time.time() >= self.begun + self.timeout
+
+    def _deliver(self, outbox: Outbox, writer: WriterHandle) -> None:
         start = time.time()
-        self._say(phase="delivering")
+        self._begin("delivering")
         if not writer.drain(DRAIN_SECONDS):
             raise UserError(
                 f"the MLflow store did not take everything: {writer.status().error or 'it does not answer'}",
                 key="tracking.uri",
-                value=self.study.uri,
-                allowed=f"`regsearch study resume {self.config.name}` delivers the rest",
+                value=self.spec.uri,
+                allowed=f"`regsearch study resume {self.spec.name}` delivers the rest",
             )
         if refused := writer.status().refused:
             log = outbox.path.with_suffix(".log")
-            self._tell(f"the MLflow store refused {refused} of the records for what they hold; {log} says why")
-        self.seconds |= {"deliver": time.time() - start, "total": time.time() - self.begun}
-        write_json(self.folder / "answer.json", answer.to_json(full=True))
-        return answer
+            self._say(f"the MLflow store refused {refused} of the records for what they hold; {log} says why")
+        self.timing |= {"deliver": time.time() - start, "total": time.time() - self.begun}
 
     def _start_record(self) -> StudyStart:
-        config, manifest = self.config, self.manifest
+        config, manifest = self.spec.config, self.manifest
         params = {
             "data.source": manifest.source,
             "task": manifest.task,
@@ -129,108 +174,33 @@ class Run:
             **{f"search.{name}": getattr(config.search, name) for name in ("engine", "trials", "parallel", "seed")},
             **self._engine(),
         }
-        features = 1
-        for size in manifest.inputs:
-            features *= size
-        data = Dataset(config.name, manifest.source, manifest.digest, manifest.sizes["train"], features)
+        data = Dataset(
+            config.name, manifest.source, manifest.digest, manifest.sizes["train"], math.prod(manifest.inputs)
+        )
         method = {} if config.tracking.method is None else {"regsearch.method": config.tracking.method}
         digests = {"regsearch.digest": manifest.digest, "regsearch.test_digest": manifest.test_digest}
-        tags = {**digests, **method}
-        return StudyStart(config.name, params, tags, self.start_ms, data)
+        return StudyStart(config.name, params, {**digests, **method}, self.spec.created_ms, data)
 
     def _engine(self) -> dict[str, str]:
-        search = self.config.search
+        search = self.spec.config.search
         if search.engine == "ray_tune":
             return {"search.algorithm": search.algorithm_name, "search.scheduler": search.scheduler_name}
         return {"search.sampler": search.sampler, "search.pruner": search.pruner_name}
 
-    def _tell(self, line: str) -> None:
+    def _tags(self, trial: Trial) -> dict[str, str]:
+        return {"regsearch.regularizers": "+".join(active_regularizers(trial.params, self._strengths)) or "none"}
+
+    def _say(self, line: str) -> None:
         if self.progress is not None:
             self.progress.say(line)
 
-    def _search(self, executor: Executor, storage: Storage, outbox: Outbox, writer: Any) -> Books[Any]:
-        driver = make_driver(
-            self.study,
-            self.manifest,
-            executor,
-            outbox,
-            storage,
-            start_ms=self.start_ms,
-            describe=self._tags,
-        )
-        for note in getattr(driver.search, "notes", ()):
-            self._tell(note)
-        before, cpu, writer_cpu = executor.settle(), time.process_time(), writer.status().cpu.get("delivery", 0.0)
-        start = time.time()
-        deadline = None if self.timeout is None else self.begun + self.timeout
-
-        def watch(driver: Books[Any]) -> bool:
-            self._say_search(driver, executor, start)
-            return not self.study.stop and (deadline is None or time.time() < deadline)
-
-        driver.run(watch)
-        self.now_ms = driver.now_ms()
-        wall = time.time() - start
-        spent = {name: value - before[name] for name, value in executor.spent().items()}
-        outside = time.process_time() - cpu + writer.status().cpu.get("delivery", 0.0) - writer_cpu
-        outside += max(0.0, spent["cpu"] - spent["pack"])
-        whole = outside + spent["pack"]
-        self.seconds |= {
-            "search": wall,
-            **{f"driver_{part}": getattr(driver.timing, part) for part in driver.timing.parts},
-            "pack_cpu": spent["pack"],
-            "outside_cpu": outside,
-            "outside_cpu_share": outside / whole if whole else 0.0,
-            "waited_share": spent["waited"] / (wall * executor.workers) if wall else 0.0,
-            "idle_share": spent["idle"] / (wall * executor.workers) if wall else 0.0,
-            "trial_steps_per_second": spent["steps"] / wall if wall else 0.0,
-        }
-        return driver
-
-    def _tags(self, trial: Trial) -> dict[str, str]:
-        return {"regsearch.regularizers": "+".join(active_regularizers(trial.params, self.strengths)) or "none"}
-
-    def _say(self, phase: str) -> None:
+    def _begin(self, phase: str) -> None:
         if self.progress is not None:
-            total = self.config.search.trials
-            self.progress.show(
-                Snapshot(study=self.config.name, phase=phase, message=_PHASES.get(phase, ""), total=total)
-            )
+            total, message = self.spec.config.search.trials, _PHASES.get(phase, "")
+            self.progress.show(Snapshot(study=self.spec.name, phase=phase, message=message, total=total))
 
-    def _say_failed(self, driver: Books[Any]) -> None:
-        failed = [trial for trial in driver.trials.values() if trial.state is TrialState.FAIL]
+    def _say_failed(self, result: SearchResult) -> None:
+        failed = [trial for trial in result.trials.values() if trial.state is TrialState.FAIL]
         if failed:
             first = f"trial {failed[0].number} {failed[0].reason or 'gave no reason'}"
-            self._tell(f"{len(failed)} of {driver.total} trials failed; {first}")
-
-    def _say_search(self, driver: Books[Any], executor: Executor, start: float) -> None:
-        if self.progress is None or not self.progress.due():
-            return
-        trials = driver.trials.values()
-        counts = {state: sum(trial.state is state for trial in trials) for state in TrialState}
-        best = driver.best()
-        elapsed = time.time() - start
-        ended = sum(counts[state] for state in TrialState if state.ended)
-        self.progress.show(
-            Snapshot(
-                study=self.config.name,
-                phase="search",
-                total=driver.total,
-                complete=counts[TrialState.COMPLETE],
-                pruned=counts[TrialState.PRUNED],
-                failed=counts[TrialState.FAIL],
-                running=counts[TrialState.RUNNING],
-                waiting=driver.total - ended - counts[TrialState.RUNNING],
-                objective=driver.objective[0],
-                best_value=best.value if best else None,
-                best_number=best.number if best else None,
-                best_params=best.params if best else {},
-                baseline_value=driver.trials[0].value,
-                width=executor.width,
-                workers=executor.workers,
-                occupancy=counts[TrialState.RUNNING] / executor.lanes,
-                trial_steps_per_second=executor.spent()["steps"] / elapsed if elapsed else 0.0,
-                elapsed=elapsed,
-                eta=elapsed * (driver.total - ended) / ended if ended else None,
-            )
-        )
+            self._say(f"{len(failed)} of {len(result.trials)} trials failed; {first}")

@@ -6,12 +6,12 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from regsearch.analysis.finals_summary import FinalsSummary
     from regsearch.data import Opened
+    from regsearch.workspace.folder import StudyFolder
 
 _FINALS = ("winner", "baseline", "p_better", "claim", "sentence")
 
@@ -83,12 +83,12 @@ class Answer:
         return cls(**found["trials"], **shared, timing=dict(found["timing"]), **more)
 
     @classmethod
-    def read(cls, study: Path, ledger: Path) -> Answer:
-        """The answer that a study keeps in its folder, with the openings of its test as they are by now."""
+    def read(cls, folder: StudyFolder) -> Answer:
+        """Read the answer that a study keeps in its folder, with the openings of its test as they are by now."""
         from regsearch.data import Manifest, opened
 
-        known = cls.from_json(json.loads((study / "answer.json").read_text()))
-        return known.after(opened(ledger, Manifest.load(study / "data").test_digest))
+        known = cls.from_json(json.loads(folder.answer.read_text()))
+        return known.after(opened(folder.ledger, Manifest.load(folder.data).test_digest))
 
     def after(self, opened: Opened) -> Answer:
         """This answer after so many openings of its test."""

@@ -1,23 +1,19 @@
-"""The stores of a study that others share, the MLflow store and the database of its search: checked, and emptied."""
+"""Check and empty the stores that a study shares with others: the MLflow store and the database of its search."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from regsearch.config import StudyConfig
-from regsearch.errors import UserError
-from regsearch.system.addresses import password
-from regsearch.system.files import write_whole
+from regsearch.workspace.folder import StudyRecord, read_record
 
 
-def check_stores(config: StudyConfig, uri: str, known: dict[str, Any] | None = None) -> None:
+def check_stores(config: StudyConfig, uri: str, known: StudyRecord | None = None) -> None:
     """Refuse stores that cannot be used for a new study, within seconds; nothing is made.
 
     Args:
         uri: the MLflow store's address.
-        known: what `study.json` says of the study of this name that the new one replaces.
+        known: the study of this name that the new one replaces.
 
     Raises:
         UserError: a store that does not answer, refuses user or password, or has a study of this name.
@@ -30,7 +26,7 @@ def check_stores(config: StudyConfig, uri: str, known: dict[str, Any] | None = N
     if config.search.storage is not None:
         from regsearch.search.schema import check_database
 
-        check_database(config.search.storage, config.name, None if known is None else known["created_ms"])
+        check_database(config.search.storage, config.name, None if known is None else known.created_ms)
 
 
 def forget(folder: Path) -> None:
@@ -39,33 +35,11 @@ def forget(folder: Path) -> None:
     Raises:
         UserError: the database cannot be used.
     """
-    saved = read_study(folder)
-    address = saved["config"]["search"].get("storage")
-    if address is not None:
+    saved = read_record(folder)
+    if saved.config.search.storage is not None:
         from regsearch.search.schema import delete_study
 
-        delete_study(address, saved["config"]["name"], saved["created_ms"])
-
-
-def read_study(folder: Path) -> dict[str, Any]:
-    """What `study.json` says: `config` and `created_ms`.
-
-    Raises:
-        UserError: it is not what `write_study` wrote.
-    """
-    file = folder / "study.json"
-    try:
-        found: dict[str, Any] = json.loads(file.read_text())
-        return {"config": found["config"], "created_ms": found["created_ms"]}
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"not a study's record: {error}", file=file) from None
-
-
-def write_study(folder: Path, config: StudyConfig, created_ms: int) -> None:
-    """Keep what the study is, in place of what was kept before; nobody else may read it where it holds a password."""
-    secret = any(password(address or "") for address in (config.tracking.uri, config.search.storage))
-    text = json.dumps({"config": json.loads(config.to_json()), "created_ms": created_ms}, indent=1)
-    write_whole(folder / "study.json", text, 0o600 if secret else 0o644)
+        delete_study(saved.config.search.storage, saved.config.name, saved.created_ms)
 
 
 def at_store(config: StudyConfig, uri: str | None) -> StudyConfig:

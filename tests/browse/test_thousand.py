@@ -32,7 +32,7 @@ LINKS = '.ag-row a[href*="/runs/"]'
 TIMED = """
 import sys, time
 from regsearch.cli.app import app
-import mlflow.store.tracking.sqlalchemy_store, torch, scipy.stats, matplotlib.pyplot, regsearch.run, optuna
+import mlflow.store.tracking.sqlalchemy_store, torch, scipy.stats, matplotlib.pyplot, regsearch.study.runner, optuna
 start = time.perf_counter()
 try:
     app(sys.argv[1:])

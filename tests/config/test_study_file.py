@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from regsearch.config import ModelConfig, StudyConfig, TrainConfig, load_config
+from regsearch.config import ModelConfig, StartOptions, StudyConfig, TrainConfig, load_config
 from regsearch.config.yaml12 import read_yaml
 from regsearch.errors import UserError
 
@@ -60,10 +60,10 @@ def test_a_full_study_reads_as_written(tmp_path: Path) -> None:
 
 def test_options_of_the_command_line_take_the_place_of_the_file(tmp_path: Path) -> None:
     path = written(tmp_path, "search: {trials: 5, seed: 1}")
-    config = load_config(path, trials=9, seed=8, tracking_uri="sqlite:///x.db")
+    config = load_config(path, StartOptions(trials=9, seed=8, tracking_uri="sqlite:///x.db"))
     assert (config.search.trials, config.search.seed, config.tracking.uri) == (9, 8, "sqlite:///x.db")
     with pytest.raises(UserError, match=r"^--trials: .*got 0.*whole numbers from 1 up"):
-        load_config(path, trials=0)
+        load_config(path, StartOptions(trials=0))
 
 
 def test_json_round_trip_is_canonical(tmp_path: Path) -> None:

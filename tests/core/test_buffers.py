@@ -17,7 +17,7 @@ from regsearch.core.pack_function import compiler
 from regsearch.core.program import Program
 from regsearch.core.training import Training
 from regsearch.errors import UserError
-from regsearch.finals.plan import export_rows
+from regsearch.publish.champion import export_rows
 from regsearch.tasks import Classification
 from regsearch.trial import derive_seed
 from tests.core.packs import RULES, digits

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from regsearch.data import Manifest, seal
+from regsearch.driver.plan import SearchPlan
+from regsearch.driver.retrain import trained_again
 from regsearch.driver.tune import TuneDriver
 from regsearch.executors.local import LocalExecutor
-from regsearch.publish.champion import trained_again
 from regsearch.search.journal import JournalFile
 from regsearch.search.optuna import OptunaSearch
 from regsearch.search.ray_tune.mailbox import Asked
@@ -85,7 +86,7 @@ class Played:
         self.study, self.folder = Study.from_file(path), folder
         config = self.study.config
         seal(config.data, config.folder, folder / "data")
-        self.space = self.study.drawn(Manifest.load(folder / "data"))
+        self.space = self.study.spec.drawn_space(Manifest.load(folder / "data"))
         self.trials: dict[int, Trial] = {}
 
     def executor(self) -> LocalExecutor:
@@ -113,12 +114,8 @@ class Played:
             tracker,
             executor,
             self.folder / "snapshots",
-            trials=drawn + 1,
-            epochs=EPOCHS,
-            seed=0,
-            objective=("val_loss",),
-            start_ms=0,
-            curves={number: trial.reports for number, trial in self.trials.items()},
+            SearchPlan(drawn + 1, EPOCHS, 0, ("val_loss",)),
+            {number: trial.reports for number, trial in self.trials.items()},
         )
         try:
             driver.run()

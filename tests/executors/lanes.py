@@ -8,7 +8,7 @@ from pathlib import Path
 from regsearch.config import load_config
 from regsearch.core.pack import Load
 from regsearch.data import seal
-from regsearch.driver.rounds import train_all
+from regsearch.driver.retrain import train_all
 from regsearch.executors.executor import Executor
 from regsearch.trial import Report, Trial
 

@@ -15,9 +15,9 @@ from torch import nn
 from regsearch.config import load_config
 from regsearch.data import columns
 from regsearch.data.preprocess import fit
-from regsearch.finals.plan import export_rows
+from regsearch.publish.champion import export_rows
 from regsearch.tracking.mlflow.package import seal
-from regsearch.workspace.stores import write_study
+from regsearch.workspace.folder import write_record
 
 TABLE = pd.DataFrame(
     {
@@ -102,7 +102,7 @@ def finished_study(home: Path, seeds: int = 3, answer: dict[str, Any] | None = A
     file.write_text(STUDY.replace("SEEDS", str(seeds)))
     folder = home / "studies" / "people"
     folder.mkdir(parents=True)
-    write_study(folder, load_config(file), 1)
+    write_record(folder, load_config(file), 1)
     if answer is not None:
         (folder / "answer.json").write_text(json.dumps(answer if seeds else {**answer, "finals": None}))
     if champion:

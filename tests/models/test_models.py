@@ -15,8 +15,8 @@ from regsearch.core.pack import Data, Load, Pack
 from regsearch.core.program import Program
 from regsearch.core.training import Training
 from regsearch.errors import UserError
-from regsearch.finals.plan import export_rows
 from regsearch.models import MODELS, build_model
+from regsearch.publish.champion import export_rows
 from regsearch.regularizers import all_regularizers
 from regsearch.tasks import Classification, Clustering, LanguageModelling, Recommendation, Task
 

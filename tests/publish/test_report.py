@@ -11,13 +11,13 @@ from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from regsearch.cli.app import app
-from regsearch.config import load_config
+from regsearch.config import StartOptions, load_config
 from regsearch.data import seal
 from regsearch.publish.report import REPORT, local_record, report_study, stored_record, study_file
 from regsearch.study.study import Study
 from regsearch.tracking.log.outbox import Outbox
 from regsearch.tracking.log.records import Metrics, RunEnd, RunStart
-from regsearch.workspace.stores import write_study
+from regsearch.workspace.folder import write_record
 from tests.conftest import ROOT
 from tests.pages.records import read
 from tests.study.small import study_file as small
@@ -34,7 +34,9 @@ def test_the_study_file_of_a_page_is_the_study(file: Path, tmp_path: Path) -> No
 
 
 def test_stores_and_folders_stay_out_of_the_page(tmp_path: Path) -> None:
-    config = load_config(small(tmp_path), tracking_uri="postgresql://me:secret@there/mlflow", storage="sqlite:///s.db")
+    config = load_config(
+        small(tmp_path), StartOptions(tracking_uri="postgresql://me:secret@there/mlflow", storage="sqlite:///s.db")
+    )
     text = study_file(config)
     assert "secret" not in text and "there" not in text and "s.db" not in text and str(tmp_path) not in text
     assert yaml.safe_load(text)["name"] == "small"
@@ -53,7 +55,7 @@ def begun(file: Path) -> Study:
     study = Study.from_file(file)
     study.folder.mkdir(parents=True)
     seal(study.config.data, study.config.folder, study.folder / "data")
-    write_study(study.folder, study.config, 1_700_000_000_000)
+    write_record(study.folder, study.config, 1_700_000_000_000)
     return study
 
 
@@ -78,7 +80,7 @@ def test_a_search_under_way_rings_its_best_trial(own_folder: Path, tmp_path: Pat
             outbox.append(Metrics("trial", number, 1, values, 2))
             outbox.append(RunEnd("trial", number, "COMPLETE", None, 3))
         outbox.commit()
-    record = local_record(study)
+    record = local_record(study.spec)
     assert not record.ended and record.winner == best
 
 
@@ -96,7 +98,7 @@ def test_folder_and_store_tell_the_same(own_folder: Path, tmp_path: Path) -> Non
     assert [each.path for each in client.list_artifacts(parent.info.run_id, "report")] == [f"report/{REPORT}"]
     assert Path(client.download_artifacts(parent.info.run_id, f"report/{REPORT}", str(tmp_path))).read_text() == logged
 
-    here, there = local_record(study), stored_record(study.uri, "small")
+    here, there = local_record(study.spec), stored_record(study.uri, "small")
     assert here.sentence == there.sentence == answer.sentence and here.ended and there.ended
     assert here.summary == there.summary and here.winner == there.winner
     assert here.opened_words == there.opened_words == "test opened once"

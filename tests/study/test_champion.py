@@ -139,9 +139,8 @@ def test_predictions_equal_those_of_the_trained_weights(
     assert run.data.tags["regsearch.kind"] == "final"
 
     # The final that the champion is, trained once more from its seed and knobs.
-    names = study.space.regularizers()
     manifest = Manifest.load(study.folder / "data")
-    program = build_program(study.config, manifest, names)
+    program = build_program(study.config, manifest, study.space)
     knobs = {key: float(value) for key, value in run.data.params.items() if key in program.knobs}
     pack = Pack(program, load_data(study.folder / "data"), 2)
     pack.load(0, Load(0, knobs, int(run.data.params["seed"])))

@@ -17,7 +17,7 @@ from regsearch.errors import UserError
 from regsearch.study.study import Study
 from regsearch.tracking.log.outbox import Outbox
 from regsearch.tracking.log.records import RunEnd
-from regsearch.workspace.stores import write_study
+from regsearch.workspace.folder import write_record
 
 STUDY = """
 name: small
@@ -154,7 +154,7 @@ def test_what_cannot_be_finalized_is_refused(tmp_path: Path, monkeypatch: pytest
             made.finalize(**{option: 0})
     made.folder.mkdir(parents=True)
     _cut(made.config.data, str(tmp_path), made.folder / "data", True)
-    write_study(made.folder, made.config, 1)
+    write_record(made.folder, made.config, 1)
     before = (made.folder / "study.json").read_bytes()
 
     def refusal(records: list[RunEnd], **given: int) -> str:

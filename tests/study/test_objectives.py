@@ -45,7 +45,7 @@ class StopsEarly:
         return True
 
     def show(self, snapshot: Any) -> None:
-        self.study.stop = self.study.stop or snapshot.complete >= self.after
+        self.study.stop.requested |= snapshot.complete >= self.after
 
     def say(self, message: str) -> None:
         self.said.append(message)

@@ -7,18 +7,20 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from regsearch.driver.executor import start_executor
-from regsearch.driver.rounds import train_all
+from regsearch.driver.retrain import train_all
 from regsearch.search.journal import JournalFile
 from regsearch.search.optuna import OptunaSearch
 from regsearch.study.study import Study
 from regsearch.tracking.mlflow.changes import STAGES_TAG
 from regsearch.trial import Trial, TrialState, derive_seed
+from regsearch.workspace.folder import StudyFolder
 from tests.study.small import study_file
 from tests.study.test_same_answer import answer, assert_whole, kill_at, start
 
@@ -47,9 +49,8 @@ def remembered(folder: Path) -> list[Any]:
 
 
 def opened(folder: Path) -> Study:
-    file = folder / "mlruns" / "studies" / "small" / "study.json"
     study = Study.from_file(folder / "small.yaml")
-    study.root, study.folder = folder / "mlruns", file.parent
+    study.spec = replace(study.spec, folder=StudyFolder(folder / "mlruns", "small"))
     return study
 
 
@@ -124,7 +125,7 @@ def assert_trained_alone(folder: Path, trials: list[Any], epochs: int) -> dict[i
     for known in trials:
         again.append(Trial(known.number, dict(known.params), derive_seed(0, "trial", known.number)))
         again[-1].stages = known.stages
-    executor = start_executor(opened(folder), again=True)
+    executor = start_executor(opened(folder).spec, again=True)
     try:
         train_all(executor, again, epochs, lambda trial, weights: None)
     finally:

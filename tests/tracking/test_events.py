@@ -19,7 +19,7 @@ from regsearch.tracking.log.outbox import Outbox
 from regsearch.tracking.log.records import Metrics, Note, Record, RunEnd, RunStart
 from regsearch.tracking.tensorboard.writer import EventFiles, scalar_tag
 from regsearch.tracking.tensorboard.writer_process import check_tensorboard, event_files, remove_event_files
-from regsearch.workspace.stores import write_study
+from regsearch.workspace.folder import write_record
 from tests.study.small import study_file
 from tests.tracking.studies import BEGIN, study
 
@@ -150,7 +150,7 @@ def test_they_are_removed_and_what_others_wrote_is_not(tmp_path: Path) -> None:
 def test_they_go_with_their_study(tmp_path: Path, own_folder: Path) -> None:
     begun = Study.from_file(study_file(tmp_path)).with_tensorboard("tb")
     begun.folder.mkdir(parents=True)
-    write_study(begun.folder, begun.config, BEGIN)
+    write_record(begun.folder, begun.config, BEGIN)
     for name in ("small", "other"):
         EventFiles(Path("tb") / name).write(RECORDS[:9])
     begun.delete()

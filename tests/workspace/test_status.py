@@ -16,8 +16,8 @@ from regsearch.system.locks import is_held
 from regsearch.tracking.log.outbox import Outbox
 from regsearch.tracking.log.records import Metrics, Note, Record, RunEnd, RunStart
 from regsearch.trial import TrialState
+from regsearch.workspace.folder import write_record
 from regsearch.workspace.status import read_standing
-from regsearch.workspace.stores import write_study
 from tests.study.small import study_file
 
 STRENGTH = "l2.strength"
@@ -38,7 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("REGSEARCH_HOME", str(tmp_path))
     folder = tmp_path / "studies" / "small"
     folder.mkdir(parents=True)
-    write_study(folder, config(tmp_path), 0)
+    write_record(folder, config(tmp_path), 0)
     with Outbox(folder / "outbox.jsonl") as outbox:
         for record in (
             *map(begin, range(4)),

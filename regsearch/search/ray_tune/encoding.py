@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from regsearch.space import NONE, REGULARIZER, Choice, Params, Range, SearchSpace, Value
+from regsearch.space import NONE, REGULARIZER, Choice, Params, Range, SearchSpace, Value, switch_name
 
 
 def domains(space: SearchSpace) -> dict[str, Any]:
@@ -16,7 +16,7 @@ def domains(space: SearchSpace) -> dict[str, Any]:
     if space.choose == "one":
         found[REGULARIZER] = tune.choice([NONE, *space.members])
     elif space.choose == "any":
-        found |= {f"{name}.on": tune.choice([False, True]) for name in space.members}
+        found |= {switch_name(name): tune.choice([False, True]) for name in space.members}
     for of in space.ranges():
         if isinstance(of, Choice):
             found[of.name] = tune.choice(list(of.choices))

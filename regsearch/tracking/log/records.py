@@ -7,9 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
+from regsearch.trial import TrialState
+
 RunKind = Literal["trial", "final"]
 Owner = Literal["study", "trial", "final"]
 EndStatus = Literal["COMPLETE", "PRUNED", "FAIL"]
+END_STATUS: Mapping[TrialState, EndStatus] = {
+    TrialState.COMPLETE: "COMPLETE",
+    TrialState.PRUNED: "PRUNED",
+    TrialState.FAIL: "FAIL",
+}
+"""How a trial that ended in a state is recorded."""
 StudyStatus = Literal["RUNNING", "COMPLETE", "INTERRUPTED", "FAIL"]
 
 # The tracker's word for each end: the contract between Optuna's states and MLflow's.

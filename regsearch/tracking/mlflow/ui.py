@@ -11,6 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
+from regsearch.system.processes import child_environment
 from regsearch.tracking.mlflow.store import ensure_store, tracking_uri
 
 HOST, USUAL_PORT = "127.0.0.1", 5000
@@ -41,7 +42,7 @@ def serve_ui(root: Path, port: int | None = None, uri: str | None = None) -> int
         [sys.executable, "-m", "regsearch.tracking.mlflow.ui", address, str(listening)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *_search_path()])},
+        env=child_environment(),
         start_new_session=True,
     )
     try:
@@ -67,10 +68,6 @@ def free_port(wanted: int) -> int:
                 continue
             return int(probe.getsockname()[1])
     raise OSError("no free port")
-
-
-def _search_path() -> list[str]:
-    return list(filter(None, [os.environ.get("PYTHONPATH")]))
 
 
 def _keep(uri: str, port: str) -> int:

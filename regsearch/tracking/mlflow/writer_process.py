@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from regsearch.system.processes import child_environment
 from regsearch.tracking.log.cursor import URI, Status, read_cursor, read_status, status_path
 from regsearch.tracking.mlflow.store import SCHEMES
 
@@ -99,8 +100,6 @@ def start_writer(outbox: str | Path, uri: str, artifacts: str | Path | None = No
     command = [sys.executable, "-m", "regsearch.tracking.mlflow.writer", str(os.getpid()), str(path)]
     if uri.split(":", 1)[0].split("+", 1)[0] in DATABASES:
         command.append(str(folder))
-    package_root = str(Path(__file__).parents[2])
-    search_path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
     with open(path.with_suffix(".log"), "ab") as log:
         process = subprocess.Popen(
             command,
@@ -108,7 +107,7 @@ def start_writer(outbox: str | Path, uri: str, artifacts: str | Path | None = No
             stdout=log,
             stderr=log,
             # Everyone sees a command line, and an address may hold a password.
-            env={**os.environ, "PYTHONPATH": search_path, URI: uri},
+            env={**child_environment(), URI: uri},
             start_new_session=True,  # Ctrl-C is the driver's to handle
         )
     return WriterHandle(path, process)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from regsearch.errors import UserError
+from regsearch.system.processes import child_environment
 
 KEY = "tracking.tensorboard"
 DRAIN_SECONDS = 120.0
@@ -72,14 +73,12 @@ def remove_event_files(folder: Path | None) -> None:
 
 
 def _start(outbox: Path, folder: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
-    package_root = str(Path(__file__).parents[2])
-    search_path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
     return subprocess.Popen(
         [sys.executable, "-m", "regsearch.tracking.tensorboard.writer", str(os.getpid()), str(outbox), str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=log,
-        env={**os.environ, "PYTHONPATH": search_path},
+        env=child_environment(),
         start_new_session=True,  # Ctrl-C is the driver's to handle
     )
 

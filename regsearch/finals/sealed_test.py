@@ -1,0 +1,125 @@
+"""Open the sealed test for the finals, once the winner is written to the ledger, and measure every contender on it.
+
+Legend: S finals of a contender, N test rows, P parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regsearch.analysis.finals_summary import Candidate
+from regsearch.analysis.finals_words import baseline_label, describe
+from regsearch.data import open_test
+from regsearch.driver.retrain import Weights
+from regsearch.finals.decide import mean_validation
+from regsearch.finals.plan import Contender
+from regsearch.workspace.folder import StudyFolder
+
+if TYPE_CHECKING:
+    import torch
+
+    from regsearch.core.program import Program
+
+
+@dataclass(frozen=True)
+class TestedFinals:
+    """Hold what the finals measured on the sealed test.
+
+    Args:
+        contenders: with what each measured.
+        truth: [N], what they are judged against.
+    """
+
+    __test__ = False  # no test of pytest's
+
+    contenders: tuple[Contender, ...]
+    truth: NDArray[Any]
+
+    def of(self, contender: Contender) -> Contender:
+        """Find a contender by its setting, with what it measured."""
+        return next(tested for tested in self.contenders if tested.finalist is contender.finalist)
+
+
+def open_sealed_test(
+    folder: StudyFolder, program: Program, contenders: Sequence[Contender], winner: Contender
+) -> TestedFinals:
+    """Write the decision for `winner` to the ledger, open the sealed test, and measure every contender on it."""
+    import torch
+
+    trial = winner.finalist.trial
+    others = [contender.number for contender in contenders if contender.number not in (trial.number, 0)]
+    decision = {
+        "winner": trial.number,
+        "params": trial.params,
+        "mean_val_loss": mean_validation(winner),
+        "others": others,
+    }
+    x, y = open_test(folder.data, folder.ledger, folder.name, "finals", decision)
+    test_x, test_y = torch.from_numpy(np.array(x)), torch.from_numpy(np.array(y))
+    measured = [_measure(program, contender, test_x, test_y) for contender in contenders]
+    truth = next(each[1] for each in measured if each is not None)
+    tested = (
+        replace(contender, measured=None if each is None else each[0])
+        for contender, each in zip(contenders, measured, strict=True)
+    )
+    return TestedFinals(tuple(tested), truth)
+
+
+def _measure(
+    program: Program, contender: Contender, x: torch.Tensor, y: torch.Tensor
+) -> tuple[Candidate, NDArray[Any]] | None:
+    """What the finals of one contender measured on the test rows, and the truth [N] that it is judged against."""
+    import torch
+
+    from regsearch.core.knob_rows import Knobs
+
+    runs, trial = contender.runs, contender.finalist.trial
+    good = [row for row, run in enumerate(runs) if run.weights is not None]
+    if not good:
+        return None
+    w, buffers = stacked(program, [run.weights for run in runs if run.weights is not None])
+    knobs = Knobs(program, len(good))
+    for slot, row in enumerate(good):
+        knobs.load(slot, runs[row].trial.params)
+    out = program.outputs(w, buffers, x, knobs.values)
+    loss = torch.stack([program.task.loss(each, program.task.encode(y)).mean() for each in out])
+    predictions, truth = program.task.judged(out.numpy(), y.numpy())
+    more = program.task.at_finals(out.numpy(), y.numpy())
+    metrics = [run.trial.kept() for run in runs]
+    return Candidate(
+        trial.number,
+        trial.params,
+        baseline_label(trial.params) if contender.is_baseline else describe(trial.params),
+        trial.kept()["val_loss"] if trial.reports else math.nan,
+        [each.get("train_loss", math.nan) for each in metrics],
+        [each.get("val_loss", math.nan) for each in metrics],
+        _at(good, loss.numpy().astype(np.float64), len(runs), math.nan),
+        [each.get(f"train_{program.task.metric}", math.nan) for each in metrics],
+        _at(good, predictions, len(runs), 0),
+        {name: float(np.nanmean(values)) for name, values in more.items()},
+    ), truth
+
+
+def _at(rows: list[int], values: NDArray[Any], size: int, other: float) -> NDArray[Any]:
+    """`values` [R, ...] at these rows of an array [size, ...], `other` elsewhere.
+
+    Of finals that diverged the losses are not finite, so what they predict is never looked at.
+    """
+    full = np.full((size, *values.shape[1:]), other, dtype=values.dtype)
+    full[rows] = values
+    return full
+
+
+def stacked(program: Program, weights: Sequence[Weights]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Stack the weights of several trials: rows [S, P] and buffers [S, ...]."""
+    import torch
+
+    tensors = [{name: torch.from_numpy(np.array(value)) for name, value in each.items()} for each in weights]
+    rows = torch.stack([program.layout.row(each) for each in tensors])
+    return rows, {name: torch.stack([each[name] for each in tensors]) for name in program.buffers}

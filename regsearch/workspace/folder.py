@@ -1,0 +1,176 @@
+"""Find the documents of a study on disk: where each lies, who may write them, which studies there are."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from regsearch.config import StudyConfig
+from regsearch.errors import UserError
+from regsearch.system.addresses import password
+from regsearch.system.files import write_whole
+from regsearch.system.guard import guarded
+from regsearch.system.locks import aside, hold
+
+STUDY, ANSWER = "study.json", "answer.json"
+
+
+def home() -> Path:
+    """Return the folder of all state: REGSEARCH_HOME, else `mlruns` under the working directory."""
+    return Path(os.environ.get("REGSEARCH_HOME") or "mlruns").absolute()
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """What `study.json` keeps of a study.
+
+    Args:
+        config: the study file, read and checked.
+        created_ms: when the study began, milliseconds since 1970.
+    """
+
+    config: StudyConfig
+    created_ms: int
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """Name the documents of one study.
+
+    Args:
+        root: where all state lives, see `home`.
+        name: of the study.
+    """
+
+    root: Path
+    name: str
+
+    @property
+    def path(self) -> Path:
+        """The folder itself."""
+        return self.root / "studies" / self.name
+
+    @property
+    def data(self) -> Path:
+        """The sealed rows and their manifest."""
+        return self.path / "data"
+
+    @property
+    def outbox(self) -> Path:
+        """The log of all that the tracker was told."""
+        return self.path / "outbox.jsonl"
+
+    @property
+    def journal(self) -> Path:
+        """What the search decided."""
+        return self.path / "search.journal"
+
+    @property
+    def answer(self) -> Path:
+        """The answer of a study that has one."""
+        return self.path / ANSWER
+
+    @property
+    def finals(self) -> Path:
+        """What a study leaves behind: summary, pictures, report, champion."""
+        return self.path / "finals"
+
+    @property
+    def splits(self) -> Path:
+        """Other cuts of training and validation rows, while finals need them."""
+        return self.path / "splits"
+
+    @property
+    def snapshots(self) -> Path:
+        """States of trials that Ray Tune paused or copied."""
+        return self.path / "snapshots"
+
+    @property
+    def artifacts(self) -> Path:
+        """The artifacts of the local MLflow store."""
+        return self.root / "artifacts"
+
+    @property
+    def ledger(self) -> Path:
+        """The record of every opening of a sealed test."""
+        return self.root / "ledger"
+
+    def exists(self) -> bool:
+        """Tell whether the study has begun here."""
+        return (self.path / STUDY).exists()
+
+    def read(self) -> StudyRecord:
+        """Read what the study is.
+
+        Raises:
+            UserError: the record is not what `write` wrote.
+        """
+        return read_record(self.path)
+
+    def record(self) -> StudyRecord | None:
+        """Read what the study is; None where none of this name has begun here."""
+        return self.read() if self.exists() else None
+
+    def write(self, config: StudyConfig, created_ms: int) -> None:
+        """Keep what the study is, in place of what was kept before."""
+        write_record(self.path, config, created_ms)
+
+    def aside(self) -> contextlib.AbstractContextManager[Path]:
+        """Make an empty folder that may become the study's; see `regsearch.system.locks.aside`."""
+        return aside(self.root, self.name)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes off the study.
+
+        Raises:
+            UserError: another process works on it.
+        """
+        with open(self.path / "lock", "w") as file:
+            hold(file.fileno(), self.name)
+            with guarded():
+                yield
+
+
+def read_record(folder: Path) -> StudyRecord:
+    """Read the record of the study that is kept in `folder`.
+
+    Raises:
+        UserError: it is not what `write_record` wrote.
+    """
+    file = folder / STUDY
+    try:
+        saved = json.loads(file.read_text())
+        return StudyRecord(StudyConfig.from_json(json.dumps(saved["config"]), file), int(saved["created_ms"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"not a study's record: {error}", file=file) from None
+
+
+def write_record(folder: Path, config: StudyConfig, created_ms: int) -> None:
+    """Write the record of a study; nobody else may read it where it holds a password."""
+    secret = any(password(address or "") for address in (config.tracking.uri, config.search.storage))
+    text = json.dumps({"config": json.loads(config.to_json()), "created_ms": created_ms}, indent=1)
+    write_whole(folder / STUDY, text, 0o600 if secret else 0o644)
+
+
+def list_studies(root: Path) -> list[dict[str, Any]]:
+    """List every study begun here: name, when it began, whether it has its answer, its trials and source of data."""
+    return [
+        _row(file.parent, json.loads(file.read_text())) for file in sorted((root / "studies").glob(f"[!.]*/{STUDY}"))
+    ]
+
+
+def _row(folder: Path, saved: Mapping[str, Any]) -> dict[str, Any]:
+    config = saved["config"]
+    return {
+        "name": config["name"],
+        "created_ms": saved["created_ms"],
+        "finished": (folder / ANSWER).exists(),
+        "trials": config["search"]["trials"],
+        "source": config["data"]["source"],
+    }
