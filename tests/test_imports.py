@@ -1,4 +1,4 @@
-"""The folders are the architecture: who may import whom, which packages load early, how long a file may be."""
+"""The folders are the architecture: who may import whom, which packages load early, how long a piece may be."""
 
 from __future__ import annotations
 
@@ -17,34 +17,35 @@ PACKAGE = ROOT / "regsearch"
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(layer.split())
     for layer in (
-        "collector errors guard space trial",
-        "addresses files",
-        "databases",
+        "errors space trial",
+        "system",
         "config",
         "regularizers models tasks data",
         "core",
         "executors search tracking",
         "analysis",
         "pages",
-        "answer books costing description display driver ending entrants export fetch finalizing finals front "
-        "importance locks machine packaging refit replay reporting run searching standing stores study tune_driver "
-        "tune_lanes verdict",
-        "cli commands printing starter testing __main__",
+        "workspace",
+        "driver",
+        "finals",
+        "publish",
+        "export",
+        "study",
+        "cli testing",
     )
 )
-# In these layers the parts are single files that also see one another.
-OPEN_LAYERS = LAYERS[-2:]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 STRANGERS = frozenset({"core", "search", "tracking"})
 """These never import one another, whatever their layers."""
-STANDARD_ONLY = frozenset({"errors", "guard", "space", "trial"})
+STANDARD_ONLY = frozenset({"errors", "space", "trial"})
 OWNERS = {
     "optuna": ("search/",),
     "mlflow": ("tracking/",),
     "ray": ("executors/ray.py", "search/ray_tune/"),
 }
 HEAVY = {"torch", "mlflow", "optuna", "sklearn", "scipy", "matplotlib", "pandas", "pyarrow", "ray", "sqlalchemy"}
-LIGHT = ("cli", "config", "display", "errors", "space", "trial", "tracking.outbox")
+LIGHT = ("cli.app", "cli.display", "config", "errors", "space", "study.study", "trial", "tracking.log.outbox")
+MOST_CLASS_LINES, MOST_CODE_LINES = 200, 40
 MOST_LINES = 350
 
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -70,7 +71,7 @@ def _called(function: ast.expr) -> str:
 
 
 def part_of(path: str) -> str:
-    """The part a file of the package belongs to, from its path: `core/step.py` is of `core`, `cli.py` of `cli`."""
+    """The part a file of the package belongs to, from its path: `core/step.py` is of `core`, `trial.py` of `trial`."""
     return path.split("/")[0].removesuffix(".py")
 
 
@@ -95,11 +96,7 @@ def offences(path: str, source: str) -> list[str]:
 def _may_import(part: str, other: str) -> bool:
     if part == other or part == "__init__":
         return True
-    if {part, other} <= STRANGERS:
-        return False
-    if RANK[part] == RANK[other]:
-        return LAYERS[RANK[part]] in OPEN_LAYERS
-    return RANK[other] < RANK[part]
+    return RANK[other] < RANK[part] and not {part, other} <= STRANGERS
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
@@ -114,6 +111,7 @@ def test_imports_point_down(file: Path) -> None:
     [
         ("core/step.py", "import regsearch.search.optuna"),
         ("core/step.py", "from regsearch import driver"),
+        ("driver/tune.py", "from regsearch.finals.plan import Contender"),
         ("core/step.py", "from regsearch import Study"),
         ("search/optuna.py", "from regsearch.core.pack import Pack"),
         ("tracking/mlflow.py", "def late():\n    from regsearch.search import protocol"),
@@ -122,8 +120,8 @@ def test_imports_point_down(file: Path) -> None:
         ("analysis/gaps.py", "from regsearch.study.study import Study"),
         ("study.py", "from regsearch.cli.app import main"),
         ("trial.py", "import numpy as np"),
-        ("driver.py", "import optuna"),
-        ("run.py", "import importlib\nimportlib.import_module('mlflow.pyfunc')"),
+        ("driver/rounds.py", "import optuna"),
+        ("study/runner.py", "import importlib\nimportlib.import_module('mlflow.pyfunc')"),
         ("executors/local.py", "import ray"),
     ],
 )
@@ -145,6 +143,93 @@ def test_what_points_up_is_found(path: str, source: str) -> None:
 )
 def test_what_points_down_is_allowed(path: str, source: str) -> None:
     assert offences(path, source) == []
+
+
+def modules() -> dict[str, Path]:
+    """The files of the package by module name."""
+    return {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file for file in FILES}
+
+
+def imports_of(sources: dict[str, str]) -> dict[str, set[str]]:
+    """For each module those of them that it imports, in functions and for type checking too."""
+    return {
+        name: {other for other in imported(ast.parse(source)) if other in sources and other != name}
+        | {top for other in imported(ast.parse(source)) if (top := other.rpartition(".")[0]) in sources and top != name}
+        for name, source in sources.items()
+    }
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """The groups of modules that import one another in a loop."""
+    reached = {name: _reached(graph, name) for name in graph}
+    looped = {name for name in graph if name in reached[name]}
+    groups = {
+        tuple(sorted(other for other in looped if other in reached[name] and name in reached[other])) for name in looped
+    }
+    return sorted(map(list, groups))
+
+
+def _reached(graph: dict[str, set[str]], name: str) -> set[str]:
+    seen: set[str] = set()
+    ahead = list(graph[name])
+    while ahead:
+        other = ahead.pop()
+        if other not in seen:
+            seen.add(other)
+            ahead += graph[other]
+    return seen
+
+
+def test_no_files_import_one_another_in_a_loop() -> None:
+    sources = {name: file.read_text(encoding="utf-8") for name, file in modules().items()}
+    # A package's own face hands on what is in it.
+    faces = {name for name, file in modules().items() if file.name == "__init__.py"}
+    graph = imports_of(sources)
+    assert circles({name: others - faces for name, others in graph.items() if name not in faces}) == []
+
+
+def test_a_loop_is_found_though_an_import_is_late() -> None:
+    sources = {
+        "regsearch.a": "def late():\n    from regsearch.b import x",
+        "regsearch.b": "from regsearch.c import x",
+        "regsearch.c": "if TYPE_CHECKING:\n    from regsearch.a import x",
+        "regsearch.d": "from regsearch.a import x",
+    }
+    assert circles(imports_of(sources)) == [["regsearch.a", "regsearch.b", "regsearch.c"]]
+
+
+def code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef, source: list[str]) -> int:
+    """Lines of a function's body but for its docstring, blank lines and comments."""
+    body = node.body[1:] if ast.get_docstring(node) else node.body
+    lines = {line for part in body for line in range(part.lineno, (part.end_lineno or part.lineno) + 1)}
+    texts = (source[line - 1].strip() for line in lines)
+    return sum(bool(text) and not text.startswith("#") for text in texts)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_classes_and_functions_are_short(file: Path) -> None:
+    source = file.read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ClassDef):
+            assert (node.end_lineno or 0) - node.lineno < MOST_CLASS_LINES, node.name
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert code_lines(node, source.splitlines()) <= MOST_CODE_LINES, node.name
+
+
+def public_definitions(node: ast.Module | ast.ClassDef, prefix: str = "") -> Iterator[tuple[str, ast.AST]]:
+    """Classes, functions and methods whose names have no underscore, by their dotted names."""
+    for part in node.body:
+        if isinstance(part, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not part.name.startswith("_"):
+            yield prefix + part.name, part
+            if isinstance(part, ast.ClassDef):
+                yield from public_definitions(part, f"{prefix}{part.name}.")
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_what_is_public_has_a_docstring(file: Path) -> None:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    bare = [name for name, node in public_definitions(tree) if not ast.get_docstring(node)]  # type: ignore[arg-type]
+    assert bare == []
 
 
 def test_help_and_refusals_load_nothing_heavy() -> None:

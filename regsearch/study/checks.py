@@ -6,7 +6,7 @@ import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regsearch.config import check_measures, measures, refuse_splits
 from regsearch.data import Manifest, seal, verify_digest
@@ -18,6 +18,9 @@ from regsearch.tracking.log.records import RunEnd
 from regsearch.tracking.tensorboard.writer_process import check_tensorboard
 from regsearch.workspace.spec import StudySpec
 from regsearch.workspace.stores import check_stores
+
+if TYPE_CHECKING:
+    from regsearch.core.cost import Cost
 
 
 def check_places(spec: StudySpec) -> None:
@@ -98,6 +101,19 @@ def check_all(spec: StudySpec) -> dict[str, Any]:
         "searched": [of.name for of in spec.space_over(layers).ranges()],
         "finals": spec.config.finalize.seeds,
     }
+
+
+def measure_cost(spec: StudySpec) -> Cost:
+    """Measure what each regularizer of a study adds to a training step, on one core; nothing is written.
+
+    Raises:
+        UserError: what a run would refuse.
+    """
+    from regsearch.core.cost import cost_of
+
+    with sealed_for_now(spec) as (manifest, data):
+        check_model(spec, manifest)
+        return cost_of(spec.config, spec.space, manifest, data)
 
 
 def ready_for_finals(spec: StudySpec, options: FinalizeOptions) -> StudySpec:

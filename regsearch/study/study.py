@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regsearch.config import StartOptions, StudyConfig, load_config
-from regsearch.errors import UserError
 from regsearch.space import SearchSpace
 from regsearch.study.options import FinalizeOptions
 from regsearch.study.progress import Snapshot, Stop
@@ -66,7 +63,7 @@ class Study:
     @classmethod
     def of(cls, spec: StudySpec) -> Study:
         """Give the study of a specification."""
-        study = cls(spec.config, spec.created_ms, spec.ray)
+        study = cls(spec.config)
         study.spec = spec
         return study
 
@@ -117,11 +114,7 @@ class Study:
         return self
 
     def check(self) -> dict[str, Any]:
-        """Check everything a run would need, data and model included, and write nothing.
-
-        Raises:
-            UserError: what would be refused.
-        """
+        """Check everything a run would need, and write nothing; see `regsearch.study.checks.check_all`."""
         from regsearch.study.checks import check_all
 
         return check_all(self.spec)
@@ -132,12 +125,9 @@ class Study:
         Raises:
             UserError: what a run would refuse.
         """
-        from regsearch.core.cost import cost_of
-        from regsearch.study.checks import check_model, sealed_for_now
+        from regsearch.study.checks import measure_cost
 
-        with sealed_for_now(self.spec) as (manifest, data):
-            check_model(self.spec, manifest)
-            return cost_of(self.config, self.space, manifest, data)
+        return measure_cost(self.spec)
 
     def run(self, *, replace: bool = False, timeout: float | None = None, progress: Progress | None = None) -> Answer:
         """Start the study: seal the data, search, hold finals, register the champion.
@@ -150,37 +140,12 @@ class Study:
         Raises:
             UserError: something cannot be used; nothing is left behind.
         """
+        from regsearch.study.create import create_study
+
         begun = time.time()
-        self._create(replace, progress, begun)
+        self.spec = create_study(self.spec, begun, replace, progress)
         with self.spec.folder.lock():
             return self._go_on(timeout, progress, begun)
-
-    def _create(self, replace: bool, progress: Progress | None, begun: float) -> None:
-        """Check all that a run needs, and make the study's folder with its sealed data."""
-        from regsearch.data import sealing
-        from regsearch.study.checks import check_cluster, check_model, check_places
-        from regsearch.workspace.folder import write_record
-        from regsearch.workspace.stores import at_store
-
-        check_places(self.spec)
-        folder = self.spec.folder
-        with folder.aside() as new:
-            known = folder.exists()
-            if known and not replace:
-                allowed = f"`regsearch study resume {self.name}` goes on, --replace starts anew"
-                raise UserError("a study of this name exists", key="name", value=self.name, allowed=allowed)
-            if progress is not None:
-                progress.show(Snapshot(study=self.name, phase="sealing", message="cutting and sealing the data"))
-            with sealing(self.config.data, self.config.folder, new / "data") as sealed:
-                check_cluster(self.spec)  # which takes as long
-                check_model(self.spec, sealed())
-            config = at_store(self.config, os.environ.get("MLFLOW_TRACKING_URI"))
-            self.spec = StudySpec(config, folder, int(begun * 1000), self.spec.ray)
-            write_record(new, config, self.spec.created_ms)
-            if known:
-                self.delete()
-            shutil.rmtree(folder.path, ignore_errors=True)
-            os.replace(new, folder.path)
 
     def resume(self, timeout: float | None = None, progress: Progress | None = None) -> Answer:
         """Go on from wherever the study was stopped or killed; a finished study gives its answer.
@@ -196,7 +161,7 @@ class Study:
         folder, config = self.spec.folder, self.config
         check_tensorboard(config.tracking.tensorboard)
         if folder.answer.exists() and all_delivered(folder.outbox):
-            with self._event_files(progress):
+            with _event_files(self.spec, progress):
                 return Answer.read(folder)
         check_cluster(self.spec)
         begun = time.time()
@@ -236,19 +201,8 @@ class Study:
     def _go_on(self, timeout: float | None, progress: Progress | None, begun: float) -> Answer:
         from regsearch.study.runner import StudyRunner
 
-        with self._event_files(progress):
+        with _event_files(self.spec, progress):
             return StudyRunner(self.spec, self.stop, timeout, progress, begun).run()
-
-    @property
-    def _tensorboard(self) -> Path | None:
-        place = self.config.tracking.tensorboard
-        return None if place is None else Path(place) / self.name
-
-    def _event_files(self, progress: Progress | None) -> contextlib.AbstractContextManager[None]:
-        from regsearch.tracking.tensorboard.writer_process import event_files
-
-        say = progress.say if progress else lambda line: None
-        return event_files(self.spec.folder.outbox, self._tensorboard, say)
 
     def frame(self) -> pd.DataFrame:
         """Tabulate trials and finals from MLflow: kind, number, state, parameters and last metrics by flat name."""
@@ -257,12 +211,10 @@ class Study:
         return read_runs(self.uri, self.name)
 
     def replay(self, number: int) -> Replay:
-        """Train trial `number` again in a new process, with the recorded width, workers and compilation, and compare
-        every metric of every epoch with the MLflow store.
+        """Train a trial again and compare it with the MLflow store; see `regsearch.study.replay.replay`.
 
         Raises:
-            UserError: there is no such trial, it has no curve yet, the data changed, or another process works on this
-                study.
+            UserError: besides, another process works on this study.
         """
         from regsearch.study.replay import replay
 
@@ -279,15 +231,17 @@ class Study:
 
     def delete(self) -> None:
         """Delete the study here, in the MLflow store and for TensorBoard; the ledger keeps its openings of the test."""
-        from regsearch.tracking.mlflow.runs import delete_study
-        from regsearch.tracking.tensorboard.writer_process import remove_event_files
-        from regsearch.workspace.stores import forget
+        from regsearch.study.create import delete_study
 
-        with self.spec.folder.lock():
-            delete_study(self.uri, self.name)
-            forget(self.folder)
-            remove_event_files(self._tensorboard)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        delete_study(self.spec)
+
+
+def _event_files(spec: StudySpec, progress: Progress | None) -> contextlib.AbstractContextManager[None]:
+    """Have TensorBoard's files of a study written meanwhile, where it asks for them."""
+    from regsearch.tracking.tensorboard.writer_process import event_files
+
+    say = progress.say if progress else lambda line: None
+    return event_files(spec.folder.outbox, spec.event_files, say)
 
 
 __all__ = ["Answer", "Study", "home"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regsearch.config import StudyConfig, check_name, study_space
@@ -64,6 +65,12 @@ class StudySpec:
         from regsearch.tracking.mlflow.store import tracking_uri
 
         return tracking_uri(self.config.tracking.uri, self.folder.root)
+
+    @property
+    def event_files(self) -> Path | None:
+        """The folder of the study's TensorBoard files; None where it writes none."""
+        place = self.config.tracking.tensorboard
+        return None if place is None else Path(place) / self.name
 
     @cached_property
     def space(self) -> SearchSpace:

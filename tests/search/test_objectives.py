@@ -86,14 +86,14 @@ def test_where_nothing_keeps_to_them_the_least_violating_is_best(tmp_path: Path)
     assert kept.result().front == [] and numbers(kept.result().ranked) == [1, 2, 0]
 
 
-def drawn(found: Kept, trials: int, loss: Callable[[float], float]) -> list[float]:
+def drawn(made: MadeUp, trials: int, loss: Callable[[float], float]) -> list[float]:
     """The dropout rates that the search draws one after the other, where the loss is one of the rate; the gap is it."""
     rates = []
     for number in range(trials):
-        trial = found._add(number, dict(found.search.ask().params))
+        trial = made._add(number, dict(made.search.ask().params))
         p = float(trial.params.get("dropout.p", 0.0))
         trial.reports = [Report(number, 1, {"val_loss": loss(p), "gap": p})]
-        found._end(trial, TrialState.COMPLETE)
+        made._end(trial, TrialState.COMPLETE)
         rates.append(p)
     return rates
 
