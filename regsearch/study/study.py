@@ -61,20 +61,14 @@ class Study:
         return cls(load_config(path, StartOptions(trials, seed, tracking_uri, device, storage)), ray=ray)
 
     @classmethod
-    def of(cls, spec: StudySpec) -> Study:
-        """Give the study of a specification."""
-        study = cls(spec.config)
-        study.spec = spec
-        return study
-
-    @classmethod
     def open(cls, name: str, ray: str | None = None) -> Study:
         """Open the study that was started under `name`.
 
         Raises:
             UserError: there is none.
         """
-        return cls.of(StudySpec.open(name, ray))
+        spec = StudySpec.open(name, ray)
+        return cls(spec.config, spec.created_ms, ray)
 
     @staticmethod
     def list() -> list[dict[str, Any]]:
@@ -107,7 +101,7 @@ class Study:
         return self.spec.space
 
     def with_tensorboard(self, folder: str | None) -> Study:
-        """Write this study's curves for TensorBoard below `folder` too; None leaves it as its file says."""
+        """Have the curves written for TensorBoard below `folder` too; None leaves it as the file says."""
         if folder is not None:
             tracking = self.config.tracking.model_copy(update={"tensorboard": str(Path(folder).absolute())})
             self.spec = self.spec.with_config(self.config.model_copy(update={"tracking": tracking}))
@@ -145,7 +139,7 @@ class Study:
         begun = time.time()
         self.spec = create_study(self.spec, begun, replace, progress)
         with self.spec.folder.lock():
-            return self._go_on(timeout, progress, begun)
+            return _go_on(self, timeout, progress, begun)
 
     def resume(self, timeout: float | None = None, progress: Progress | None = None) -> Answer:
         """Go on from wherever the study was stopped or killed; a finished study gives its answer.
@@ -169,7 +163,7 @@ class Study:
             if progress is not None:
                 progress.show(Snapshot(study=self.name, phase="checking", message="whether the data changed"))
             verify_digest(config.data, config.folder, folder.data)
-            return self._go_on(timeout, progress, begun)
+            return _go_on(self, timeout, progress, begun)
 
     def finalize(
         self,
@@ -196,13 +190,7 @@ class Study:
         begun = time.time()
         with self.spec.folder.lock():
             self.spec = ready_for_finals(self.spec, options)
-            return self._go_on(None, progress, begun)
-
-    def _go_on(self, timeout: float | None, progress: Progress | None, begun: float) -> Answer:
-        from regsearch.study.runner import StudyRunner
-
-        with _event_files(self.spec, progress):
-            return StudyRunner(self.spec, self.stop, timeout, progress, begun).run()
+            return _go_on(self, None, progress, begun)
 
     def frame(self) -> pd.DataFrame:
         """Tabulate trials and finals from MLflow: kind, number, state, parameters and last metrics by flat name."""
@@ -234,6 +222,14 @@ class Study:
         from regsearch.study.create import delete_study
 
         delete_study(self.spec)
+
+
+def _go_on(study: Study, timeout: float | None, progress: Progress | None, begun: float) -> Answer:
+    """Run a study that is locked to its end."""
+    from regsearch.study.runner import StudyRunner
+
+    with _event_files(study.spec, progress):
+        return StudyRunner(study.spec, study.stop, timeout, progress, begun).run()
 
 
 def _event_files(spec: StudySpec, progress: Progress | None) -> contextlib.AbstractContextManager[None]:

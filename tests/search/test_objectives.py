@@ -62,7 +62,7 @@ def test_the_front_comes_first_and_is_there_again_after_a_resume(tmp_path: Path)
     assert kept.best() is kept.trials[1]
     made.commit({"turn": 1})
     again = driver(search(tmp_path, objective=["val_loss", "gap"]))
-    assert numbers(again.front()) == [1, 0, 2, 5]
+    assert numbers(again.result().front) == [1, 0, 2, 5]
     assert again.trials[2].values == (0.6, 0.2)
 
 
