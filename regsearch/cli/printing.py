@@ -27,43 +27,88 @@ FRONT = 12
 
 
 def print_answer(answer: Answer) -> None:
-    """The trials and the best of them, the finals as a table with notes, the answer in a sentence, what to do next."""
+    """Print the trials and the best of them, the finals as a table with notes, the answer in a sentence, what to do
+    next.
+    """
+    _print_search(answer)
+    tables = answer_tables(answer)
+    for rows in tables:
+        _print(Text())
+        _print(_answer_table(rows))
+    if tables:
+        _print(Text())
+    for line in (*answer_notes(answer), speed(answer)):
+        if line is not None:
+            _print(Text(line))
+    _print(Text.assemble("\n", (answer.sentence, "bold"), "\n"))
+    _print(Text("browse it: regsearch ui"))
+
+
+def answer_tables(answer: Answer) -> list[list[tuple[str, ...]]]:
+    """Tabulate the finals: winner against baseline, then the other candidates; header and rows of each."""
+    from regsearch.analysis.finals_words import others, table
+
+    summary = answer.summary
+    if summary is None:
+        return []
+    header, rows = table(summary)
+    return [[header, *rows], *([others(summary)] if summary.others else [])]
+
+
+def answer_notes(answer: Answer) -> list[str]:
+    """Say what else a reader of the finals should know, a line each: how they were held, and what to allow for."""
+    from regsearch.analysis.finals_words import flattery, held
+
+    summary = answer.summary
+    if summary is None:
+        return [answer.openings()] if answer.test_opened else []
+    lines = [f"{held(summary)}; {answer.openings()}", *summary.missing]
+    return lines if summary.same else [*lines, flattery(summary)]
+
+
+def speed(answer: Answer) -> str | None:
+    """Say how the search spent its time, in a line; None where this run did not search."""
+    timing = answer.timing
+    if not {"search", "trial_steps_per_second", "outside_cpu_share", "waited_share"} <= timing.keys():
+        return None
+    width, workers = answer.pack["width"], answer.pack["workers"]
+    packs = f"packs of {width}" if width > 1 else "one trial at a time"
+    packs = f"{workers} workers with {packs}" if workers > 1 else packs
+    rate = f"{timing['trial_steps_per_second']:,.0f} trial-steps per second"
+    return (
+        f"search: {timing['search']:.0f} s, {rate}, {packs}; "
+        f"{timing['outside_cpu_share']:.0%} of CPU time outside packs, which waited {timing['waited_share']:.1%}"
+    )
+
+
+def _print_search(answer: Answer) -> None:
+    """How many trials ended how, the best of them, constraints and the front."""
     trials = answer.complete + answer.pruned + answer.failed
     counts = f"{answer.complete} complete, {answer.pruned} pruned, {answer.failed} failed"
     seconds = answer.timing.get("total")
     took = f" in {seconds:.0f} s" if seconds is not None else ""
     _print(Text.assemble("\n", (answer.study, "bold"), f": {trials} trials{took} ({counts})"))
     if answer.best:
-        setting = _setting(answer.best["params"])
-        number, value = answer.best["number"], answer.best["value"]
+        number, value, setting = answer.best["number"], answer.best["value"], _setting(answer.best["params"])
         among = f" in {next(iter(answer.front[0]['values']))}" if answer.front else ""
         _print(Text(f"best of the search{among}: trial {number}, value {value:.4g}: {setting}"))
     if answer.constraints is not None:
-        found = answer.constraints
-        asked = " and ".join(found["asked"])
-        _print(Text(f"{found['kept_by']} of {found['of']} complete trials keep to {asked}"))
+        constraints = answer.constraints
+        asked = " and ".join(constraints["asked"])
+        _print(Text(f"{constraints['kept_by']} of {constraints['of']} complete trials keep to {asked}"))
     if answer.front:
         _print_front(answer.front)
-    tables = [rows for rows in (answer.finals_table(), answer.others_table()) if rows]
-    for rows in tables:
-        table = Table(*rows[0], header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        table.columns[0].no_wrap = True
-        for column in table.columns[1:]:
-            column.overflow = "fold"
-            column.no_wrap = "setting" in rows[0] and column.header != "setting"  # the setting gives way to numbers
-        for row in rows[1:]:
-            table.add_row(*map(escape, row))
-        _print(Text())
-        _print(table)
-    if tables:
-        _print(Text())
-    for note in answer.notes():
-        _print(Text(note))
-    speed = answer.speed()
-    if speed:
-        _print(Text(speed))
-    _print(Text.assemble("\n", (answer.sentence, "bold"), "\n"))
-    _print(Text("browse it: regsearch ui"))
+
+
+def _answer_table(rows: Sequence[tuple[str, ...]]) -> Table:
+    table = Table(*rows[0], header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.columns[0].no_wrap = True
+    for column in table.columns[1:]:
+        column.overflow = "fold"
+        column.no_wrap = "setting" in rows[0] and column.header != "setting"  # the setting gives way to numbers
+    for row in rows[1:]:
+        table.add_row(*map(escape, row))
+    return table
 
 
 def _print_front(front: Sequence[Mapping[str, Any]]) -> None:

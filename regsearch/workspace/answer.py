@@ -1,4 +1,4 @@
-"""The answer of a study: one object for programs, a table and a sentence for people. Standard library only."""
+"""The answer of a study: one object for programs, a sentence for people."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -95,63 +96,18 @@ class Answer:
         shared = {"others": opened.others, "share": opened.share} if opened.others else {}
         return replace(self, test_opened=opened.times, test_shared=shared)
 
+    @cached_property
+    def summary(self) -> FinalsSummary | None:
+        """What the finals say, in numbers; None where there were none."""
+        from regsearch.analysis.finals_summary import FinalsSummary
+
+        return None if self.finals is None else FinalsSummary.from_json(self.finals)
+
     def openings(self) -> str:
-        """`test opened once`, and what is known of other tests of its rows."""
+        """Say how often the test was opened, and what is known of other tests of its rows."""
         from regsearch.data import Opened
 
         return str(Opened(self.test_opened, **self.test_shared))
-
-    def finals_table(self) -> list[tuple[str, ...]]:
-        """The printed table: header, then one row per measure with winner, baseline and their difference.
-
-        Empty where there were no finals.
-        """
-        if self.finals is None:
-            return []
-        from regsearch.analysis.finals_words import table
-
-        header, rows = table(self._summary(self.finals))
-        return [header, *rows]
-
-    def others_table(self) -> list[tuple[str, ...]]:
-        """The printed table of the other candidates: header, then what each measured and the winner's lead over it.
-
-        Empty where there are none.
-        """
-        from regsearch.analysis.finals_words import others
-
-        summary = None if self.finals is None else self._summary(self.finals)
-        return others(summary) if summary is not None and summary.others else []
-
-    def notes(self) -> list[str]:
-        """What else a reader of the finals should know, a line each: how they were held, and what to allow for."""
-        if self.finals is None:
-            return [self.openings()] if self.test_opened else []
-        from regsearch.analysis.finals_words import flattery, held
-
-        summary = self._summary(self.finals)
-        lines = [f"{held(summary)}; {self.openings()}", *summary.missing]
-        return lines if summary.same else [*lines, flattery(summary)]
-
-    def speed(self) -> str | None:
-        """How the search spent its time, in a line; None where this run did not search."""
-        timing = self.timing
-        if not {"search", "trial_steps_per_second", "outside_cpu_share", "waited_share"} <= timing.keys():
-            return None
-        width, workers = self.pack["width"], self.pack["workers"]
-        packs = f"packs of {width}" if width > 1 else "one trial at a time"
-        packs = f"{workers} workers with {packs}" if workers > 1 else packs
-        rate = f"{timing['trial_steps_per_second']:,.0f} trial-steps per second"
-        return (
-            f"search: {timing['search']:.0f} s, {rate}, {packs}; "
-            f"{timing['outside_cpu_share']:.0%} of CPU time outside packs, which waited {timing['waited_share']:.1%}"
-        )
-
-    @staticmethod
-    def _summary(finals: Mapping[str, Any]) -> FinalsSummary:
-        from regsearch.analysis.finals_summary import FinalsSummary
-
-        return FinalsSummary.from_json(finals)
 
 
 def _setting(trial: Mapping[str, Any]) -> dict[str, Any]:

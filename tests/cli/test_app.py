@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from regsearch.cli.app import app
+from regsearch.cli.printing import answer_notes, answer_tables
 from regsearch.cli.watching import watched
 from regsearch.config import load_config
 from regsearch.regularizers import all_regularizers
@@ -305,7 +306,7 @@ def test_an_answer_is_plain_json_and_reads_back() -> None:
     assert several["front"][0]["params"] == {} and several["constraints"] == both["constraints"]
     assert Answer.from_json(several).to_json(full=True) == several
     assert answer(best=None).to_json()["best"] is None
-    assert answer().finals_table() == answer().notes() == []
+    assert answer_tables(answer()) == answer_notes(answer()) == []
 
 
 def test_study_init_writes_a_file_that_loads(folder: Path) -> None:

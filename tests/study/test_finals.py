@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
+from regsearch.cli.printing import answer_notes
 from regsearch.data import Manifest, openings
 from regsearch.data.sealing import _cut
 from regsearch.errors import UserError
@@ -98,7 +99,7 @@ def test_finals_held_again_are_another_opening(tmp_path: Path, monkeypatch: pyte
     version = MlflowClient(made.uri).get_model_version_by_alias("small", "champion")
     assert "regsearch.refit" not in version.tags
     assert Study.open("small").show().test_opened == 2
-    assert any("test opened 2 times" in line for line in Study.open("small").resume().notes())
+    assert any("test opened 2 times" in line for line in answer_notes(Study.open("small").resume()))
 
 
 def _told(outbox: Path) -> list[bytes]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from regsearch.cli.printing import speed
 from regsearch.study.runner import Interrupted
 from regsearch.study.study import Study
 
@@ -31,7 +32,7 @@ def study(folder: Path, name: str, search: str) -> Study:
 def test_the_recorded_width_holds_for_the_life_of_a_study(own_folder: Path) -> None:
     undisturbed = study(own_folder, "undisturbed", "width: 1, workers: 2").run()
     assert undisturbed.pack == {"width": 1, "workers": 2}
-    assert "2 workers with one trial at a time" in str(undisturbed.speed())
+    assert "2 workers with one trial at a time" in str(speed(undisturbed))
 
     stopped = study(own_folder, "stopped", "workers: 1")
     with pytest.raises(Interrupted):
