@@ -1,4 +1,4 @@
-"""Where the trials of a study that Ray Tune searches train: who has which lane of the executor, and what is in flight.
+"""Give the trials of a study that Ray Tune searches lanes of the executor, and know which of them are in flight.
 
 A trial has a lane from its first epoch until it ends; one that Tune paused, whose state was saved, gives it up when
 another needs it.
@@ -7,47 +7,23 @@ another needs it.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
+from regsearch.driver.tune_proxies import ProxyState
 from regsearch.executors.executor import COHORTS, Executor
-
-
-@dataclass
-class Part:
-    """What a trial of Tune's plays in the study.
-
-    Args:
-        at: epochs of its curve that its proxy knows of, or will by the answer that is being put together.
-        wants: its proxy waits for an answer.
-        until: the epoch with which its proxy is answered, unless the trial ends before.
-        results: the answer so far.
-        lane: where it trains, None while it is nowhere.
-        trained: epochs trained of what its lane holds.
-        snapshot: the name of its latest saved state, and the epochs trained by then.
-    """
-
-    at: int = 0
-    wants: bool = False
-    until: int = 0
-    results: list[dict[str, Any]] = field(default_factory=list)
-    lane: int | None = None
-    trained: int = 0
-    snapshot: tuple[str, int] | None = None
 
 
 class Lanes:
     """The lanes of an executor.
 
     Args:
-        parts: of the study's trials, by number.
+        proxies: of the study's trials, by number.
 
     Attributes:
         flying: the lanes of each cohort that is being trained, the longest in flight first.
     """
 
-    def __init__(self, executor: Executor, parts: Mapping[int, Part]) -> None:
-        self._executor, self._parts = executor, parts
+    def __init__(self, executor: Executor, proxies: Mapping[int, ProxyState]) -> None:
+        self._executor, self._proxies = executor, proxies
         self._holders: list[int | None] = [None] * executor.lanes
         self.flying: dict[int, list[int]] = {}
 
@@ -67,13 +43,13 @@ class Lanes:
 
     def take(self, number: int, lane: int) -> None:
         """Give a lane that is free to a trial."""
-        self._parts[number].lane, self._holders[lane] = lane, number
+        self._proxies[number].lane, self._holders[lane] = lane, number
 
-    def leave(self, part: Part) -> None:
+    def leave(self, proxy: ProxyState) -> None:
         """Take a trial's lane from it, if it has one; what is in flight of it is of no use then."""
-        if part.lane is not None:
-            self._holders[part.lane] = None
-            part.lane = None
+        if proxy.lane is not None:
+            self._holders[proxy.lane] = None
+            proxy.lane = None
 
     def holds(self, number: int, lane: int) -> bool:
         """Whether a lane is this trial's."""
@@ -90,10 +66,10 @@ class Lanes:
         for lane in still:
             if self._holders[lane] is None:
                 return lane
-        quiet = [(part, lane) for lane in still if not (part := self._parts[self._holders[lane] or 0]).wants]
-        quiet.sort(key=lambda each: each[0].snapshot is None or each[0].snapshot[1] != each[0].at)
-        for part, lane in quiet:
-            self.leave(part)
+        quiet = [(proxy, lane) for lane in still if not (proxy := self._proxies[self._holders[lane] or 0]).waits]
+        quiet.sort(key=lambda each: each[0].snapshot is None or each[0].snapshot.epoch != each[0].at)
+        for proxy, lane in quiet:
+            self.leave(proxy)
             return lane
         return None
 
