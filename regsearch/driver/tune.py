@@ -76,7 +76,7 @@ class TuneDriver(StudyDriver["TuneSearch"]):
                 self._dispatch()
                 self._receive()
                 if watch is not None and not watch():
-                    self._drain()
+                    self._lanes.drain()
                     return
             self._take_requests()
             self._end_rest()
@@ -178,17 +178,15 @@ class TuneDriver(StudyDriver["TuneSearch"]):
         """Take in what the cohort that flies longest reports, record it, and answer its proxies."""
         if not self._lanes.flying:
             return
-        cohort = next(iter(self._lanes.flying))
         start = time.perf_counter()
-        reports = self.executor.wait(cohort)
-        self.timing.wait += time.perf_counter() - start
-        start = time.perf_counter()
-        del self._lanes.flying[cohort]
+        reports = self._lanes.wait()
+        middle = time.perf_counter()
         self.turn += 1
         answers: dict[int, Any] = {}
         for lane, report in sorted(reports, key=lambda item: item[1].trial):
             answers[report.trial] = self._handle(self.trials[report.trial], lane, report)
-        self.timing.decide += time.perf_counter() - start
+        self.timing.wait += middle - start
+        self.timing.decide += time.perf_counter() - middle
         self._commit({"turn": self.turn})
         self.search.answer({number: answer for number, answer in answers.items() if number and answer is not None})
 
@@ -227,12 +225,6 @@ class TuneDriver(StudyDriver["TuneSearch"]):
             self.executor.say(f"trial {trial.number} is trained again from its seed: {error}")
         elif not trial.state.ended:
             self._close(trial, TrialState.FAIL, f"its saved state is damaged: {error}")
-
-    def _drain(self) -> None:
-        """Take in what is still being trained, and forget it: it will be trained again."""
-        for cohort in list(self._lanes.flying):
-            self.executor.wait(cohort)
-        self._lanes.flying.clear()
 
     def _end_rest(self) -> None:
         """Tune has come to its end: what it ended before the study heard of it has ended."""

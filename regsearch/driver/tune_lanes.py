@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 
 from regsearch.driver.tune_proxies import ProxyState
 from regsearch.executors.executor import COHORTS, Executor
+from regsearch.trial import Report
 
 
 class Lanes:
@@ -40,6 +41,18 @@ class Lanes:
             if lanes:
                 self.flying[cohort] = lanes
                 self._executor.dispatch(cohort, [], lanes, waited_for=True)
+
+    def wait(self) -> list[tuple[int, Report]]:
+        """Give what the cohort that is longest in flight reports, by lane."""
+        cohort = next(iter(self.flying))
+        reports = self._executor.wait(cohort)
+        del self.flying[cohort]
+        return reports
+
+    def drain(self) -> None:
+        """Take in what is still being trained, and forget it: it will be trained again."""
+        while self.flying:
+            self.wait()
 
     def take(self, number: int, lane: int) -> None:
         """Give a lane that is free to a trial."""
