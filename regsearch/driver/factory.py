@@ -16,7 +16,7 @@ from regsearch.search.storage import Storage
 from regsearch.space import SearchSpace
 from regsearch.study.study import Study
 from regsearch.tasks import TASKS
-from regsearch.tracking.log.history import recorded_curves
+from regsearch.tracking.log.history import StudyHistory
 from regsearch.tracking.log.outbox import Outbox
 from regsearch.trial import Trial
 
@@ -46,7 +46,7 @@ def make_driver(
         "seed": config.seed,
         "objective": config.objectives,
         "start_ms": start_ms,
-        "curves": recorded_curves(outbox.path),
+        "curves": StudyHistory.read(outbox.path).reports(),
         "describe": describe,
         "directions": directions,
         "constraints": config.constraints,

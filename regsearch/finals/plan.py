@@ -28,7 +28,7 @@ from regsearch.driver.rounds import train_all
 from regsearch.errors import UserError
 from regsearch.executors.executor import Executor
 from regsearch.finals.finalists import BASELINE, Entrant
-from regsearch.tracking.log.outbox import read_from
+from regsearch.tracking.log.history import StudyHistory
 from regsearch.tracking.log.records import Metrics, RunEnd, RunStart, Tracker
 from regsearch.tracking.mlflow.package import seal
 from regsearch.trial import Trial, derive_seed
@@ -46,8 +46,8 @@ class Numbers:
     """
 
     def __init__(self, outbox: Path) -> None:
-        starts = [record for record, _ in read_from(outbox) if isinstance(record, RunStart) and record.kind == "final"]
-        self._known = {_key(record.params): record.number for record in starts}
+        finals = StudyHistory.read(outbox).finals()
+        self._known = {_key(final.params): number for number, final in finals.items()}
         self.before = sorted(self._known.values())
 
     def of(self, params: Params) -> int:
@@ -151,21 +151,9 @@ def record_final(
     tracker.commit()
 
 
-def kept_epoch(final: Trial) -> int:
-    """The epoch whose weights the final kept."""
-    last = final.reports[-1]
-    return last.restored or last.epoch
-
-
-def kept(final: Trial) -> dict[str, float]:
-    """The metrics of the epoch whose weights the final kept."""
-    epoch = kept_epoch(final)
-    return dict(next(report.metrics for report in final.reports if report.epoch == epoch))
-
-
 def mean_validation(group: list[Trial]) -> float:
     """Mean validation loss over a candidate's finals; infinite where one diverged."""
-    losses = [kept(final)["val_loss"] if final.reason is None else math.inf for final in group]
+    losses = [final.kept()["val_loss"] if final.reason is None else math.inf for final in group]
     return float(np.mean(losses))
 
 
@@ -223,13 +211,13 @@ def _candidate(program: Program, finals: Finals, index: int, x: Any, y: Any) -> 
     loss = torch.stack([program.task.loss(each, program.task.encode(y)).mean() for each in out])
     predictions, truth = program.task.judged(out.numpy(), y.numpy())
     more = program.task.at_finals(out.numpy(), y.numpy())
-    epochs = [kept(final) for final in group]
+    epochs = [final.kept() for final in group]
     label = baseline_label(trial.params) if index == finals.baseline else describe(trial.params)
     measured = Candidate(
         trial.number,
         trial.params,
         label,
-        kept(trial)["val_loss"] if trial.reports else math.nan,
+        trial.kept()["val_loss"] if trial.reports else math.nan,
         [each.get("train_loss", math.nan) for each in epochs],
         [each.get("val_loss", math.nan) for each in epochs],
         _at(good, loss.numpy().astype(np.float64), len(group), math.nan),

@@ -7,8 +7,9 @@ from typing import Any
 
 from regsearch.analysis.finals_summary import Candidate, FinalsSummary, per_final
 from regsearch.driver.base import TURN_MS
-from regsearch.finals.plan import Finals, kept_epoch
-from regsearch.tracking.log.outbox import Outbox, read_from
+from regsearch.finals.plan import Finals
+from regsearch.tracking.log.history import StudyHistory
+from regsearch.tracking.log.outbox import Outbox
 from regsearch.tracking.log.records import Metrics, Note
 from regsearch.trial import Trial
 
@@ -40,7 +41,7 @@ def tell_tests(
             continue
         for final, values in zip(group, per_final(candidate, truth, metric), strict=True):
             if values:
-                epoch = kept_epoch(final)
+                epoch = final.kept_epoch
                 time_ms = start_ms + final.number * TURN_MS + epoch
                 outbox.append(Metrics("final", final.number, epoch, values, time_ms))
 
@@ -57,12 +58,9 @@ def tell_result(outbox: Outbox, summary: FinalsSummary, time_ms: int) -> None:
         "p_better": contrast.p_better,
     }
     finite = {name: value for name, value in values.items() if math.isfinite(value)}
-    told = [
-        record
-        for record, _ in read_from(outbox.path)
-        if isinstance(record, Metrics) and record.kind == "study" and "difference" in record.values
-    ]
-    if not told or dict(told[-1].values) != finite:
-        step = told[-1].epoch + 1 if told else 1
+    results = StudyHistory.read(outbox.path).results
+    last = max(results, default=0)
+    if results.get(last) != finite:
+        step = last + 1
         outbox.append(Metrics("study", 0, step, finite, time_ms + step))
     outbox.append(Note({"regsearch.claim": str(summary.claim).lower()}))

@@ -13,7 +13,7 @@ from typing import Any
 from regsearch.config import StudyConfig
 from regsearch.driver.rounds import train_all
 from regsearch.executors.executor import Executor
-from regsearch.finals.plan import Finals, Numbers, Weights, kept_epoch, record_final
+from regsearch.finals.plan import Finals, Numbers, Weights, record_final
 from regsearch.regularizers import all_regularizers
 from regsearch.regularizers.loops import Average
 from regsearch.tracking.log.records import Tracker
@@ -26,7 +26,7 @@ def refit_epochs(finals: Finals, winner: int) -> int:
     Without early stopping that is the last one. The lower of two middle ones.
     """
     good = [final for final in finals.of_split(winner) if final.reason is None]
-    return statistics.median_low([kept_epoch(final) for final in good])
+    return statistics.median_low([final.kept_epoch for final in good])
 
 
 def unobserved(params: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from regsearch.errors import UserError
-from regsearch.finals.plan import kept
 from regsearch.space import SCHEDULE, SearchSpace
 from regsearch.system.files import write_json
 from regsearch.tracking.log.records import Artifact, Tracker
@@ -76,7 +75,7 @@ def weigh(trials: Iterable[Trial], space: SearchSpace) -> Importance:
     complete = [trial for trial in chosen if trial.state is TrialState.COMPLETE]
     lengths = sorted((len(trial.reports) for trial in chosen), reverse=True)
     if len(complete) >= LEAST or len(chosen) < LEAST:
-        return importance(_frame(complete, [kept(trial) for trial in complete]), space=space)
+        return importance(_frame(complete, [trial.kept() for trial in complete]), space=space)
     epoch = lengths[min(2 * LEAST, len(lengths)) - 1]
     reached = [trial for trial in chosen if len(trial.reports) >= epoch]
     found = importance(_frame(reached, [dict(trial.reports[epoch - 1].metrics) for trial in reached]), space=space)
@@ -94,9 +93,9 @@ def _frame(trials: Sequence[Trial], measured: Sequence[dict[str, float]]) -> pd.
 
 def _trials(study: Study) -> list[Trial]:
     """The study's trials: settings and ends from the store, curves from the outbox, which knows what was restored."""
-    from regsearch.tracking.log.history import recorded_curves
+    from regsearch.tracking.log.history import StudyHistory
 
-    curves: dict[int, list[Report]] = recorded_curves(study.folder / "outbox.jsonl")
+    curves: dict[int, list[Report]] = StudyHistory.read(study.folder / "outbox.jsonl").reports()
     frame = study.frame()
     trials = []
     for row in frame[frame["kind"] == "trial"].to_dict("records"):

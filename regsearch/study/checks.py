@@ -8,8 +8,7 @@ from regsearch.config import StudyConfig, refuse_splits
 from regsearch.data import Manifest, verify_digest
 from regsearch.errors import UserError
 from regsearch.study.study import Study
-from regsearch.tracking.log.outbox import read_from
-from regsearch.tracking.log.records import RunEnd
+from regsearch.tracking.log.history import StudyHistory
 from regsearch.workspace.stores import write_study
 
 
@@ -60,9 +59,8 @@ def _refuse_unready(config: StudyConfig, folder: Path) -> None:
         raise UserError(what, key="data.split.test", value=config.data.split.test, allowed=allowed)
     if finalize.splits > 1:
         refuse_splits(finalize, config.data, "--splits")
-    outbox = folder / "outbox.jsonl"
-    ends = [record for record, _ in read_from(outbox)] if outbox.exists() else []
-    states = {record.number: record.status for record in ends if isinstance(record, RunEnd) and record.kind == "trial"}
+    trials = StudyHistory.read(folder / "outbox.jsonl").trials()
+    states = {number: trial.state for number, trial in trials.items() if trial.ended_ms is not None}
     resume = f"`regsearch study resume {config.name}` goes on with the search"
     if "COMPLETE" not in states.values():
         why = f"{len(states)} failed or were pruned" if states else "none has ended yet"

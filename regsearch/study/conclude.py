@@ -27,7 +27,6 @@ from regsearch.finals.plan import (
     Numbers,
     Weights,
     decide,
-    kept,
     plan_finals,
     test_finals,
     train_finals,
@@ -257,7 +256,7 @@ class Ending:
         """
         good = sorted(
             (final for final in finals.of_split(winner) if final.reason is None),
-            key=lambda final: (kept(final)["val_loss"], final.number),
+            key=lambda final: (final.kept()["val_loss"], final.number),
         )
         champion = good[(len(good) - 1) // 2]
         champion, weights = refit or (champion, finals.weights[champion.number])
@@ -304,8 +303,8 @@ class Ending:
             return str(finals_answer(summary, target=self._target())["sentence"])
         if best is None or best.value is None:
             return "No trial ended with a value, so there is no answer; the failed trials say why."
-        baseline = next((kept(trial)["val_loss"] for trial in complete if trial.number == 0), None)
-        return skipped(len(complete), describe(best.params), kept(best)["val_loss"], baseline)
+        baseline = next((trial.kept()["val_loss"] for trial in complete if trial.number == 0), None)
+        return skipped(len(complete), describe(best.params), best.kept()["val_loss"], baseline)
 
     def _picture_gaps(self, trials: list[Trial], winner: Trial | None) -> None:
         from regsearch.analysis.study_pictures import gap_against_loss
@@ -314,7 +313,7 @@ class Ending:
         for trial in trials:
             if not trial.reports or trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
                 continue
-            metrics = kept(trial)
+            metrics = trial.kept()
             names = " + ".join(active_regularizers(trial.params, self.strengths)) or "none"
             measured = {name: metrics[name] for name in ("val_loss", "train_loss", "gap")}
             rows.append({"number": trial.number, "state": trial.state.value, "regularizers": names, **measured})
