@@ -25,7 +25,7 @@ import pytest
 from regsearch import Study
 from regsearch.data.columns import Preprocessing
 from regsearch.export import export_study
-from regsearch.tracking.log.history import recorded_curves
+from regsearch.tracking.log.history import StudyHistory
 from regsearch.tracking.tensorboard.writer import scalar_tag
 from tests.servers import free_port
 from tests.tracking.test_events import points

@@ -14,7 +14,7 @@ from regsearch import Study
 from regsearch.analysis.pareto import front
 from regsearch.cli.app import app
 from regsearch.study.runner import Interrupted
-from regsearch.tracking.log.history import recorded_curves
+from regsearch.tracking.log.history import StudyHistory
 from tests.study.small import study_file
 
 SEARCH = "search: {trials: 24, parallel: 8, width: 2, workers: 1"

@@ -8,7 +8,7 @@ Scalars stand at their epoch, grouped by what they measure: `loss/train`, `loss/
 metric, `schedule/<knob>`, and `training/<name>` for the rest. `kept/<metric>` is that of the epoch whose weights the
 trial kept: the HParams page compares trials by these.
 
-Where a population sets a trial back, its file is replaced by a new one with what still counts, at the knobs that it
+Where a population sets a trial back, its file is emptied, and a new one holds what still counts, at the knobs that it
 goes on with. A purge (`SessionLog.START` at a step, what `SummaryWriter(purge_step=...)` writes) would not do: the
 epochs that it voids stay in the file, and readers that know no purge show them.
 """
@@ -95,8 +95,9 @@ class EventFiles:
             self._renewed[place] = self._next_file()
         for place, events in waiting.items():
             self._append(self._path(place), events)
-        for path in replaced.values():  # only now: a TensorBoard that is watching must not lose the run
-            path.unlink(missing_ok=True)
+        for path in replaced.values():
+            if path.exists():  # emptied, not removed: a TensorBoard that is watching goes on from there to the next
+                os.truncate(path, 0)
 
     def _next_file(self) -> str:
         """Name a file that comes after all before it: a TensorBoard that is watching reads them in that order."""
