@@ -89,20 +89,23 @@ class Trial:
     values: tuple[float, ...] = ()
     violation: float = 0.0
 
+    @property
+    def kept_epoch(self) -> int:
+        """Give the epoch whose weights the trial kept, or has now; 0 before the first."""
+        return kept_epoch(self.reports[-1].epoch, self.reports[-1].restored) if self.reports else 0
+
+    def kept(self) -> dict[str, float]:
+        """Give the metrics of the epoch whose weights the trial kept; empty where it measured none."""
+        return next((dict(report.metrics) for report in self.reports if report.epoch == self.kept_epoch), {})
+
     def history(self) -> tuple[Stage, ...]:
         """Its stages, also where there is only one."""
         return self.stages or (Stage(0, dict(self.params), self.number, self.seed),)
 
-    @property
-    def kept_epoch(self) -> int:
-        """The epoch whose weights the trial kept."""
-        last = self.reports[-1]
-        return last.restored or last.epoch
 
-    def kept(self) -> dict[str, float]:
-        """Give the metrics of the epoch whose weights the trial kept."""
-        epoch = self.kept_epoch
-        return dict(next(report.metrics for report in self.reports if report.epoch == epoch))
+def kept_epoch(last: int, restored: int | None) -> int:
+    """Give the epoch whose weights a training kept: the one that its loops restored, else the last."""
+    return last if restored is None else restored
 
 
 def derive_seed(*parts: int | str) -> int:

@@ -142,8 +142,7 @@ class StudyDriver(ABC, Generic[S]):
         value: float | list[float] | None = None
         broken: dict[str, float] = {}
         if state is not TrialState.FAIL and last is not None:
-            kept = restored if state is TrialState.COMPLETE and restored else last.epoch
-            report = next(r for r in trial.reports if r.epoch == kept)
+            report = next(r for r in trial.reports if r.epoch == trial.kept_epoch)
             values, measured = self.values(report, last.epoch), _measured(report, last.epoch)
             trial.value, trial.values = values[0], tuple(values)
             value = values[0] if len(values) == 1 else values

@@ -14,7 +14,7 @@ from regsearch.search.optuna import OptunaSearch
 from regsearch.search.storage import Storage
 from regsearch.space import SearchSpace
 from regsearch.tasks import TASKS
-from regsearch.tracking.log.history import recorded_curves
+from regsearch.tracking.log.history import StudyHistory
 from regsearch.tracking.log.outbox import Outbox
 from regsearch.trial import Trial
 from regsearch.workspace.spec import StudySpec
@@ -38,7 +38,7 @@ def make_driver(
     """
     config = spec.config.search
     plan = SearchPlan.of(spec.config, TASKS[manifest.task].higher, spec.created_ms)
-    curves = recorded_curves(outbox.path)
+    curves = StudyHistory.read(outbox.path).reports()
     directions = list(plan.directions)
     if config.engine == "optuna":
         search = OptunaSearch(spec.name, space, config, storage, directions, plan.epochs)

@@ -12,8 +12,7 @@ from regsearch.analysis.finals_summary import NO_TRIAL, Candidate
 from regsearch.config import StudyConfig
 from regsearch.driver.retrain import Weights
 from regsearch.finals.finalists import BASELINE, Finalist
-from regsearch.tracking.log.outbox import read_from
-from regsearch.tracking.log.records import RunStart
+from regsearch.tracking.log.history import StudyHistory
 from regsearch.trial import Trial, derive_seed
 
 Params = dict[str, Any]
@@ -25,8 +24,8 @@ class FinalNumbers:
     """
 
     def __init__(self, outbox: Path) -> None:
-        starts = [record for record, _ in read_from(outbox) if isinstance(record, RunStart) and record.kind == "final"]
-        self._known = {_key(record.params): record.number for record in starts}
+        finals = StudyHistory.read(outbox).finals()
+        self._known = {_key(final.params): number for number, final in finals.items()}
         self.before = sorted(self._known.values())
 
     def of(self, params: Params) -> int:

@@ -9,7 +9,8 @@ from regsearch.analysis.finals_summary import FinalsSummary, per_final
 from regsearch.driver.plan import TURN_MS
 from regsearch.finals.plan import Contender, FinalRun
 from regsearch.finals.sealed_test import TestedFinals
-from regsearch.tracking.log.outbox import Outbox, read_from
+from regsearch.tracking.log.history import StudyHistory
+from regsearch.tracking.log.outbox import Outbox
 from regsearch.tracking.log.records import Metrics, Note
 
 ROLE, ROLES = "regsearch.role", "regsearch.roles"
@@ -63,12 +64,9 @@ def record_result(outbox: Outbox, summary: FinalsSummary, time_ms: int) -> None:
         "p_better": contrast.p_better,
     }
     finite = {name: value for name, value in values.items() if math.isfinite(value)}
-    earlier = [
-        record
-        for record, _ in read_from(outbox.path)
-        if isinstance(record, Metrics) and record.kind == "study" and "difference" in record.values
-    ]
-    if not earlier or dict(earlier[-1].values) != finite:
-        step = earlier[-1].epoch + 1 if earlier else 1
+    results = StudyHistory.read(outbox.path).results
+    last = max(results, default=0)
+    if results.get(last) != finite:
+        step = last + 1
         outbox.append(Metrics("study", 0, step, finite, time_ms + step))
     outbox.append(Note({"regsearch.claim": str(summary.claim).lower()}))

@@ -92,10 +92,10 @@ def _frame(trials: Sequence[Trial], measured: Sequence[dict[str, float]]) -> pd.
 
 def _trials(spec: StudySpec) -> list[Trial]:
     """The study's trials: settings and ends from the store, curves from the outbox, which knows what was restored."""
-    from regsearch.tracking.log.history import recorded_curves
+    from regsearch.tracking.log.history import StudyHistory
     from regsearch.tracking.mlflow.runs import read_runs
 
-    curves: dict[int, list[Report]] = recorded_curves(spec.folder.outbox)
+    curves: dict[int, list[Report]] = StudyHistory.read(spec.folder.outbox).reports()
     frame = read_runs(spec.uri, spec.name)
     trials = []
     for row in frame[frame["kind"] == "trial"].to_dict("records"):

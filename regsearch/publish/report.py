@@ -22,7 +22,7 @@ from regsearch.pages import StudyRecord, study_page
 from regsearch.space import Range
 from regsearch.system.files import write_asked
 from regsearch.tasks import TASKS
-from regsearch.tracking.log.history import RecordedRun, recorded_runs, trials_frame
+from regsearch.tracking.log.history import RunHistory, StudyHistory, trials_frame
 from regsearch.tracking.log.outbox import Outbox
 from regsearch.tracking.log.records import Artifact
 from regsearch.workspace.folder import home
@@ -43,7 +43,7 @@ def local_record(spec: StudySpec, *, sentence: str | None = None) -> StudyRecord
     answer = _json(folder.answer)
     ended = sentence is not None or bool(answer)
     manifest = Manifest.load(folder.data)
-    runs = recorded_runs(folder.outbox)
+    runs = list(StudyHistory.read(folder.outbox).runs.values())
     trials = trials_frame(runs)
     found = _json(folder.finals / "summary.json") if ended and config.finalize.seeds else {}
     summary = FinalsSummary.from_json(found) if found else None
@@ -197,7 +197,7 @@ def _best(trials: pd.DataFrame, objective: str, highest: bool = False) -> int | 
     return None if ordered.empty else int(ordered["number"].iloc[0])
 
 
-def _curves(runs: Sequence[RecordedRun], summary: FinalsSummary | None) -> dict[str, dict[str, Any]]:
+def _curves(runs: Sequence[RunHistory], summary: FinalsSummary | None) -> dict[str, dict[str, Any]]:
     """Losses [S, E] of the finals of winner and baseline, NaN after an early end."""
     if summary is None:
         return {}
@@ -215,7 +215,7 @@ def _curves(runs: Sequence[RecordedRun], summary: FinalsSummary | None) -> dict[
     return found
 
 
-def _measured(run: RecordedRun, number: int) -> bool:
+def _measured(run: RunHistory, number: int) -> bool:
     """Whether it is a final of this candidate on the study's own cut: other cuts and the refit say what they are."""
     other = {"split", "epochs"} & run.params.keys()
     return run.kind == "final" and run.params.get("candidate") == number and bool(run.curve) and not other

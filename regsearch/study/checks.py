@@ -13,8 +13,7 @@ from regsearch.data import Manifest, seal, verify_digest
 from regsearch.errors import UserError
 from regsearch.study.options import FinalizeOptions
 from regsearch.system.guard import guarded
-from regsearch.tracking.log.outbox import read_from
-from regsearch.tracking.log.records import RunEnd
+from regsearch.tracking.log.history import StudyHistory
 from regsearch.tracking.tensorboard.writer_process import check_tensorboard
 from regsearch.workspace.spec import StudySpec
 from regsearch.workspace.stores import check_stores
@@ -141,9 +140,8 @@ def _refuse_unready(spec: StudySpec) -> None:
         raise UserError(what, key="data.split.test", value=config.data.split.test, allowed=allowed)
     if config.finalize.splits > 1:
         refuse_splits(config.finalize, config.data, "--splits")
-    outbox = spec.folder.outbox
-    ends = [record for record, _ in read_from(outbox)] if outbox.exists() else []
-    states = {record.number: record.status for record in ends if isinstance(record, RunEnd) and record.kind == "trial"}
+    trials = StudyHistory.read(spec.folder.outbox).trials()
+    states = {number: trial.state for number, trial in trials.items() if trial.ended_ms is not None}
     resume = f"`regsearch study resume {spec.name}` goes on with the search"
     if "COMPLETE" not in states.values():
         why = f"{len(states)} failed or were pruned" if states else "none has ended yet"

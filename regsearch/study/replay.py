@@ -14,9 +14,7 @@ from regsearch.driver.executor import start_executor
 from regsearch.driver.retrain import train_all
 from regsearch.errors import UserError
 from regsearch.space import SCHEDULE, regularizer_of
-from regsearch.tracking.log.history import recorded_curves, recorded_stages
-from regsearch.tracking.log.outbox import read_from
-from regsearch.tracking.log.records import RunStart
+from regsearch.tracking.log.history import RunHistory, StudyHistory
 from regsearch.tracking.mlflow.runs import LATEST, read_curve
 from regsearch.trial import Trial
 from regsearch.workspace.machine import machine, recorded_machine
@@ -100,13 +98,12 @@ def replay(spec: StudySpec, number: int) -> Replay:
     Raises:
         UserError: there is no such trial, it has no curve yet, or the data changed.
     """
-    outbox = spec.folder.outbox
-    trial = _recorded(outbox, number)
+    recorded = _recorded(spec.folder.outbox, number)
+    trial = _untrained(recorded)
     verify_digest(spec.config.data, spec.config.folder, spec.folder.data)
     begun, stored = trial.history()[-1].epoch, read_curve(spec.uri, spec.name, number)
     if trial.stages:
-        last = max((report.epoch for report in recorded_curves(outbox).get(number, [])), default=0)
-        stored = {key: value for key, value in stored.items() if begun < key[0] <= last}
+        stored = {key: value for key, value in stored.items() if begun < key[0] <= recorded.last_epoch}
     if not stored:
         raise UserError(
             "the trial has no curve in the store", key="NUMBER", value=number, allowed="wait for its first epoch"
@@ -146,14 +143,20 @@ def _derived(metric: str) -> bool:
     return metric in (EPOCHS, VIOLATION) or regularizer_of(metric) == SCHEDULE
 
 
-def _recorded(outbox: Path, number: int) -> Trial:
-    """The trial before it trained: its settings and seeds to the last bit, which the store has only as text."""
-    starts = [record for record, _ in read_from(outbox) if isinstance(record, RunStart) and record.kind == "trial"]
-    start = next((each for each in starts if each.number == number), None)
-    if start is None:
-        known = f"there are 0 to {max(each.number for each in starts)}" if starts else "there is none yet"
+def _recorded(outbox: Path, number: int) -> RunHistory:
+    """Find the trial in the log.
+
+    Raises:
+        UserError: there is no such trial.
+    """
+    trials = StudyHistory.read(outbox).trials()
+    if number not in trials:
+        known = f"there are 0 to {max(trials)}" if trials else "there is none yet"
         raise UserError("the study has no such trial", key="NUMBER", value=number, allowed=known)
-    params = {name: value for name, value in start.params.items() if name != "seed"}
-    trial = Trial(number, params, int(start.params["seed"]))
-    trial.stages = recorded_stages(outbox).get(number, ())
-    return trial
+    return trials[number]
+
+
+def _untrained(recorded: RunHistory) -> Trial:
+    """Make the trial anew: its settings and seeds to the last bit, which the store has only as text."""
+    params = {name: value for name, value in recorded.params.items() if name != "seed"}
+    return Trial(recorded.number, params, int(recorded.params["seed"]), stages=recorded.stages)

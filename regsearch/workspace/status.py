@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from regsearch.config import StudyConfig
 from regsearch.system.locks import is_held
+from regsearch.tracking.log.history import RunHistory, StudyHistory
 from regsearch.trial import TrialState
 
 _PRIMARY, _GREATER = "mlflow.experiment.primaryMetric.name", "mlflow.experiment.primaryMetric.greaterIsBetter"
@@ -68,78 +68,35 @@ def read_standing(folder: Path, config: StudyConfig) -> Standing:
     Raises:
         ValueError: its outbox is damaged.
     """
-    trials, finals, maximize = _read(folder / "outbox.jsonl", config.search.objectives[0])
+    history, objective = StudyHistory.read(folder / "outbox.jsonl"), config.search.objectives[0]
+    trials = history.trials()
     states = dict.fromkeys(TrialState, 0)
     for trial in trials.values():
-        states[trial.state] += 1
+        states[TrialState(trial.state)] += 1
     states[TrialState.WAITING] += max(0, config.search.trials - len(trials))
-    ranked = []
+    values: dict[int, float] = {}
     if len(config.search.objectives) == 1:
-        complete = [(number, each) for number, each in trials.items() if each.state is TrialState.COMPLETE]
-        ranked = [(each.value, number, each.params) for number, each in complete if each.value is not None]
+        measured = {number: run.kept() for number, run in trials.items() if run.state == TrialState.COMPLETE}
+        values = {number: metrics[objective] for number, metrics in measured.items() if objective in metrics}
+    maximize = history.experiment.get(_PRIMARY) == objective and history.experiment.get(_GREATER) == "true"
     sign = -1.0 if maximize else 1.0
-    best = min(ranked, key=lambda each: (sign * each[0], each[1]), default=None)
+    best = min(values, key=lambda number: (sign * values[number], number), default=None)
     return Standing(
         config.name,
         is_held(folder / "lock"),
         config.search.trials,
         states,
-        config.search.objectives[0],
-        None if best is None else {"number": best[1], "value": best[0], "params": best[2]},
-        next((value for value, number, _ in ranked if number == 0), None),
-        finals,
+        objective,
+        None if best is None else {"number": best, "value": values[best], "params": _active(trials[best])},
+        values.get(0),
+        sum(final.ended_ms is not None for final in history.finals().values()),
     )
 
 
-@dataclass
-class _Seen:
-    """What the outbox says of one trial; `values` are those of the objective by epoch."""
-
-    params: Mapping[str, float | str]
-    state: TrialState = TrialState.RUNNING
-    values: dict[int, float] = field(default_factory=dict)
-    restored: int | None = None
-
-    @property
-    def value(self) -> float | None:
-        return self.values.get(self.restored or max(self.values, default=0))
-
-
-def _read(outbox: Path, objective: str) -> tuple[dict[int, _Seen], int, bool]:
-    """The trials by number, how many finals ended, and whether larger values of the objective are better."""
-    trials: dict[int, _Seen] = {}
-    finals, maximize = 0, False
-    for record in _records(outbox):
-        kind, number = record.get("kind"), record.get("number", 0)
-        if record["type"] == "note" and record.get("experiment", {}).get(_PRIMARY) == objective:
-            maximize = record["experiment"].get(_GREATER) == "true"
-        elif record["type"] == "run_end" and kind == "final":
-            finals += 1
-        elif kind != "trial":
-            continue
-        elif record["type"] == "run_start":
-            trials[number] = _Seen({name: value for name, value in record["params"].items() if _active(name, value)})
-        elif record["type"] == "run_stages":
-            last = record["stages"][-1]
-            before = {epoch: value for epoch, value in trials[number].values.items() if epoch <= last["epoch"]}
-            trials[number] = _Seen(last["params"], values=before)
-        elif record["type"] == "metrics" and objective in record["values"]:
-            trials[number].values[record["epoch"]] = record["values"][objective]
-        elif record["type"] == "run_end":
-            trials[number].state, trials[number].restored = TrialState(record["status"]), record.get("restored")
-    return trials, finals, maximize
-
-
-def _active(name: str, value: float | str) -> bool:
-    return name != "seed" and not (isinstance(value, float) and math.isinf(value))
-
-
-def _records(outbox: Path) -> list[dict[str, Any]]:
-    """The whole lines; the last may be in the middle of being written."""
-    if not outbox.exists():
-        return []
-    lines = outbox.read_bytes().split(b"\n")[:-1]
-    try:
-        return [json.loads(line) for line in lines]
-    except ValueError as error:
-        raise ValueError(f"{outbox}: unreadable record: {error}") from error
+def _active(run: RunHistory) -> dict[str, Any]:
+    """Give the knobs that are on: one that is switched off by infinity is not shown."""
+    return {
+        name: value
+        for name, value in run.params.items()
+        if name != "seed" and not (isinstance(value, float) and math.isinf(value))
+    }

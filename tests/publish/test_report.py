@@ -21,6 +21,7 @@ from regsearch.workspace.folder import write_record
 from tests.conftest import ROOT
 from tests.pages.records import read
 from tests.study.small import study_file as small
+from tests.tracking.set_back import CASES
 
 STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
 
@@ -82,6 +83,15 @@ def test_a_search_under_way_rings_its_best_trial(own_folder: Path, tmp_path: Pat
         outbox.commit()
     record = local_record(study.spec)
     assert not record.ended and record.winner == best
+
+
+def test_a_page_shows_what_counts_of_a_trial_that_was_set_back(own_folder: Path, tmp_path: Path) -> None:
+    study, case = begun(small(tmp_path)), CASES["pruned soon after"]
+    with Outbox(study.folder / "outbox.jsonl") as outbox:
+        for record in case.records:
+            outbox.append(record)
+    (row,) = local_record(study).trials.to_dict("records")
+    assert (row["val_loss"], row["dropout.p"]) == (5.0, 0.25)
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ import pytest
 from regsearch import Study
 from regsearch.data.columns import Preprocessing
 from regsearch.export import export_study
-from regsearch.tracking.log.history import recorded_curves
+from regsearch.tracking.log.history import StudyHistory
 from regsearch.tracking.tensorboard.writer import scalar_tag
 from tests.servers import free_port
 from tests.tracking.test_events import points
@@ -145,7 +145,7 @@ def test_the_registered_one_is_exported_where_the_study_is_not(served_here: Done
 def test_tensorboard_shows_the_curves_of_the_study(done: Done) -> None:
     found = points(done.root / "tb" / "people")
     frame = done.study.frame()
-    curves = recorded_curves(done.study.folder / "outbox.jsonl")
+    curves = StudyHistory.read(done.study.folder / "outbox.jsonl").reports()
     for number, curve in curves.items():
         for report in curve:
             for name, value in report.metrics.items():

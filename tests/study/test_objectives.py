@@ -14,7 +14,7 @@ from regsearch import Study
 from regsearch.analysis.pareto import front
 from regsearch.cli.app import app
 from regsearch.study.runner import Interrupted
-from regsearch.tracking.log.history import recorded_curves
+from regsearch.tracking.log.history import StudyHistory
 from tests.study.small import study_file
 
 SEARCH = "search: {trials: 24, parallel: 8, width: 2, workers: 1"
@@ -130,7 +130,7 @@ def test_under_a_constraint_the_best_trial_is_the_best_that_keeps_to_it(
     study = Study.from_file(written(tmp_path, search, ("finalize: {seeds: 3}", space), longer))
     found = study.run()
     values = {}
-    for number, curve in recorded_curves(study.folder / "outbox.jsonl").items():
+    for number, curve in StudyHistory.read(study.folder / "outbox.jsonl").reports().items():
         counts = next(each for each in curve if each.epoch == (curve[-1].restored or curve[-1].epoch)).metrics
         if counts["gap"] <= 0.5 and curve[-1].epoch <= 10:
             values[number] = counts["val_loss"]

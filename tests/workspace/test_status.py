@@ -14,8 +14,8 @@ from regsearch.cli.app import app
 from regsearch.config import StudyConfig
 from regsearch.system.locks import is_held
 from regsearch.tracking.log.outbox import Outbox
-from regsearch.tracking.log.records import Metrics, Note, Record, RunEnd, RunStart
-from regsearch.trial import TrialState
+from regsearch.tracking.log.records import Metrics, Note, Record, RunEnd, RunStages, RunStart
+from regsearch.trial import Stage, TrialState
 from regsearch.workspace.folder import write_record
 from regsearch.workspace.status import read_standing
 from tests.study.small import study_file
@@ -76,6 +76,21 @@ def test_what_is_to_be_larger_is_ranked_so(folder: Path, tmp_path: Path) -> None
     best = read_standing(folder, config(tmp_path)).best
     assert best is not None
     assert best["number"] == 0
+
+
+def test_one_that_was_set_back_counts_as_it_is_now(folder: Path, tmp_path: Path) -> None:
+    """Its fourth epoch was the best of all, and is void; early stopping goes back to an epoch after that."""
+    stages = [Stage(0, {STRENGTH: 9.0}, 3, 1), Stage(2, {STRENGTH: 0.7}, 3, 1)]
+    with Outbox(folder / "outbox.jsonl") as outbox:
+        outbox.append(begin(4))
+        for record in curve(4, 0.9, 0.8, 0.2, 0.1):
+            outbox.append(record)
+        outbox.append(RunStages("trial", 4, [stage.to_json() for stage in stages], {}))
+        for epoch, value in ((3, 0.3), (4, 0.4)):
+            outbox.append(Metrics("trial", 4, epoch, {"val_loss": value}, 0))
+        outbox.append(RunEnd("trial", 4, "COMPLETE", None, 0, restored=3))
+    best = read_standing(folder, config(tmp_path)).best
+    assert best == {"number": 4, "value": 0.3, "params": {STRENGTH: 0.7}}
 
 
 def test_a_line_that_is_being_written_is_left(folder: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from regsearch.tracking.log.history import StudyHistory
 from regsearch.tracking.log.records import (
     MLFLOW_STATUS,
     Artifact,
@@ -28,6 +29,9 @@ KIND_TAG, NUMBER_TAG = "regsearch.kind", "regsearch.trial"
 REASON_TAG, START_TAG, DIGEST_TAG = "regsearch.reason", "regsearch.study_start", "regsearch.data_digest"
 RESTORED_TAG, STAGES_TAG = "regsearch.restored_epoch", "regsearch.stages"
 SOURCE_TAG = "regsearch.source"
+MEASURED_TAG = "regsearch.measured"
+"""Of a run that a population set back, which MLflow's latest metrics do not know: the metrics of the `last` epoch that
+counts and of the epoch that it `kept`, as JSON."""
 PARENT_TAG, NAME_TAG = "mlflow.parentRunId", "mlflow.runName"
 
 # MLflow refuses longer values or cuts them, by kind; cutting here makes every lane write the same.
@@ -55,8 +59,13 @@ class Change:
 Step = list[Change] | Artifact | Model
 
 
-def merge(records: Iterable[Record]) -> list[Step]:
-    """The records as steps in order; what happens to one run between two files is one change, notes another."""
+def merge(records: Iterable[Record], history: StudyHistory | None = None) -> list[Step]:
+    """The records as steps in order; what happens to one run between two files is one change, notes another.
+
+    Args:
+        history: of the runs that had not ended before these records; it goes on with them.
+    """
+    history = StudyHistory() if history is None else history
     steps: list[Step] = []
     changes: dict[RunKey, Change] = {}
     for record in records:
@@ -72,7 +81,10 @@ def merge(records: Iterable[Record]) -> list[Step]:
             note.experiment.update(_texts(record.experiment, EXPERIMENT_TAG_LENGTH))
         else:
             key = STUDY if isinstance(record, StudyStart | StudyEnd) else (record.kind, record.number)
-            _apply(record, changes.setdefault(key, Change(key)))
+            change = changes.setdefault(key, Change(key))
+            _apply(record, change)
+            if isinstance(record, RunStart | Metrics | RunStages | RunEnd):
+                change.tags.update(_measured(record, history))
     if changes:
         steps.append(list(changes.values()))
     return steps
@@ -104,6 +116,28 @@ def _apply(record: StudyStart | RunStart | Metrics | RunStages | RunEnd | Note |
                 change.tags[REASON_TAG] = record.reason[:TAG_LENGTH]
             if record.restored is not None:
                 change.tags[RESTORED_TAG] = str(record.restored)
+
+
+def unended(records: Iterable[Record]) -> StudyHistory:
+    """Fold the records of a log into the runs that have not ended."""
+    history = StudyHistory()
+    for record in records:
+        if isinstance(record, RunStart | Metrics | RunStages | RunEnd):
+            _measured(record, history)
+    return history
+
+
+def _measured(record: RunStart | Metrics | RunStages | RunEnd, history: StudyHistory) -> dict[str, str]:
+    """Take in a record of a run, and give the tag that says what counts of it: of one that was set back, else none."""
+    if record.kind == "study":
+        return {}
+    history.apply(record)
+    key = record.kind, record.number
+    run = history.runs.pop(key) if isinstance(record, RunEnd) else history.runs[key]
+    if not run.stages:
+        return {}
+    measured = {"last": run.curve.get(run.last_epoch, {}), "kept": run.kept()}
+    return _texts({MEASURED_TAG: json.dumps(measured)}, TAG_LENGTH)
 
 
 def _texts(values: Any, length: int) -> dict[str, str]:

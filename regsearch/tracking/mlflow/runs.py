@@ -21,6 +21,7 @@ from mlflow.exceptions import MlflowException
 from regsearch.errors import UserError
 from regsearch.tracking.mlflow.changes import (
     KIND_TAG,
+    MEASURED_TAG,
     NUMBER_TAG,
     REASON_TAG,
     RESTORED_TAG,
@@ -67,8 +68,7 @@ def read_study(uri: str, study: str) -> StudyRuns:
     """
     client, experiment = find_experiment(uri, study)
     runs = list_runs(client, experiment.experiment_id)
-    back = {run.info.run_id: int(run.data.tags[RESTORED_TAG]) for run in runs if RESTORED_TAG in run.data.tags}
-    kept = _kept(uri, client, experiment.experiment_id, back) if back else {}
+    kept = kept_metrics(uri, client, experiment.experiment_id, runs)
     parent, rows = None, []
     for run in runs:
         key = run_key(run)
@@ -76,20 +76,42 @@ def read_study(uri: str, study: str) -> StudyRuns:
             parent = run
         elif key is not None:
             tags = {name: run.data.tags.get(f"regsearch.{name}") for name in OF_RUNS}
-            rows.append({**_row(run), **tags, **kept.get(run.info.run_id, {})})
+            rows.append({**_row(run, kept[run.info.run_id]), **tags})
     if parent is None:
         return StudyRuns(study, {}, {}, _frame(rows, OF_RUNS))
     return StudyRuns(study, dict(parent.data.params), dict(parent.data.tags), _frame(rows, OF_RUNS))
 
 
-def _kept(uri: str, client: MlflowClient, experiment_id: str, back: dict[str, int]) -> dict[str, dict[str, float]]:
+def kept_metrics(uri: str, client: MlflowClient, experiment_id: str, runs: list[Run]) -> dict[str, dict[str, float]]:
+    """Read what each of these runs measured by the id of the run: its latest metrics, and losses and gap at the epoch
+    whose weights it kept."""
+    back = {run.info.run_id: int(tags[RESTORED_TAG]) for run in runs if RESTORED_TAG in (tags := run.data.tags)}
+    losses = _losses(uri, client, experiment_id, back) if back else {}
+    return {
+        run.info.run_id: _measured(run, "kept", {**run.data.metrics, **losses.get(run.info.run_id, {})}) for run in runs
+    }
+
+
+def _measured(run: Run, epoch: str, other: dict[str, float]) -> dict[str, float]:
+    """Read what a run that a population set back measured at its `last` epoch or the one it `kept`; of a run that never
+    was it is `other`."""
+    with contextlib.suppress(KeyError, ValueError):  # no tag, or one so long that it is cut
+        return dict(json.loads(run.data.tags[MEASURED_TAG])[epoch])
+    return other
+
+
+def _losses(uri: str, client: MlflowClient, experiment_id: str, back: dict[str, int]) -> dict[str, dict[str, float]]:
     """Losses and gap of the runs that went back to an earlier epoch, at that epoch; `back` is the epoch of each run."""
     path = local_file(uri)
     if path is None:
         asked = [(run_id, name) for run_id in back for name in KEPT]
         with ThreadPoolExecutor(CONNECTIONS) as pool:
             histories = pool.map(lambda ask: client.get_metric_history(*ask), asked)
-            points = [(*ask, p.step, p.value) for ask, history in zip(asked, histories, strict=True) for p in history]
+            points = [
+                (*ask, point.step, point.value)
+                for ask, history in zip(asked, histories, strict=True)
+                for point in sorted(history, key=lambda point: point.timestamp)  # what was measured last counts
+            ]
     else:
         points = _points(path, experiment_id)
     found: dict[str, dict[str, float]] = {}
@@ -106,7 +128,8 @@ def _points(path: Path, experiment_id: str) -> list[tuple[str, str, int, float]]
     query = (
         "SELECT m.run_uuid, m.key, m.step, m.value FROM metrics m JOIN runs r ON r.run_uuid = m.run_uuid "
         "JOIN tags t ON t.run_uuid = m.run_uuid AND t.key = ? AND t.value = CAST(m.step AS TEXT) "
-        f"WHERE r.experiment_id = ? AND m.key IN ({', '.join('?' * len(KEPT))}) AND NOT m.is_nan"
+        f"WHERE r.experiment_id = ? AND m.key IN ({', '.join('?' * len(KEPT))}) AND NOT m.is_nan "
+        "ORDER BY m.timestamp"
     )
     with contextlib.closing(sqlite3.connect(path, timeout=20)) as database:
         return database.execute(query, (RESTORED_TAG, int(experiment_id), *KEPT)).fetchall()
@@ -115,14 +138,15 @@ def _points(path: Path, experiment_id: str) -> list[tuple[str, str, int, float]]
 def read_runs(uri: str, study: str) -> pd.DataFrame:
     """The study's trials and finals, one row each, sorted by kind and number.
 
-    Columns: `kind`, `number`, `state` (Optuna's words), `reason`, `run_id`, `start`, `end`, then parameters and latest
-    metrics by their flat names; what a run lacks is missing. The parent run is left out.
+    Columns: `kind`, `number`, `state` (Optuna's words), `reason`, `run_id`, `start`, `end`, then parameters and metrics
+    of the last epoch by their flat names; what a run lacks is missing. The parent run is left out.
 
     Raises:
         UserError: the store has no study of this name.
     """
     client, experiment = find_experiment(uri, study)
-    return _frame([_row(run) for run in list_runs(client, experiment.experiment_id) if run.data.tags.get(NUMBER_TAG)])
+    runs = [run for run in list_runs(client, experiment.experiment_id) if run.data.tags.get(NUMBER_TAG)]
+    return _frame([_row(run, _measured(run, "last", run.data.metrics)) for run in runs])
 
 
 def read_curve(uri: str, study: str, number: int) -> dict[tuple[int, str], float]:
@@ -203,7 +227,7 @@ def _frame(rows: list[dict[str, Any]], more: tuple[str, ...] = ()) -> pd.DataFra
     return frame.assign(_order=order).sort_values(["_order", "number"], ignore_index=True).drop(columns="_order")
 
 
-def _row(run: Run) -> dict[str, Any]:
+def _row(run: Run, metrics: Mapping[str, float]) -> dict[str, Any]:
     kind, number = run_key(run) or ("", -1)
     return {
         "kind": kind,
@@ -213,13 +237,14 @@ def _row(run: Run) -> dict[str, Any]:
         "run_id": run.info.run_id,
         "start": pd.Timestamp(run.info.start_time, unit="ms", tz="UTC"),
         "end": pd.Timestamp(run.info.end_time, unit="ms", tz="UTC") if run.info.end_time is not None else pd.NaT,
-        **{name: _number(text) for name, text in _params(run).items()},
-        **run.data.metrics,
+        **{name: _number(text) for name, text in last_params(run).items()},
+        **metrics,
     }
 
 
-def _params(run: Run) -> dict[str, Any]:
-    """A run's parameters; of a trial that a population changed those that it ended with, where MLflow has the first."""
+def last_params(run: Run) -> dict[str, Any]:
+    """Read a run's parameters; of a trial that a population changed those that it ended with, where MLflow has the
+    first."""
     params = dict(run.data.params)
     with contextlib.suppress(ValueError):  # a tag so long that it is cut
         stages = json.loads(run.data.tags.get(STAGES_TAG, "[]"))

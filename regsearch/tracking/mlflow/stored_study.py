@@ -14,10 +14,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
 
 from regsearch.errors import UserError
-from regsearch.tracking.log.history import REGULARIZERS_TAG, RecordedRun, named
+from regsearch.tracking.log.history import RunHistory
 from regsearch.tracking.mlflow.changes import REASON_TAG, RESTORED_TAG, STUDY
 from regsearch.tracking.mlflow.delivery import list_runs, run_key
-from regsearch.tracking.mlflow.runs import STATES, find_experiment
+from regsearch.tracking.mlflow.runs import STATES, find_experiment, kept_metrics, last_params
+from regsearch.trial import kept_epoch
 
 ANSWER_TAG = "regsearch.answer"
 _SUMMARY = "finals/summary.json"
@@ -33,7 +34,7 @@ class StoredStudy:
         ended: whether it has its answer.
         params, tags: of the parent run.
         summary: of the finals, as `FinalsSummary.to_json` gives it; None where there were none.
-        runs: trials and finals; a trial's curve is the one epoch that the store has as the latest.
+        runs: trials and finals; a trial's curve is the epoch whose weights it kept, the only one that is read.
     """
 
     begun_ms: int
@@ -41,7 +42,7 @@ class StoredStudy:
     params: Mapping[str, str]
     tags: Mapping[str, str]
     summary: Mapping[str, Any] | None = None
-    runs: list[RecordedRun] = field(default_factory=list)
+    runs: list[RunHistory] = field(default_factory=list)
 
 
 def read_study(uri: str, study: str) -> StoredStudy:
@@ -53,7 +54,8 @@ def read_study(uri: str, study: str) -> StoredStudy:
     client, experiment = find_experiment(uri, study, key="NAME")
     parent, runs = _sorted(client, experiment, study)
     summary = _summary(client, parent)
-    found = [_recorded(run) for run in runs]
+    kept = kept_metrics(uri, client, experiment.experiment_id, runs)
+    found = [_recorded(run, kept[run.info.run_id]) for run in runs]
     if summary is not None:
         wanted = {summary["winner"]["number"], summary["baseline"]["number"]}
         for run, recorded in zip(runs, found, strict=True):
@@ -78,20 +80,24 @@ def _sorted(client: MlflowClient, experiment: Experiment, study: str) -> tuple[R
     return parents[-1], sorted(runs, key=lambda run: run_key(run) or ("", -1))
 
 
-def _recorded(run: Run) -> RecordedRun:
+def _recorded(run: Run, kept: dict[str, float]) -> RunHistory:
     kind, number = run_key(run) or ("trial", -1)
     restored = run.data.tags.get(RESTORED_TAG)
-    epoch = int(restored) if restored else 1
-    return RecordedRun(
+    history = RunHistory(
         "final" if kind == "final" else "trial",
         number,
-        {name: _plain(text) for name, text in run.data.params.items()},
-        named(run.data.tags.get(REGULARIZERS_TAG)),
+        {name: _plain(str(value)) for name, value in last_params(run).items()},
+        run.info.run_name or "",
+        run.data.tags,
+        run.info.start_time,
+        run.info.end_time,
         STATES.get(run.info.status, run.info.status),
         run.data.tags.get(REASON_TAG),
         int(restored) if restored else None,
-        {epoch: dict(run.data.metrics)} if run.data.metrics else {},
     )
+    if kept:
+        history.curve[kept_epoch(1, history.restored)] = kept
+    return history
 
 
 def _curve(client: MlflowClient, run: Run) -> dict[int, dict[str, float]]:

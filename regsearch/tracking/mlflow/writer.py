@@ -26,7 +26,7 @@ from regsearch.system.guard import guard
 from regsearch.tracking.log.cursor import URI, Status, read_cursor, status_path, write_cursor, write_status
 from regsearch.tracking.log.outbox import read_from
 from regsearch.tracking.log.records import Artifact, Record, StudyStart
-from regsearch.tracking.mlflow.changes import Change, RunKey, Step, merge
+from regsearch.tracking.mlflow.changes import Change, RunKey, Step, merge, unended
 from regsearch.tracking.mlflow.package import DamagedPackage
 
 LOOK_SECONDS = 0.25
@@ -65,6 +65,8 @@ class Writer:
     def __init__(self, outbox: Path, uri: str, artifacts: Path | None, leash: Leash) -> None:
         self._outbox, self._uri, self._artifacts, self._leash = outbox, uri, artifacts, leash
         self._offset = read_cursor(outbox)
+        delivered = read_from(outbox, limit=self._offset) if self._offset else ()
+        self._history = unended(record for record, _ in delivered)
         self._study: Any = None
         self._lane: Any = None
         self._tries: dict[RunKey, int] = {}
@@ -124,7 +126,7 @@ class Writer:
             if not records:
                 self._leash.woken.wait(LOOK_SECONDS)
                 return
-            self._steps, self._records = merge(records), len(records)
+            self._steps, self._records = merge(records, self._history), len(records)
         left = self._left()
         try:
             self._open()

@@ -7,6 +7,10 @@ MLflow's store it follows the outbox and is held by standard input: the line `dr
 Scalars stand at their epoch, grouped by what they measure: `loss/train`, `loss/val`, `loss/gap`, the same for each
 metric, `schedule/<knob>`, and `training/<name>` for the rest. `kept/<metric>` is that of the epoch whose weights the
 trial kept: the HParams page compares trials by these.
+
+Where a population sets a trial back, its file is emptied, and a new one holds what still counts, at the knobs that it
+goes on with. A purge (`SessionLog.START` at a step, what `SummaryWriter(purge_step=...)` writes) would not do: the
+epochs that it voids stay in the file, and readers that know no purge show them.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +31,9 @@ from tensorboard.plugins.text import metadata as text
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from regsearch.system.garbage import end_quickly
+from regsearch.tracking.log.history import RunHistory, StudyHistory
 from regsearch.tracking.log.outbox import read_from
-from regsearch.tracking.log.records import Metrics, Note, Record, RunEnd, RunStart
+from regsearch.tracking.log.records import Metrics, Note, Record, RunEnd, RunStages, RunStart
 from regsearch.tracking.mlflow.writer import Leash, die_with
 from regsearch.tracking.tensorboard.writer_process import OURS, remove_event_files
 
@@ -41,7 +46,6 @@ _ENDS = {
     "PRUNED": api_pb2.STATUS_SUCCESS,
     "FAIL": api_pb2.STATUS_FAILURE,
 }
-Run = tuple[str, int]
 
 
 def scalar_tag(metric: str) -> str:
@@ -68,27 +72,45 @@ class EventFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        # Later than that of any start before: a TensorBoard that is watching reads files in the order of their names.
-        seconds, rest = divmod(time.time_ns(), 10**9)
-        self._file = f"events.out.tfevents.{seconds:010d}.{rest:09d}{OURS}"
-        self._names: dict[Run, str] = {}
-        self._curves: dict[Run, dict[int, dict[str, float]]] = {}
+        self._stamp = 0
+        self._file = self._next_file()
+        self._renewed: dict[str, str] = {}  # the file of a place whose first one was replaced
+        self._history = StudyHistory()  # of the runs that have not ended
         self._answers = 0
         remove_event_files(folder)
 
     def write(self, records: Iterable[Record]) -> None:
         """Append what these records say, each file once."""
         waiting: dict[str, list[Any]] = {}
+        replaced: dict[str, Path] = {}
         for record in records:
-            for place, event in self._events(record):
+            events = list(self._events(record))
+            if isinstance(record, RunStages):
+                for place in {place for place, _ in events}:  # what waits for it is void, or told again
+                    waiting[place] = []
+                    replaced.setdefault(place, self._path(place))
+            for place, event in events:
                 waiting.setdefault(place, []).append(event)
+        for place in replaced:
+            self._renewed[place] = self._next_file()
         for place, events in waiting.items():
-            self._append(self.folder / place, events)
+            self._append(self._path(place), events)
+        for path in replaced.values():
+            if path.exists():  # emptied, not removed: a TensorBoard that is watching goes on from there to the next
+                os.truncate(path, 0)
 
-    def _append(self, folder: Path, events: list[Any]) -> None:
-        path = folder / self._file
+    def _next_file(self) -> str:
+        """Name a file that comes after all before it: a TensorBoard that is watching reads them in that order."""
+        self._stamp = max(self._stamp + 1, time.time_ns())
+        seconds, rest = divmod(self._stamp, 10**9)
+        return f"events.out.tfevents.{seconds:010d}.{rest:09d}{OURS}"
+
+    def _path(self, place: str) -> Path:
+        return self.folder / place / self._renewed.get(place, self._file)
+
+    def _append(self, path: Path, events: list[Any]) -> None:
         if not path.exists():
-            folder.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             first = events[0].wall_time
             # The second has a TensorBoard that is watching forget what it read from an earlier file.
             start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
@@ -104,25 +126,25 @@ class EventFiles:
         if isinstance(record, Note):
             yield from self._answer(record)
             return
-        run = (getattr(record, "kind", ""), getattr(record, "number", 0))
-        if isinstance(record, RunStart):
-            self._names[run] = record.name
-            params = {name: _plain(name, value) for name, value in record.params.items()}
-            seconds = record.time_ms / 1000
-            summary = summary_v2.hparams_pb(params, record.name, seconds)
-            yield record.name, event_pb2.Event(wall_time=seconds, step=0, summary=summary)
-        elif isinstance(record, Metrics) and run in self._names:
-            known = self._curves.setdefault(run, {}).setdefault(record.epoch, {})
-            known.update(record.values)
-            scalars = {scalar_tag(name): value for name, value in record.values.items()}
-            yield self._names[run], _scalars(scalars, record.epoch, record.time_ms)
-        elif isinstance(record, RunEnd) and run in self._names:
-            name, curve = self._names.pop(run), self._curves.pop(run, {})
-            epoch = (record.restored if record.status == "COMPLETE" else None) or max(curve, default=0)
-            kept = {f"kept/{metric}": value for metric, value in curve.get(epoch, {}).items()}
+        if not isinstance(record, RunStart | Metrics | RunStages | RunEnd) or record.kind == "study":
+            return
+        key = record.kind, record.number
+        if key not in self._history.runs and not isinstance(record, RunStart):
+            return  # a final's test, which it gets when it has ended
+        self._history.apply(record)
+        run = self._history.runs[key]
+        if isinstance(record, Metrics):
+            yield run.name, _scalars(_tagged(record.values), record.epoch, record.time_ms)
+        elif isinstance(record, RunEnd):
+            del self._history.runs[key]
+            kept = {f"kept/{metric}": value for metric, value in run.kept().items()}
             if kept:
-                yield name, _scalars(kept, epoch, record.time_ms)
-            yield name, _session_end(record)
+                yield run.name, _scalars(kept, run.kept_epoch, record.time_ms)
+            yield run.name, _session_end(record)
+        else:
+            yield run.name, _session_start(run)
+            for epoch, metrics in run.curve.items():
+                yield run.name, _scalars(_tagged(metrics), epoch, run.times[epoch])
 
     def _answer(self, record: Note) -> Iterator[tuple[str, Any]]:
         words = record.tags.get("regsearch.answer")
@@ -155,9 +177,19 @@ def follow(outbox: Path, folder: Path, leash: Leash) -> None:
             leash.woken.wait(ROUND_SECONDS)
 
 
+def _tagged(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {scalar_tag(name): value for name, value in metrics.items()}
+
+
 def _scalars(values: dict[str, float], epoch: int, time_ms: int) -> Any:
     each = [summary_pb2.Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
     return event_pb2.Event(wall_time=time_ms / 1000, step=epoch, summary=summary_pb2.Summary(value=each))
+
+
+def _session_start(run: RunHistory) -> Any:
+    params = {name: _plain(name, value) for name, value in run.params.items()}
+    seconds = run.begun_ms / 1000
+    return event_pb2.Event(wall_time=seconds, step=0, summary=summary_v2.hparams_pb(params, run.name, seconds))
 
 
 def _session_end(record: RunEnd) -> Any:
