@@ -11,6 +11,7 @@ from regsearch.data import Manifest
 from regsearch.driver import Driver
 from regsearch.errors import UserError
 from regsearch.executors.base import Executor
+from regsearch.search.grid import Grid
 from regsearch.search.optuna import OptunaSearch
 from regsearch.search.storage import Storage
 from regsearch.space import SearchSpace
@@ -41,7 +42,7 @@ def make_driver(
     space, higher = study.drawn(manifest), TASKS[manifest.task].higher
     directions = [direction(name, higher) for name in config.objectives]
     kept: dict[str, Any] = {
-        "trials": config.trials,
+        "trials": bounded(study.config, space)[0].search.trials,
         "epochs": epochs,
         "seed": config.seed,
         "objective": config.objectives,
@@ -70,6 +71,37 @@ def make_driver(
         parallel=config.parallel,
     )
     return TuneDriver(tune, outbox, executor, study.folder / "snapshots", **kept)
+
+
+def bounded(config: StudyConfig, space: SearchSpace) -> tuple[StudyConfig, str | None]:
+    """Bound a study's trials by the settings of its grid, and say in a line how the two fit where they differ.
+
+    Args:
+        space: what trials draw from, over the layers of the model.
+    """
+    if config.search.engine != "optuna" or config.search.sampler != "grid":
+        return config, None
+    grid, asked = Grid(space, config.search.seed), config.search.trials
+    search = config.search.model_copy(update={"trials": min(asked, grid.size + 1)})
+    return config.model_copy(update={"search": search}), grid.words(asked)
+
+
+def plan(config: StudyConfig, manifest: Manifest, space: SearchSpace) -> dict[str, Any]:
+    """Describe what a study would do, for people.
+
+    Args:
+        space: what trials draw from, over the layers of the model.
+    """
+    fitted, line = bounded(config, space)
+    return {
+        "study": config.name,
+        "data": {"source": manifest.source, "task": manifest.task, "rows": manifest.sizes},
+        "trials": fitted.search.trials,
+        **({"grid": line} if line else {}),
+        "regularizers": list(space.regularizers()),
+        "searched": [of.name for of in space.ranges()],
+        "finals": config.finalize.seeds,
+    }
 
 
 def check_tune(config: StudyConfig, space: SearchSpace, ray: str | None) -> None:

@@ -138,19 +138,14 @@ class Study:
         Raises:
             UserError: what would be refused.
         """
+        from regsearch.searching import plan
+
         check_stores(self.config, self.uri, self._known())
         check_tensorboard(self.config.tracking.tensorboard)
         self._check_search()
         with self.sealed_for_now() as (manifest, _):
             layers = self._check_model(manifest)
-        return {
-            "study": self.config.name,
-            "data": {"source": manifest.source, "task": manifest.task, "rows": manifest.sizes},
-            "trials": self.config.search.trials,
-            "regularizers": list(self.space.regularizers()),
-            "searched": [of.name for of in self.space.over(layers).ranges()],
-            "finals": self.config.finalize.seeds,
-        }
+        return plan(self.config, manifest, self.space.over(layers))
 
     def cost(self) -> Cost:
         """What each regularizer of the study adds to a training step, measured now on one core; nothing is written.
@@ -206,7 +201,12 @@ class Study:
                 progress.show(Snapshot(study=self.config.name, phase="sealing", message="cutting and sealing the data"))
             with sealing(self.config.data, self.config.folder, new / "data") as sealed:
                 self._join_cluster()  # which takes as long
-                self._check_model(sealed())
+                layers = self._check_model(sealed())
+            from regsearch.searching import bounded  # when the rows are being sealed: it takes a second
+
+            self.config, line = bounded(self.config, self.space.over(layers))
+            if line and progress is not None:
+                progress.say(line)
             self.created_ms = int(begun * 1000)
             self.config = at_store(self.config, os.environ.get("MLFLOW_TRACKING_URI"))
             write_study(new, self.config, self.created_ms)
