@@ -41,6 +41,7 @@ def show(folder: Path, *words: str) -> Any:
     return json.loads(out), err
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_grid_that_is_exhausted_ends_the_study_whatever_disturbs_it(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
@@ -54,7 +55,7 @@ def test_a_grid_that_is_exhausted_ends_the_study_whatever_disturbs_it(tmp_path: 
     assert sum(peace["trials"].values()) == 10 and peace["finals"] is not None
     drawn = settings(one)
     assert drawn[0] == "{}" and len(set(drawn)) == len(drawn) == 10
-    assert not any('"l2.strength": 0.0' in setting for setting in drawn)
+    assert not any('"l2.strength": 0.0}' in setting for setting in drawn)
 
     killed = start(two, "start", str(grid_file(two, 4, 2)))
     kill_at(killed, two, 40, within=60)
