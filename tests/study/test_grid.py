@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from regsearch.searching import bounded
+from regsearch.study import Study
 from tests.study.small import study_file
 from tests.study.test_same_answer import answer, kill_at, start
 
@@ -66,3 +68,13 @@ def test_a_grid_that_is_exhausted_ends_the_study_whatever_disturbs_it(tmp_path: 
     assert settings(two) == drawn
     again, _ = show(two, "resume", "small")
     assert {name: again[name] for name in peace} == peace
+
+
+def test_only_a_grid_bounds_the_trials(tmp_path: Path) -> None:
+    study = Study.from_file(grid_file(tmp_path, 2, 1))
+    config, line = bounded(study.config, study.space)
+    assert config.search.trials == 10 and line is not None
+    assert bounded(config, study.space) == (config, None)
+    search = study.config.search.model_copy(update={"sampler": "sobol"})
+    even = study.config.model_copy(update={"search": search})
+    assert bounded(even, study.space) == (even, None)
