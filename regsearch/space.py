@@ -165,7 +165,8 @@ class SearchSpace:
     one drawn. `choose="any"` draws `<name>.on` for each member and the knobs of those that are on. `always`
     holds the knobs that are searched in every trial, `fixed` those that hold one value in every trial.
 
-    `kept` holds what trial 0 has for searched knobs of training, which have no off.
+    `kept` holds what trial 0 has for searched knobs of training, which have no off. `knobs` are the declarations of the
+    knobs of all that the space names.
 
     A setting is the mapping of its *active* knobs: those drawn, and those fixed. What is absent is off (a
     strength) or at its default (any other knob).
@@ -177,6 +178,7 @@ class SearchSpace:
     always: tuple[Searched, ...] = ()
     fixed: Mapping[str, float | str] = field(default_factory=dict)
     kept: Mapping[str, float] = field(default_factory=dict)
+    knobs: Mapping[str, Knob] = field(default_factory=dict, repr=False, compare=False)
 
     def sample(self, suggest: Suggest) -> Params:
         """Draw one setting: the active knobs by flat name."""
@@ -219,6 +221,13 @@ class SearchSpace:
             name: value for name, value in self.fixed.items() if not _shape_of(name) or _shape_of(name) in self.fixed
         }
         return {**kept, **self.kept}
+
+    def resting(self, name: str) -> float | str | None:
+        """Return the value in trial 0 of a searched knob that is no strength; None where it is unknown."""
+        if _shape_of(name):
+            return STRENGTH_SCHEDULES[0] if name.endswith(f".{SCHEDULE}") else 0.0
+        default = self.knobs[name].default if name in self.knobs else math.nan
+        return self.kept.get(name, None if math.isnan(default) else default)
 
     def over(self, layers: Mapping[str, tuple[str, ...]]) -> SearchSpace:
         """This space with one number for each layer in place of a `per_layer` range.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
@@ -13,7 +13,7 @@ from regsearch.config.refusal import Allowed
 from regsearch.config.words import one_of
 from regsearch.errors import UserError
 
-Sampler = Literal["tpe", "gp", "cmaes", "nsga2", "nsga3", "qmc", "random", "grid"]
+Sampler = Literal["tpe", "gp", "cmaes", "nsga2", "nsga3", "random", "sobol", "halton", "qmc", "grid"]
 PRUNERS = ("asha", "hyperband", "median", "patient", "none")
 ALGORITHMS = ("random", "optuna", "hyperopt", "ax", "bayesopt", "bohb", "hebo", "nevergrad", "zoopt")
 SCHEDULERS = ("asha", "hyperband", "median", "pbt", "pb2", "none")
@@ -28,6 +28,8 @@ class SearchConfig(Section):
     """Who draws settings and ends trials early: Optuna by `sampler` and `pruner`, or Ray Tune by `algorithm` and
     `scheduler`."""
     sampler: Sampler = "tpe"
+    """`sobol` (or `qmc`) and `halton` fill the space evenly; `grid` tries each setting of a grid once, with five levels
+    of each number, and the search ends when there are no more."""
     pruner: Annotated[
         str | dict[str, Any], Allowed(f"allowed are {', '.join(PRUNERS)}, or {{name: ..., option: ...}}")
     ] = "asha"
@@ -152,7 +154,7 @@ class SearchConfig(Section):
             allowed = "allowed is true; engine ray_tune decides in the order of arrival"
             raise UserError("stragglers do not run ahead", key="deterministic", value=False, allowed=allowed)
         if self.sampler == "cmaes" and len(self.objectives) > 1:
-            allowed = "allowed are tpe, gp, nsga2, nsga3, qmc, random, grid"
+            allowed = f"allowed are {', '.join(each for each in get_args(Sampler) if each != 'cmaes')}"
             raise UserError("searches one objective", key="sampler", value="cmaes", allowed=allowed)
         if self.constraints and self.engine == "ray_tune":
             asked = [each.name for each in self.constraints]

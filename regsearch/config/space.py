@@ -70,9 +70,15 @@ def build_space(
             reaches 0, or nothing to search.
     """
     try:
-        space = _Reader({**knobs, **train_knobs}).space(DEFAULT_SPACE if raw is None else raw)
+        known = {**knobs, **train_knobs}
+        space = _Reader(known).space(DEFAULT_SPACE if raw is None else raw)
         searched = {of.name for of in space.always}
-        return dataclasses.replace(space, kept={n: v for n, v in (train or {}).items() if n in searched})
+        named = {*space.regularizers(), TRAIN}
+        return dataclasses.replace(
+            space,
+            kept={n: v for n, v in (train or {}).items() if n in searched},
+            knobs={n: knob for n, knob in known.items() if n.partition(".")[0] in named},
+        )
     except UserError as error:
         raise (error.within(file) if file else error) from None
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from regsearch.config import StudyConfig
 from regsearch.data import Manifest
 from regsearch.driver.base import StudyDriver
 from regsearch.driver.plan import SearchPlan
 from regsearch.driver.rounds import RoundDriver
 from regsearch.executors.executor import Executor
+from regsearch.search.grid import Grid
 from regsearch.search.optuna import OptunaSearch
 from regsearch.search.storage import Storage
 from regsearch.space import SearchSpace
@@ -18,6 +20,19 @@ from regsearch.tracking.log.history import StudyHistory
 from regsearch.tracking.log.outbox import Outbox
 from regsearch.trial import Trial
 from regsearch.workspace.spec import StudySpec
+
+
+def bound_trials(config: StudyConfig, space: SearchSpace) -> tuple[StudyConfig, str | None]:
+    """Bound a study's trials by the settings of its grid, and say in a line how the two fit where they differ.
+
+    Args:
+        space: what trials draw from, over the layers of the model.
+    """
+    if config.search.engine != "optuna" or config.search.sampler != "grid":
+        return config, None
+    grid, asked = Grid(space, config.search.seed), config.search.trials
+    search = config.search.model_copy(update={"trials": min(asked, grid.size + 1)})
+    return config.model_copy(update={"search": search}), grid.words(asked)
 
 
 def make_driver(
@@ -37,7 +52,8 @@ def make_driver(
         tags: of a trial's run.
     """
     config = spec.config.search
-    plan = SearchPlan.of(spec.config, TASKS[manifest.task].higher, spec.created_ms)
+    bounded, _ = bound_trials(spec.config, space)
+    plan = SearchPlan.of(bounded, TASKS[manifest.task].higher, spec.created_ms)
     curves = StudyHistory.read(outbox.path).reports()
     directions = list(plan.directions)
     if config.engine == "optuna":

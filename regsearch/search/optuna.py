@@ -1,7 +1,8 @@
 """Optuna as the search: samplers, pruners and a journal, driven by ask, report, tell.
 
 The sampler is reseeded for each trial from (study seed, trial number), so a resumed study asks what the undisturbed
-one would have asked. Trial 0 is the baseline; it draws nothing and is never pruned.
+one would have asked. Where the draws make up one grid or one sequence over the whole study, the trial takes the one of
+its number. Trial 0 is the baseline; it draws nothing and is never pruned.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from optuna.trial import TrialState as OptunaState
 
 from regsearch.config import SearchConfig
 from regsearch.errors import UserError
+from regsearch.search.grid import Grid
 from regsearch.search.journal import CLOCK
 from regsearch.search.protocol import Clock, Known, Proposal
-from regsearch.search.samplers import CONSTRAINED, STARTUP, make_sampler
+from regsearch.search.samplers import CONSTRAINED, STARTUP, Answering, by_chance, make_sampler
+from regsearch.search.sequences import Sequence as Points
 from regsearch.search.storage import Storage
 from regsearch.space import Params, Range, SearchSpace, Value
 from regsearch.trial import Stage, TrialState, derive_seed
@@ -121,13 +124,14 @@ class OptunaSearch:
     ) -> None:
         self.space, self.config = space, config
         self.several = len(directions) > 1
-        self.notes = _notes(config)
+        self._settled = _settled(config, space)
+        self.notes = _notes(config, space)
         self._kept, self._storage = storage, storage.optuna
         pruner = optuna.pruners.NopPruner() if self.several else make_pruner(config, epochs)
         self.study = optuna.create_study(
             study_name=name,
             storage=self._storage,
-            sampler=make_sampler(config.sampler, config.seed, space),
+            sampler=self._sampler(0),
             pruner=pruner,
             directions=list(directions),  # type: ignore[arg-type]
             load_if_exists=True,
@@ -135,9 +139,19 @@ class OptunaSearch:
         self._ids = {t.number: t._trial_id for t in self.study.get_trials(deepcopy=False)}
 
     def ask(self) -> Proposal:
+        """The next setting; trial 0 is the baseline.
+
+        Raises:
+            IndexError: the grid has no more.
+        """
         number = len(self._ids)
+        return self._begin(number, self._sampler(number))
+
+    def _sampler(self, number: int) -> BaseSampler:
+        if self._settled is not None:
+            return Answering(self._settled.answers(number) if number else {})
         seed = derive_seed(self.config.seed, "sampler", number) % 2**32
-        return self._begin(number, make_sampler(self.config.sampler, seed, self.space))
+        return make_sampler(self.config.sampler, seed, self.space)
 
     def enlist(self, params: Params, number: int | None = None) -> Proposal:
         """Take a setting that was chosen elsewhere, recorded as if the sampler had drawn it. Trial 0 is the baseline.
@@ -237,13 +251,27 @@ class OptunaSearch:
         return found
 
 
-def _notes(config: SearchConfig) -> list[str]:
+def _settled(config: SearchConfig, space: SearchSpace) -> Grid | Points | None:
+    """What each trial draws, where that is settled beforehand."""
+    if config.sampler == "grid":
+        return Grid(space, config.seed)
+    if config.sampler in ("qmc", "sobol", "halton"):
+        return Points("halton" if config.sampler == "halton" else "sobol", space, config.seed)
+    return None
+
+
+def _notes(config: SearchConfig, space: SearchSpace) -> list[str]:
     """What a user may not expect of this search."""
     found = []
     if len(config.objectives) > 1 and config.pruner_name != "none":
         found.append("several objectives: nothing is pruned")
     if config.constraints and config.sampler not in CONSTRAINED:
         found.append(f"the sampler {config.sampler} draws without regard to constraints: they decide what is best")
+    chance = by_chance(config.sampler, space)
+    if chance:
+        more = f" and {len(chance) - 3} more" if chance[3:] else ""
+        names = f"{', '.join(chance[:3])}{more}"
+        found.append(f"the sampler {config.sampler} draws {names} at random: its model has no place for them")
     return found
 
 

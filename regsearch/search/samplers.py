@@ -7,19 +7,21 @@ trip over the baseline does not see it.
 
 from __future__ import annotations
 
-import math
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial
 
 from regsearch.errors import UserError
-from regsearch.space import NONE, REGULARIZER, Choice, Searched, SearchSpace, switch_name
+from regsearch.space import NONE, REGULARIZER, Choice, Searched, SearchSpace, Value, switch_name
 
 STARTUP = 10
 _GENETIC = ("nsga2", "nsga3")
+_JOINT = ("tpe", "gp", "cmaes", *_GENETIC)
 CONSTRAINED = ("tpe", "gp", *_GENETIC)
 """Samplers that draw with regard to constraints."""
 _TPE: dict[str, Any] = {"n_startup_trials": STARTUP, "multivariate": True, "constant_liar": True}
@@ -46,23 +48,20 @@ def always_drawn(space: SearchSpace) -> dict[str, BaseDistribution]:
 
 
 def make_sampler(name: str, seed: int, space: SearchSpace) -> BaseSampler:
-    """A sampler by its name in the study file; its relative search space is the study's own.
+    """A sampler that learns from trials or draws by chance, by its name in the study file; its relative search space is
+    the study's own.
 
     Raises:
         UserError: its package is missing.
     """
     drawn = always_drawn(space)
-    grid = {key: _levels(each) for key, each in drawn.items()}
-    grid |= {of.name: _levels(distribution(of)) for ranges in space.members.values() for of in ranges}
     makers: dict[str, Any] = {
         "tpe": lambda: optuna.samplers.TPESampler(seed=seed, **_TPE),
-        "gp": lambda: optuna.samplers.GPSampler(seed=seed),
-        "cmaes": lambda: optuna.samplers.CmaEsSampler(seed=seed),
+        "gp": lambda: optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False),
+        "cmaes": lambda: optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False),
         "nsga2": lambda: optuna.samplers.NSGAIISampler(seed=seed),
         "nsga3": lambda: optuna.samplers.NSGAIIISampler(seed=seed),
-        "qmc": lambda: optuna.samplers.QMCSampler(seed=seed, scramble=True),
         "random": lambda: optuna.samplers.RandomSampler(seed=seed),
-        "grid": lambda: optuna.samplers.GridSampler(grid, seed=seed),
     }
     try:
         with warnings.catch_warnings():
@@ -70,13 +69,42 @@ def make_sampler(name: str, seed: int, space: SearchSpace) -> BaseSampler:
             sampler: BaseSampler = makers[name]()
     except ImportError as error:
         raise UserError(f"sampler {name} needs a package that is missing: {error}", key="search.sampler") from error
-    if name in ("tpe", "gp", "cmaes", *_GENETIC):
+    if name in _JOINT:
         joint = {key: each for key, each in drawn.items() if _models(name, each)}
         sampler.infer_relative_search_space = lambda study, trial: joint  # type: ignore[method-assign]
     if name == "gp":
         draw = sampler.sample_relative
         sampler.sample_relative = lambda study, trial, space: draw(_Drawn(study), trial, space)  # type: ignore
     return sampler
+
+
+def by_chance(name: str, space: SearchSpace) -> list[str]:
+    """List the flat names that a sampler which learns draws at random all the same: its model has no place for them."""
+    if name not in _JOINT or name == "tpe":  # which has models of single parameters, too
+        return []
+    drawn = always_drawn(space)
+    apart = [key for key, kind in drawn.items() if not _models(name, kind) and not kind.single()]
+    return apart + [of.name for ranges in space.members.values() for of in ranges]
+
+
+class Answering(BaseSampler):
+    """Draws what was settled beforehand, by flat name."""
+
+    def __init__(self, answers: Mapping[str, Value]) -> None:
+        self._answers = answers
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return {}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return {}
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._answers[param_name]
 
 
 def _models(name: str, each: BaseDistribution) -> bool:
@@ -95,18 +123,5 @@ class _Drawn:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._study, name)
 
-    def _get_trials(self, *given: Any, **named: Any) -> list[optuna.trial.FrozenTrial]:
+    def _get_trials(self, *given: Any, **named: Any) -> list[FrozenTrial]:
         return [trial for trial in self._study._get_trials(*given, **named) if trial.number]
-
-
-def _levels(each: BaseDistribution) -> list[Any]:
-    """Five levels of a number, evenly spaced on its scale; every choice of a categorical."""
-    if isinstance(each, CategoricalDistribution):
-        return list(each.choices)
-    low, high = float(each.low), float(each.high)  # type: ignore[attr-defined]
-    if each.log:  # type: ignore[attr-defined]
-        points = [math.exp(math.log(low) + (math.log(high) - math.log(low)) * k / 4) for k in range(5)]
-    else:
-        points = [low + (high - low) * k / 4 for k in range(5)]
-    points[0], points[-1] = low, high
-    return sorted({round(p) for p in points}) if isinstance(each, IntDistribution) else points

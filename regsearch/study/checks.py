@@ -89,15 +89,19 @@ def check_all(spec: StudySpec) -> dict[str, Any]:
     Raises:
         UserError: what would be refused.
     """
+    from regsearch.driver.factory import bound_trials
+
     check_places(spec)
     with sealed_for_now(spec) as (manifest, _):
-        layers = check_model(spec, manifest)
+        space = spec.space_over(check_model(spec, manifest))
+    bounded, line = bound_trials(spec.config, space)
     return {
         "study": spec.name,
         "data": {"source": manifest.source, "task": manifest.task, "rows": manifest.sizes},
-        "trials": spec.config.search.trials,
+        "trials": bounded.search.trials,
+        **({"grid": line} if line else {}),
         "regularizers": list(spec.space.regularizers()),
-        "searched": [of.name for of in spec.space_over(layers).ranges()],
+        "searched": [of.name for of in space.ranges()],
         "finals": spec.config.finalize.seeds,
     }
 

@@ -41,7 +41,12 @@ def create_study(spec: StudySpec, begun: float, replace: bool, progress: Progres
             progress.show(Snapshot(study=spec.name, phase="sealing", message="cutting and sealing the data"))
         with sealing(config.data, config.folder, new / "data") as sealed:
             check_cluster(spec)  # which takes as long
-            check_model(spec, sealed())
+            layers = check_model(spec, sealed())
+        from regsearch.driver.factory import bound_trials  # while nobody waits for it: it takes a second
+
+        config, line = bound_trials(config, spec.space_over(layers))
+        if line and progress is not None:
+            progress.say(line)
         config = at_store(config, os.environ.get("MLFLOW_TRACKING_URI"))
         spec = changed(spec, config=config, created_ms=int(begun * 1000))
         write_record(new, spec.config, spec.created_ms)
