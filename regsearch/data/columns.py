@@ -1,4 +1,4 @@
-"""Raw columns to the model's input, from plain numbers: this file is shipped inside every deployed model.
+"""Raw columns to the model's input; long because it is the one file of this that every deployed model is shipped with.
 
 It imports numpy and pandas alone, so that a served model needs no regsearch and no pickle.
 
@@ -198,19 +198,26 @@ def _by_row(column: dict[str, Any], values: pd.Series, read: Callable[[Any], Any
 
 def _number(value: Any, missing: frozenset[str]) -> float:
     """The number that a value is by itself, NaN where it is missing."""
-    text, kind = canonical(value), _kind(value)
-    if text is None or (kind == "text" and text in missing):
+    if isinstance(value, str):
+        return _text_number(value, missing)
+    if canonical(value) is None:
         return float("nan")
-    if kind == "number":
-        return float(value)
-    if kind == "truth value" or text in _TRUTHS:
+    if isinstance(value, bool | np.bool_):
         raise ValueError("a truth value: write 1 or 0")
+    if _kind(value) != "number":
+        raise ValueError("which is no number")
+    return float(value)
+
+
+def _text_number(text: str, missing: frozenset[str]) -> float:
+    if text in missing:
+        return float("nan")
     try:
-        if kind == "text" and "_" not in text:
+        if "_" not in text:
             return float(text)
     except ValueError:
         pass
-    raise ValueError("which is no number")
+    raise ValueError("a truth value: write 1 or 0" if text in _TRUTHS else "which is no number")
 
 
 class _Words:
