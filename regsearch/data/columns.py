@@ -1,12 +1,18 @@
-"""Raw columns to the model's input, from plain numbers: this file is shipped inside every deployed model.
+"""Raw columns to the model's input; long because it is the one file of this that every deployed model is shipped with.
 
-It imports re, numpy and pandas alone, so that a served model needs no regsearch and no pickle.
+It imports numpy and pandas alone, so that a served model needs no regsearch and no pickle.
+
+A value has one text form, `canonical`, in training and when it is served, whatever file or program it comes from: what
+a row is answered never depends on the rows beside it.
 """
 
 from __future__ import annotations
 
+import datetime
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import numpy as np
@@ -14,6 +20,15 @@ import pandas as pd
 
 PADDING, UNKNOWN, FIRST = 0, 1, 2
 CODES = ("code", "tokens")
+MISSING = (
+    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
+    *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
+)
+"""What stands for a missing value in a CSV file, as pandas has it."""
+_NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
+_PLAIN_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
+_TRUTHS = {"True": "True", "true": "True", "TRUE": "True", "False": "False", "false": "False", "FALSE": "False"}
+_MOST_DIGITS = 400
 
 
 @dataclass(frozen=True)
@@ -23,37 +38,55 @@ class Preprocessing:
     A numeric column becomes (value or median - mean) / scale; a categorical one becomes one 0/1 feature per category,
     the missing value standing for the most frequent category and an unknown one giving zeros. A column of kind `code`
     becomes the number of its value, counted from 1, 0 where training knew none such; one of kind `tokens` the codes of
-    its words or characters: 0 pads on the left, 1 is unknown, known ones count from 2.
+    its words or characters: 0 pads on the left, 1 is unknown, known ones count from 2. A column that is not numeric
+    says under `holds` what training had in it: `numbers`, `booleans`, `times`, else words.
 
     Args:
         shape: of a row of x, where it is another than one axis of features.
         window: rows of the table that make one row of x, for forecasts: every run of so many that follow one another.
+        missing: texts that stand for a missing value where training has no such category; none where the source had
+            types, in which a text is a text.
     """
 
     columns: tuple[dict[str, Any], ...]
     shape: tuple[int, ...] | None = None
     window: int | None = None
+    missing: tuple[str, ...] = MISSING
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Preprocessing:
-        shape = data.get("shape")
-        return cls(tuple(data["columns"]), None if shape is None else tuple(shape), data.get("window"))
+        shape, missing = data.get("shape"), tuple(data.get("missing", MISSING))
+        return cls(tuple(data["columns"]), None if shape is None else tuple(shape), data.get("window"), missing)
 
     def to_json(self) -> dict[str, Any]:
-        rest = {"shape": None if self.shape is None else list(self.shape), "window": self.window}
+        rest: dict[str, Any] = {"shape": None if self.shape is None else list(self.shape), "window": self.window}
+        rest["missing"] = None if self.missing == MISSING else list(self.missing)
         return {"columns": list(self.columns), **{key: value for key, value in rest.items() if value is not None}}
 
-    def apply(self, table: pd.DataFrame) -> np.ndarray:
+    def read(self, file: Any) -> pd.DataFrame:
+        """Read a CSV file whose cells stay the texts that they are, whatever stands in other rows; gaps are gaps."""
+        table, signs = pd.read_csv(file, dtype=str, keep_default_na=False), self.missing or MISSING
+        for column in self.columns:
+            if column["name"] in table.columns and column["kind"] != "numeric":
+                cells = table[column["name"]]
+                table[column["name"]] = cells.mask(cells.isin(set(signs).difference(_known(column))))
+        return table
+
+    def apply(self, table: pd.DataFrame, trained: bool = False) -> np.ndarray:
         """The rows of x of a table [N...]: float32, or int64 where the columns are codes.
 
+        Args:
+            trained: the table is the one that training rows come from: no text of it stands for another value.
+
         Raises:
-            ValueError: a column is missing, or a numeric one holds something else, or there are fewer rows than one
-                window has.
+            ValueError: a column is missing, or a numeric one holds something else, or one of words a number or a truth
+                value that no word of it is, or there are fewer rows than one window has.
         """
         missing = [c["name"] for c in self.columns if c["name"] not in table.columns]
         if missing:
             raise ValueError(f"the table lacks the column(s) {', '.join(map(str, missing))}")
-        parts = [_feature(column, table[column["name"]]) for column in self.columns]
+        signs = None if trained else frozenset(self.missing)
+        parts = [_feature(column, _plain(column, table[column["name"]], signs)) for column in self.columns]
         codes = any(column["kind"] in CODES for column in self.columns)
         features: np.ndarray = np.concatenate(parts, axis=1).astype(np.int64 if codes else np.float32)
         if self.shape is not None:
@@ -72,22 +105,216 @@ def windows(rows: np.ndarray, size: int) -> np.ndarray:
     return np.lib.stride_tricks.sliding_window_view(rows, size, axis=0).swapaxes(1, 2)
 
 
+def canonical(value: Any) -> str | None:
+    """The text form of a value, None where it is missing: 7, 7.0 and Decimal("7.00") are `7`, midnight is its date.
+
+    A text is itself, so that `007` is no 7. Times are ISO 8601, those of a time zone in UTC.
+
+    Raises:
+        ValueError: it is not one value but several.
+    """
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, list | tuple | dict | set | np.ndarray):
+        raise ValueError("several values in a cell")
+    if value is None or pd.isna(value):
+        return None
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value))
+    if isinstance(value, np.timedelta64):
+        return str(pd.Timedelta(value))
+    if isinstance(value, int | np.integer):
+        return str(int(value))
+    if isinstance(value, float | np.floating):
+        return str(int(value)) if value.is_integer() else str(value)
+    if isinstance(value, Decimal):
+        return _decimal(value)
+    if isinstance(value, np.datetime64 | datetime.date):
+        return _time(pd.Timestamp(value) if isinstance(value, np.datetime64) else value)
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+def _decimal_text(text: str) -> str:
+    try:
+        return _decimal(Decimal(text.strip()))
+    except InvalidOperation:  # an exponent beyond all bounds
+        return text
+
+
+def _decimal(value: Decimal) -> str:
+    if not value.is_finite() or abs(value.adjusted()) > _MOST_DIGITS:
+        return str(value)
+    if value == value.to_integral_value():
+        return str(int(value))
+    # As the float of the same digits is written, where there is one.
+    short = str(float(value))
+    return short if Decimal(short) == value else format(value, "f").rstrip("0")
+
+
+def _time(value: datetime.date) -> str:
+    if isinstance(value, datetime.datetime):
+        if value.tzinfo is not None:
+            return value.astimezone(datetime.UTC).isoformat()
+        if value.time() == datetime.time() and not getattr(value, "nanosecond", 0):
+            return value.date().isoformat()
+    return value.isoformat()
+
+
 def as_text(values: pd.Series) -> np.ndarray:
-    """A categorical column as text, None where missing."""
-    plain = values.astype(object)
-    return np.array([None if pd.isna(value) else str(value) for value in plain], dtype=object)
+    """A column as canonical texts, None where missing."""
+    return np.array([canonical(value) for value in values.astype(object)], dtype=object)
 
 
-def as_key(value: Any) -> str:
-    """A user's or item's name as text; 7 and 7.0 are the same one."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+def _plain(column: dict[str, Any], values: pd.Series, missing: frozenset[str] | None) -> pd.Series:
+    """A column as numbers, or as the texts that training knows its values by.
+
+    Args:
+        missing: texts that stand for a missing value; None for the table of training, which is as it is.
+    """
+    if column["kind"] == "numeric":
+        signs = frozenset(MISSING).union(missing or ())
+        return pd.Series(_by_row(column, values, lambda value: _number(value, signs))) if _is_loose(values) else values
+    if missing is None:
+        return pd.Series(as_text(values), dtype=object)
+    return pd.Series(_by_row(column, values, _Words(column, missing)), dtype=object)
 
 
-def tokens(text: Any, level: str) -> list[str]:
+def _is_loose(values: pd.Series) -> bool:
+    """Whether a column's type leaves open that its values are no numbers."""
+    return not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values)
+
+
+def _by_row(column: dict[str, Any], values: pd.Series, read: Callable[[Any], Any]) -> list[Any]:
+    answers = []
+    for row, value in enumerate(values.astype(object), 1):
+        try:
+            answers.append(read(value))
+        except ValueError as error:
+            must = "must hold numbers:" if column["kind"] == "numeric" else "must hold what it held in training:"
+            shown = repr(value if isinstance(value, str) else str(value))[:80]
+            raise ValueError(f"column {column['name']} {must} row {row} holds {shown}, {error}") from None
+    return answers
+
+
+def _number(value: Any, missing: frozenset[str]) -> float:
+    """The number that a value is by itself, NaN where it is missing."""
+    if isinstance(value, str):
+        return _text_number(value, missing)
+    if canonical(value) is None:
+        return float("nan")
+    if isinstance(value, bool | np.bool_):
+        raise ValueError("a truth value: write 1 or 0")
+    if _kind(value) != "number":
+        raise ValueError("which is no number")
+    return float(value)
+
+
+def _text_number(text: str, missing: frozenset[str]) -> float:
+    if text in missing:
+        return float("nan")
+    try:
+        if "_" not in text:
+            return float(text)
+    except ValueError:
+        pass
+    raise ValueError("a truth value: write 1 or 0" if text in _TRUTHS else "which is no number")
+
+
+class _Words:
+    """Reads values of a column that is not numeric as the texts that training knows them by.
+
+    A text is that text, a number the category of this number (1 is `1.0`, but not `007`), likewise truth values and
+    times; where training had numbers, truth values or times, texts are read as such. What is known then is answered,
+    and an unknown word is left as it is.
+
+    Raises (as it reads):
+        ValueError: a number or a truth value in a column of which no training value was one.
+    """
+
+    def __init__(self, column: dict[str, Any], missing: frozenset[str]) -> None:
+        self._open, self._missing = column["kind"] == "tokens", missing
+        self._holds = column.get("holds", "words")
+        self._known = _known(column)
+        self._read: dict[tuple[str, str], str | None] = {}
+        self._equal: dict[str, dict[Any, str | None]] = {}
+
+    def __call__(self, value: Any) -> str | None:
+        text = canonical(value)
+        if text is None or text in self._known:
+            return text
+        key = (_kind(value), text)
+        if key not in self._read:
+            self._read[key] = self._text(text) if key[0] == "text" else self._typed(*key)
+        return self._read[key]
+
+    def _text(self, text: str) -> str | None:
+        if text in self._missing:
+            return None
+        if self._holds == "numbers" and _NUMBER.fullmatch(text):
+            forms = (_decimal_text(text), canonical(float(text)))
+            return next((form for form in forms if form in self._known), forms[0])
+        if self._holds == "booleans" and text in _TRUTHS:
+            return _TRUTHS[text]
+        if self._holds == "times" and not _NUMBER.fullmatch(text):
+            return _read_time(text) or text
+        if text in _TRUTHS:
+            self._refuse("a truth value", any(word in _TRUTHS for word in self._known))
+        if _NUMBER.fullmatch(text):
+            self._refuse("a number", any(_NUMBER.fullmatch(word) for word in self._known))
+        return text
+
+    def _typed(self, kind: str, text: str) -> str | None:
+        """The category that is the same number, truth value or time, if one alone is."""
+        if kind not in _SAME or self._open:
+            return text
+        if kind not in self._equal:
+            self._equal[kind] = equal = {}
+            for word in self._known:
+                key = _SAME[kind](word)
+                if key is not None:
+                    equal[key] = None if key in equal else word
+        self._refuse(f"a {kind}", bool(self._equal[kind]))
+        return self._equal[kind].get(_SAME[kind](text)) or text
+
+    def _refuse(self, what: str, like: bool) -> None:
+        if not like and not self._open:
+            raise ValueError(f"{what} where training had none")
+
+
+def _known(column: dict[str, Any]) -> dict[str, None]:
+    """The texts that training had in a column; none for tokens."""
+    return dict.fromkeys(column.get("categories") or column.get("values") or ())
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, bool | np.bool_):
+        return "truth value"
+    if isinstance(value, int | np.integer | float | np.floating | Decimal) and not isinstance(value, np.timedelta64):
+        return "number"
+    return "time" if isinstance(value, np.datetime64 | datetime.date) else "other"
+
+
+def _read_time(text: str) -> str | None:
+    if _NUMBER.fullmatch(text):
+        return None
+    time = pd.to_datetime(text, format="ISO8601", errors="coerce")
+    return canonical(time)
+
+
+_SAME: dict[str, Callable[[str], Any]] = {
+    "number": lambda text: Decimal(text) if _PLAIN_NUMBER.fullmatch(text) else None,
+    "truth value": _TRUTHS.get,
+    "time": _read_time,
+}
+
+
+def tokens(text: str | None, level: str) -> list[str]:
     """The characters of a text, or its words in small letters; none where it is missing."""
-    if text is None or text is pd.NA or (isinstance(text, float) and np.isnan(text)):
+    if text is None:
         return []
-    return list(str(text)) if level == "characters" else re.findall(r"\w+(?:'\w+)*", str(text).lower())
+    return list(text) if level == "characters" else re.findall(r"\w+(?:'\w+)*", text.lower())
 
 
 def coded(words: list[str], column: dict[str, Any]) -> list[int]:
@@ -99,7 +326,7 @@ def coded(words: list[str], column: dict[str, Any]) -> list[int]:
 def _feature(column: dict[str, Any], values: pd.Series) -> np.ndarray:
     if column["kind"] == "code":
         known = {value: code for code, value in enumerate(column["values"], 1)}
-        return np.array([known.get(as_key(value), 0) for value in values.astype(object)], dtype=np.int64)[:, None]
+        return np.array([known.get(value, 0) for value in values], dtype=np.int64)[:, None]
     if column["kind"] == "tokens":
         return _padded(column, values)
     if column["kind"] == "numeric":
@@ -110,8 +337,7 @@ def _feature(column: dict[str, Any], values: pd.Series) -> np.ndarray:
         numbers = np.where(np.isfinite(numbers), numbers, column["median"])
         scaled: np.ndarray = (numbers - column["mean"]) / column["scale"]
         return scaled[:, None]
-    texts = as_text(values)
-    filled = np.array([column["most_frequent"] if text is None else text for text in texts], dtype=object)
+    filled = np.array([column["most_frequent"] if text is None else text for text in values], dtype=object)
     return np.stack([filled == category for category in column["categories"]], axis=1).astype(np.float64)
 
 
@@ -119,7 +345,7 @@ def _padded(column: dict[str, Any], values: pd.Series) -> np.ndarray:
     """Codes [N, length], padded on the left; a text too long keeps its first tokens, or its last where it goes on."""
     length, known = column["length"], {token: code for code, token in enumerate(column["vocabulary"], FIRST)}
     codes = np.full((len(values), length), PADDING, dtype=np.int64)
-    for row, text in enumerate(values.astype(object)):
+    for row, text in enumerate(values):
         words = tokens(text, column["level"])
         words = words[-length:] if column["keep"] == "last" else words[:length]
         if words:

@@ -5,16 +5,16 @@ Legend: N rows of a part, F features, W rows of a window, H of a horizon, L posi
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from regsearch.data.columns import FIRST, Preprocessing, coded, tokens, windows
-from regsearch.data.preprocess import fit, fit_codes, fit_tokens
+from regsearch.data.columns import FIRST, Preprocessing, as_text, coded, tokens, windows
+from regsearch.data.preprocess import fit, fit_codes, fit_tokens, is_numeric
+from regsearch.data.sources import missing_signs
 from regsearch.data.split import PARTS, Rows, consecutive, split_rows
 from regsearch.errors import UserError
 
@@ -62,7 +62,7 @@ def make_parts(table: Table, config: DataConfig) -> Parts:
     x, fitted, example = _features(table, config, rows)
     y, about = _targets(table, rows["train"], x)
     about |= {"auc": config.area_under_curve, "vocabulary": _vocabulary(table, fitted)}
-    preprocessing = None if fitted is None else fitted.to_json()
+    preprocessing = None if fitted is None else _saved(fitted, config)
     return Parts(_cut(x, rows), _cut(y, rows), rows, preprocessing, example, about)
 
 
@@ -84,9 +84,9 @@ def _features(table: Table, config: DataConfig, rows: Rows) -> tuple[Array, Prep
     else:
         fitted = fit(train)
     if config.shape:
-        _shaped(fitted.apply(train.head(1)), config)
+        _shaped(fitted.apply(train.head(1), trained=True), config)
         fitted = Preprocessing(fitted.columns, tuple(config.shape))
-    return fitted.apply(frame), fitted, _example(train.head(5))
+    return fitted.apply(frame, trained=True), fitted, _example(train.head(5))
 
 
 def _feature_columns(frame: pd.DataFrame, config: DataConfig) -> pd.DataFrame:
@@ -106,9 +106,21 @@ def _feature_columns(frame: pd.DataFrame, config: DataConfig) -> pd.DataFrame:
     return frame
 
 
+def _saved(fitted: Preprocessing, config: DataConfig) -> dict[str, Any]:
+    return replace(fitted, missing=missing_signs(config.source)).to_json()
+
+
 def _example(head: pd.DataFrame) -> dict[str, Any]:
-    example = json.loads(head.to_json(orient="split", index=False))
-    return {"columns": example["columns"], "data": example["data"]}
+    """Rows as JSON has them: numbers and truth values as such, anything else in the text form of `canonical`."""
+    cells = [_cells(head[name]) for name in head.columns]
+    return {"columns": list(head.columns), "data": [list(row) for row in zip(*cells, strict=True)]}
+
+
+def _cells(values: pd.Series) -> list[Any]:
+    if not is_numeric(values) and not pd.api.types.is_bool_dtype(values):
+        return list(as_text(values))
+    plain = (value if isinstance(value, int | float) or pd.isna(value) else float(value) for value in values.tolist())
+    return [None if pd.isna(value) else value for value in plain]
 
 
 def _shaped(x: Array, config: DataConfig) -> Array:
@@ -171,7 +183,7 @@ def _forecasts(table: Table, config: DataConfig) -> Parts:
     rows = consecutive(total, config.split, max(config.split.embargo, size + horizon - 1))
     seen = slice(rows["train"][0], rows["train"][-1] + size)
     fitted = Preprocessing(fit(series.iloc[seen]).columns, window=size)
-    x = fitted.apply(series)[:total]
+    x = fitted.apply(series, trained=True)[:total]
     values = series[table.target].to_numpy(dtype=np.float64)
     known = np.arange(rows["train"][0], rows["train"][-1] + size + horizon)
     scaled, about = _standardised(values, known)
@@ -179,7 +191,7 @@ def _forecasts(table: Table, config: DataConfig) -> Parts:
     y = ahead[:, 0] if horizon == 1 else ahead
     about |= {"outputs": horizon}
     return Parts(
-        _cut(x, rows), _cut(y, rows), rows, fitted.to_json(), _example(series.iloc[seen].head(size + 4)), about
+        _cut(x, rows), _cut(y, rows), rows, _saved(fitted, config), _example(series.iloc[seen].head(size + 4)), about
     )
 
 
@@ -198,7 +210,7 @@ def _continued_texts(table: Table, frame: pd.DataFrame, config: DataConfig) -> P
     x, y = {}, {}
     for part in PARTS:
         stream: list[str] = []
-        for each in column.iloc[rows[part]][text.column].astype(object):
+        for each in as_text(column.iloc[rows[part]][text.column]):
             stream += [*tokens(each, text.level), _END_OF_TEXT]
         codes = np.array(coded(stream, fitted.columns[0]), dtype=np.int64)
         count = max(0, len(codes) - 1) // text.length
@@ -209,4 +221,4 @@ def _continued_texts(table: Table, frame: pd.DataFrame, config: DataConfig) -> P
         x[part], y[part] = (codes[start : start + used].reshape(count, text.length) for start in (0, 1))
     vocabulary = ["<padding>", "<unknown>", *fitted.columns[0]["vocabulary"]]
     about = {"outputs": len(vocabulary), "vocabulary": [len(vocabulary)], "classes": vocabulary}
-    return Parts(x, y, rows, fitted.to_json(), _example(train.head(5)), about)
+    return Parts(x, y, rows, _saved(fitted, config), _example(train.head(5)), about)

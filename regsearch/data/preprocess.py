@@ -9,12 +9,25 @@ import pandas as pd
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from regsearch.data.columns import Preprocessing, as_key, as_text, tokens
+from regsearch.data.columns import Preprocessing, as_text, tokens
 from regsearch.errors import UserError
 
 
 def is_numeric(values: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+
+
+_HOLDS = {
+    "boolean": "booleans",
+    **dict.fromkeys(("integer", "floating", "mixed-integer-float", "decimal"), "numbers"),
+    **dict.fromkeys(("datetime64", "datetime", "date"), "times"),
+}
+
+
+def holds(values: pd.Series) -> dict[str, str]:
+    """What a column that is not numeric holds, as its entry says it; nothing for words."""
+    what = _HOLDS.get(pd.api.types.infer_dtype(values.astype(object), skipna=True))
+    return {"holds": what} if what else {}
 
 
 def fit(train: pd.DataFrame) -> Preprocessing:
@@ -46,6 +59,7 @@ def fit(train: pd.DataFrame) -> Preprocessing:
                     "kind": "categorical",
                     "most_frequent": str(filler.statistics_[0]),
                     "categories": categories,
+                    **holds(values),
                 }
             )
     return Preprocessing(tuple(columns))
@@ -55,8 +69,8 @@ def fit_codes(train: pd.DataFrame, names: tuple[str, ...]) -> Preprocessing:
     """Columns of users or items: each distinct value of the training rows gets a number, in order of appearance."""
     columns = []
     for name in names:
-        values = list(dict.fromkeys(as_key(value) for value in train[name].astype(object)))
-        columns.append({"name": name, "kind": "code", "values": values})
+        values = [text for text in dict.fromkeys(as_text(train[name])) if text is not None]
+        columns.append({"name": name, "kind": "code", "values": values, **holds(train[name])})
     return Preprocessing(tuple(columns))
 
 
@@ -71,9 +85,9 @@ def fit_tokens(train: pd.DataFrame, name: str, level: str, length: int, vocabula
     Raises:
         UserError: the training rows hold no token.
     """
-    counts = Counter(token for text in train[name].astype(object) for token in tokens(text, level))
+    counts = Counter(token for text in as_text(train[name]) for token in tokens(text, level))
     if not counts:
         raise UserError("column has no text among the training rows", key="data.text.column", value=name)
     ranked = sorted(counts, key=lambda token: (-counts[token], token))[:vocabulary]
     column = {"name": name, "kind": "tokens", "level": level, "length": length, "keep": keep, "vocabulary": ranked}
-    return Preprocessing((column,))
+    return Preprocessing(({**column, **holds(train[name])},))

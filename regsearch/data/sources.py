@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from regsearch.data.arrays import Table, arrays, check_cells, listing
+from regsearch.data.columns import MISSING
 from regsearch.errors import UserError
 
 if TYPE_CHECKING:
@@ -63,6 +64,19 @@ def load_table(config: DataConfig, folder: str) -> Table:
     return Table(x, found[target], str(task), target)
 
 
+def read_csv(path: Path) -> pd.DataFrame:
+    """Read a table whose columns have the types of all their cells, not each stretch of rows its own."""
+    return pd.read_csv(path, na_values=list(MISSING), keep_default_na=False, low_memory=False)
+
+
+def missing_signs(source: str) -> tuple[str, ...]:
+    """The texts that a source reads as missing values; none where its cells have types."""
+    from regsearch.data import keel
+
+    kind, _, _ = source.partition(":")
+    return {"csv": MISSING, "keel": ("", *keel.MISSING)}.get(kind, ())
+
+
 def _sklearn(name: str, folder: str, config: DataConfig) -> pd.DataFrame:
     from sklearn import datasets
 
@@ -80,7 +94,7 @@ def _file(name: str, folder: str, config: DataConfig) -> pd.DataFrame:
         path = place / name
         if path.is_file():
             try:
-                return pd.read_parquet(path) if config.source.startswith("parquet:") else pd.read_csv(path)
+                return pd.read_parquet(path) if config.source.startswith("parquet:") else read_csv(path)
             except Exception as error:
                 kind = "a Parquet file" if config.source.startswith("parquet:") else "a table of comma-separated values"
                 raise UserError(
@@ -129,4 +143,4 @@ def _keel(name: str, folder: str, config: DataConfig) -> pd.DataFrame:
     return read(name)
 
 
-__all__ = ["Table", "listing", "load_table"]
+__all__ = ["Table", "listing", "load_table", "missing_signs", "read_csv"]

@@ -39,8 +39,9 @@ def readme(
 
 def _use(manifest: Mapping[str, Any], example: str | None) -> str:
     file = example or ("rows.csv" if manifest.get("preprocessing") else "rows.npy")
-    read = f'numpy.load("{file}")' if file.endswith(".npy") else f'pandas.read_csv("{file}")'
-    library = "numpy" if file.endswith(".npy") else "pandas"
+    own = (
+        "an array of your own, a numpy.ndarray" if file.endswith(".npy") else "a table of your own, a pandas.DataFrame"
+    )
     return f"""## Use it
 
 It needs Python and the packages of requirements.txt, not regsearch.
@@ -51,13 +52,13 @@ python predict.py {file} > answers.csv
 ```
 
 ```python
-import {library}
-
 from predict import load
 
 model = load()
-answers = model({read})
+answers = model(model.read("{file}"))  # or {own}
 ```
+
+Each value is read by itself, whatever stands in other rows.
 
 A row that cannot be answered ends in one line that names the column, and exit code 2 (from Python: `ValueError`)."""
 

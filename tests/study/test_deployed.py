@@ -223,7 +223,6 @@ def test_gaps_strangers_and_more_columns_are_answered(done: Done, url: str) -> N
     for table in (
         row.assign(more=1),
         row.assign(colour="violet"),
-        row.assign(colour=3),  # a word that is unknown, too
         row.assign(colour=None),
         row.assign(age=np.nan),
         row.assign(visits="3"),
@@ -242,6 +241,9 @@ def test_what_cannot_be_answered_is_a_4xx_that_names_the_column(done: Done, url:
         (split(row.drop(columns="visits")), "visits", "a column that is missing"),
         (split(row.assign(visits="many")), "column visits must hold numbers", "a word for a number"),
         (split(row.assign(age=[{"years": 5}])), "column age must hold numbers", "an object for a number"),
+        (split(row.assign(colour=3)), "column colour must hold what it held in training: row 1", "a number for a word"),
+        (split(row.assign(colour=True)), "column colour must hold what it held in training: row 1", "a truth value"),
+        (split(row.assign(visits=True)), "column visits must hold numbers", "a truth value for a number"),
         (twice, "age", "a column twice"),
         (ragged, "column", "a short row"),
         ({"dataframe_split": {}}, "", "no table"),

@@ -116,29 +116,19 @@ def save_model(package: Path, path: Path, model: MlflowModel | None = None) -> N
 
 
 def read_example(path: Path, dtype: str = "float32") -> pd.DataFrame | np.ndarray:
-    """A few inputs: `{"columns": [...], "data": [[...]]}` for tables, `{"inputs": [[...]]}` for arrays [N, F...].
-
-    Whole numbers become floats, because a column that the model may see incomplete cannot stay whole.
-    """
+    """A few inputs: `{"columns": [...], "data": [[...]]}` for tables, `{"inputs": [[...]]}` for arrays [N, F...]."""
     saved: dict[str, Any] = json.loads(path.read_text())
     if "inputs" in saved:
         return np.asarray(saved["inputs"], dtype=dtype)
-    table = pd.DataFrame(saved["data"], columns=saved["columns"])
-    whole = [name for name in table.columns if pd.api.types.is_integer_dtype(table[name])]
-    return table.astype(dict.fromkeys(whole, "float64"))
+    return pd.DataFrame(saved["data"], columns=saved["columns"])
 
 
 def _inputs(example: pd.DataFrame | np.ndarray) -> Schema:
     if isinstance(example, np.ndarray):
         return Schema([TensorSpec(example.dtype, (-1, *example.shape[1:]))])
-    return Schema([ColSpec(_data_type(example[name]), name, required=True) for name in example.columns])
-
-
-def _data_type(column: pd.Series[Any]) -> DataType | AnyType:
-    # Numbers are left open: MLflow would refuse whole numbers where it expects `double`, and gaps where it expects
-    # `long`, and a user's table has both. The preprocessing checks them.
-    open_type = AnyType()  # type: ignore[no-untyped-call]
-    return open_type if pd.api.types.is_numeric_dtype(column) else DataType.string
+    # Types are left open: MLflow would refuse whole numbers where it expects `double`, gaps where it expects `long`,
+    # and 1 where it expects the text "1", and a user's table has them all. The preprocessing checks them.
+    return Schema([ColSpec(AnyType(), name, required=True) for name in example.columns])  # type: ignore[no-untyped-call]
 
 
 def _outputs(manifest: dict[str, Any]) -> Schema | None:

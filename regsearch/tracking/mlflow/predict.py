@@ -10,6 +10,9 @@ From Python:
     from predict import load
     model = load()
     model(frame)
+    model(model.read("rows.csv"))
+
+Each value is read by itself, whatever stands in other rows.
 """
 
 from __future__ import annotations
@@ -71,6 +74,26 @@ class Model:
         shifted = np.exp(outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True))
         probabilities = shifted / shifted.sum(axis=1, keepdims=True)
         return pd.DataFrame(probabilities, columns=[str(name) for name in classes])
+
+    def read(self, path: str | Path) -> pd.DataFrame | np.ndarray:
+        """Rows of a file, for a call: a CSV table, of which `-` is on standard input, or an array in a `.npy` file.
+
+        Raises:
+            ValueError: it is no such file; in one line.
+        """
+        if str(path).endswith(".npy"):
+            array: np.ndarray = np.load(path, allow_pickle=False)
+            return array
+        file = sys.stdin if str(path) == "-" else path
+        try:
+            if self._preprocessing is None:
+                return pd.read_csv(file, header=None, dtype=str)
+            # Models packaged before it do not say how their columns are read.
+            own = getattr(self._preprocessing, "read", pd.read_csv)
+            table: pd.DataFrame = own(file)
+        except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+            raise ValueError(f"not a CSV table: {' '.join(str(error).split())}") from None
+        return table
 
     def features(self, rows: Any) -> np.ndarray:
         """What the program takes, [N, F...] of its dtype; raises ValueError as a call does."""
@@ -145,16 +168,6 @@ def _module(path: Path) -> ModuleType:
     return module
 
 
-def _read(path: str, table: bool) -> pd.DataFrame | np.ndarray:
-    if path.endswith(".npy"):
-        array: np.ndarray = np.load(path, allow_pickle=False)
-        return array
-    try:
-        return pd.read_csv(sys.stdin if path == "-" else path, header=0 if table else None)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise ValueError(f"not a CSV table: {' '.join(str(error).split())}") from None
-
-
 def main(words: list[str]) -> int:
     """Answer the rows of a file on standard output; 2 and one line on standard error for what cannot be used."""
     if len(words) != 1 or words[0] in ("-h", "--help"):
@@ -162,7 +175,7 @@ def main(words: list[str]) -> int:
         return 0 if words in (["-h"], ["--help"]) else 2
     try:
         model = load()
-        answers = model(_read(words[0], model.manifest.get("preprocessing") is not None))
+        answers = model(model.read(words[0]))
     except (ValueError, OSError, ModuleNotFoundError) as error:
         print(f"predict.py: {words[0]}: {error}", file=sys.stderr)
         return 2
