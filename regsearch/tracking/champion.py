@@ -107,7 +107,7 @@ def save_model(package: Path, path: Path, model: MlflowModel | None = None) -> N
         str(path),
         python_model=str(MODEL_CODE),
         artifacts={name: path.absolute().as_uri() for name, path in artifacts.items()},
-        signature=ModelSignature(inputs=_inputs(example), outputs=_outputs(manifest)),
+        signature=ModelSignature(inputs=_inputs(example), outputs=_outputs(manifest, example)),
         input_example=example,
         pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in PACKAGES],
         mlflow_model=model,
@@ -141,13 +141,15 @@ def _data_type(column: pd.Series[Any]) -> DataType | AnyType:
     return open_type if pd.api.types.is_numeric_dtype(column) else DataType.string
 
 
-def _outputs(manifest: dict[str, Any]) -> Schema | None:
+def _outputs(manifest: dict[str, Any], example: pd.DataFrame | np.ndarray) -> Schema | None:
     """The columns of the answer, as `predict` names them; None where the model alone knows how many there are."""
     if manifest["task"] == "clustering":
         return None
     if manifest["task"] in VALUES:
         column, horizon = manifest.get("target") or "prediction", int(manifest.get("outputs") or 1)
         names = [column] if horizon == 1 else [f"{column}+{step}" for step in range(1, horizon + 1)]
-        return Schema([ColSpec(DataType.double, name) for name in names])
+        series = (manifest.get("preprocessing") or {}).get("series")
+        first = [ColSpec(_data_type(example[series]), series)] if isinstance(example, pd.DataFrame) and series else []
+        return Schema([*first, *(ColSpec(DataType.double, name) for name in names)])
     classes = manifest["classes"] or range(int(manifest["outputs"]))
     return Schema([ColSpec(DataType.double, str(name)) for name in classes])
