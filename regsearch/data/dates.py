@@ -58,10 +58,16 @@ def places_of_texts(texts: pd.Series, time_format: str | None) -> Array:
     """
     if time_format is not None:
         return ranks(*_as_said(texts, time_format))
-    if texts.str.fullmatch(_NUMBER).all():
+    numbers = texts.str.fullmatch(_NUMBER).to_numpy(dtype=bool)
+    if numbers.all():
         return _of_numbers(texts)
     periods = _of_periods(texts.str.upper())
-    return ranks(*(_dated(texts, None) if periods is None else periods))
+    try:
+        return ranks(*(_dated(texts, None) if periods is None else periods))
+    except Unreadable:
+        if numbers.mean() <= 0.5:
+            raise
+        raise Unreadable("what is no number, as others are", int(np.flatnonzero(~numbers)[0]), _FORMS) from None
 
 
 def ranks(*keys: Array) -> Array:
