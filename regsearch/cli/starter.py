@@ -94,6 +94,7 @@ data:
     seed: 0
     # Rows of one patient, user or site belong on one side:    by: {{group: COLUMN}}
     # Rows in the order of time, the newest to be predicted:    by: {{time: COLUMN}}
+    # Dates that could be read in two ways, like 1/2/2022:      time_format: "%m/%d/%Y"
     by: random
 
 model:

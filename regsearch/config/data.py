@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import math
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, field_validator, model_validator
@@ -18,6 +20,7 @@ _OF_TASKS = {
     "user": ("recommendation",),
     "item": ("recommendation",),
     "window": ("forecasting",),
+    "series": ("forecasting",),
     "text": ("classification", "regression", "language_modelling"),
     "classes": ("classification",),
     "area_under_curve": ("classification",),
@@ -49,6 +52,9 @@ class SplitConfig(Section):
     or by a column that names each row's part."""
     embargo: Natural = 0
     """Rows dropped between the parts of a split by time; forecasting drops a window and a horizon at least."""
+    time_format: Text | None = None
+    """How the dates of a split by time are written, like `%m/%d/%Y` (the words of Python's `strptime`); left out, as
+    their values tell."""
 
     @property
     def kind(self) -> str:
@@ -80,15 +86,30 @@ class SplitConfig(Section):
             )
         return value
 
+    @field_validator("time_format")
+    @classmethod
+    def _format(cls, value: str | None) -> str | None:
+        if value is not None:
+            moment = datetime.datetime(2001, 2, 13, 4, 5, 6, tzinfo=datetime.UTC)
+            try:
+                datetime.datetime.strptime(moment.strftime(value), value)
+                known = "%" in value
+            except (ValueError, re.error):
+                known = False
+            if not known:
+                raise UserError(
+                    "not a form of dates", allowed='allowed are the words of strptime, like "%d.%m.%Y %H:%M"'
+                )
+        return value
+
     @model_validator(mode="after")
     def _together(self) -> SplitConfig:
-        if self.embargo and self.kind != "time":
-            raise UserError(
-                "only a split by time has an embargo",
-                key="embargo",
-                value=self.embargo,
-                allowed="leave it out, or say by: {time: COLUMN}",
-            )
+        idle = {"embargo": self.embargo, "time_format": self.time_format}
+        for key, value in idle.items() if self.kind != "time" else ():
+            if value:
+                words = "an embargo" if key == "embargo" else "a form of its dates"
+                allowed = "leave it out, or say by: {time: COLUMN}"
+                raise UserError(f"only a split by time has {words}", key=key, value=value, allowed=allowed)
         shares = [size for size in (self.train, self.validation, self.test) if size <= 1]
         if self.kind != "column" and sum(shares) > 1 + 1e-9:
             raise UserError(
@@ -133,6 +154,9 @@ class DataConfig(Section):
     """Rows of a series that a forecast sees."""
     horizon: Count = 1
     """Rows ahead that a forecast predicts."""
+    series: Text | None = None
+    """The column that tells the series of a forecast apart, like a store: windows are cut within each, all series are
+    split at the same times (sizes above 1 then count times), and it is no feature."""
     area_under_curve: Flag | None = None
     """Measure the area under the curve each epoch; left out, where there are two classes."""
 
@@ -169,5 +193,8 @@ class DataConfig(Section):
         if self.task == "forecasting" and self.split.kind != "time":
             allowed = "say by: {time: COLUMN}: what is to be forecast must come last"
             raise UserError("a forecast cannot be split so", key="split.by", value=self.split.by, allowed=allowed)
+        if self.series is not None and self.series in (self.target, self.split.column):
+            allowed = "name the column that tells the series apart, or leave it out where there is one series"
+            raise UserError("is the target or the time", key="series", value=self.series, allowed=allowed)
         if self.shape is not None and (self.text is not None or self.window is not None):
             raise UserError("means nothing for texts and windows", key="shape", value=list(self.shape))

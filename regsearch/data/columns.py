@@ -46,21 +46,24 @@ class Preprocessing:
         window: rows of the table that make one row of x, for forecasts: every run of so many that follow one another.
         missing: texts that stand for a missing value where training has no such category; none where the source had
             types, in which a text is a text.
+        series: the column that tells the series of such a table apart; windows are cut within each.
     """
 
     columns: tuple[dict[str, Any], ...]
     shape: tuple[int, ...] | None = None
     window: int | None = None
     missing: tuple[str, ...] = MISSING
+    series: str | None = None
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Preprocessing:
         shape, missing = data.get("shape"), tuple(data.get("missing", MISSING))
-        return cls(tuple(data["columns"]), None if shape is None else tuple(shape), data.get("window"), missing)
+        rows = None if shape is None else tuple(shape)
+        return cls(tuple(data["columns"]), rows, data.get("window"), missing, data.get("series"))
 
     def to_json(self) -> dict[str, Any]:
         rest: dict[str, Any] = {"shape": None if self.shape is None else list(self.shape), "window": self.window}
-        rest["missing"] = None if self.missing == MISSING else list(self.missing)
+        rest |= {"missing": None if self.missing == MISSING else list(self.missing), "series": self.series}
         return {"columns": list(self.columns), **{key: value for key, value in rest.items() if value is not None}}
 
     def read(self, file: Any) -> pd.DataFrame:
@@ -70,6 +73,8 @@ class Preprocessing:
             if column["name"] in table.columns and column["kind"] != "numeric":
                 cells = table[column["name"]]
                 table[column["name"]] = cells.mask(cells.isin(set(signs).difference(_known(column))))
+        if self.series in table.columns and self.series not in [column["name"] for column in self.columns]:
+            table[self.series] = table[self.series].mask(table[self.series].isin(signs))
         return table
 
     def apply(self, table: pd.DataFrame, trained: bool = False) -> np.ndarray:
@@ -91,7 +96,32 @@ class Preprocessing:
         features: np.ndarray = np.concatenate(parts, axis=1).astype(np.int64 if codes else np.float32)
         if self.shape is not None:
             features = features.reshape(len(features), *self.shape)
-        return features if self.window is None else windows(features, self.window)
+        if self.window is None:
+            return features
+        if self.series is None or len(table) == 0:
+            return windows(features, self.window)
+        return np.concatenate([windows(features[rows], self.window) for rows in self._rows_of_series(table).values()])
+
+    def series_of_windows(self, table: pd.DataFrame) -> np.ndarray:
+        """The series of each window of a table, as `apply` gives them: series in the order in which they appear."""
+        names = self._rows_of_series(table)
+        counts = [len(rows) + 1 - (self.window or 1) for rows in names.values()]
+        return np.repeat(np.array(list(names), dtype=object), counts)
+
+    def _rows_of_series(self, table: pd.DataFrame) -> dict[Any, np.ndarray]:
+        """The rows of each series in the order given."""
+        assert self.series is not None and self.window is not None, "a forecast of several series"
+        if self.series not in table.columns:
+            raise ValueError(f"the table lacks the column(s) {self.series}, which tells its series apart")
+        codes, names = pd.factorize(table[self.series].astype(object))
+        groups = {name: np.flatnonzero(codes == code) for code, name in enumerate(names)}
+        if (codes < 0).any():
+            row = int(np.flatnonzero(codes < 0)[0])
+            raise ValueError(f"row {row + 1} says no {self.series}, which tells the series of the table apart")
+        for name, rows in groups.items():
+            if len(rows) < self.window:
+                raise ValueError(f"{self.series} {name} has {len(rows)} rows, and a forecast sees {self.window}")
+        return groups
 
 
 def windows(rows: np.ndarray, size: int) -> np.ndarray:

@@ -14,8 +14,9 @@ import pandas as pd
 
 from regsearch.data.columns import FIRST, Preprocessing, as_text, coded, tokens, windows
 from regsearch.data.preprocess import fit, fit_codes, fit_tokens, is_numeric
+from regsearch.data.series import cut_windows, rows_of_windows
 from regsearch.data.sources import missing_signs
-from regsearch.data.split import PARTS, Rows, consecutive, split_rows
+from regsearch.data.split import PARTS, Rows, split_rows
 from regsearch.errors import UserError
 
 if TYPE_CHECKING:
@@ -169,29 +170,21 @@ def _standardised(values: Array, train: Array) -> tuple[Array, dict[str, Any]]:
 
 def _forecasts(table: Table, config: DataConfig) -> Parts:
     """Windows [N, W, F] of the columns, the target's past among them, and the H values [N] or [N, H] that follow."""
-    if not isinstance(table.x, pd.DataFrame):
-        raise UserError("windows are cut from a table", key="data.source", value=config.source)
-    by, size, horizon = str(config.split.column), int(config.window or 0), config.horizon
-    if by not in table.x.columns:
-        allowed = f"the columns are {', '.join(map(str, table.x.columns[:12]))}"
-        raise UserError("no such column", key="data.split.by", value=by, allowed=allowed)
-    series = table.x.iloc[np.argsort(table.x[by].to_numpy(), kind="stable")].drop(columns=[by])
-    total = len(series) - size - horizon + 1
-    if total < 3:
-        allowed = f"there are {len(series)} rows for a window of {size} and a horizon of {horizon}"
-        raise UserError("too few rows for windows", key="data.window", value=size, allowed=allowed)
-    rows = consecutive(total, config.split, max(config.split.embargo, size + horizon - 1))
-    seen = slice(rows["train"][0], rows["train"][-1] + size)
-    fitted = Preprocessing(fit(series.iloc[seen]).columns, window=size)
-    x = fitted.apply(series, trained=True)[:total]
-    values = series[table.target].to_numpy(dtype=np.float64)
-    known = np.arange(rows["train"][0], rows["train"][-1] + size + horizon)
-    scaled, about = _standardised(values, known)
-    ahead = windows(scaled[size:, None], horizon)[..., 0]
+    cut = cut_windows(table, config)
+    size, horizon, train = cut.size, cut.horizon, cut.starts[cut.rows["train"]]
+    features = cut.frame.drop(columns=[config.series] if config.series else [])
+    seen = rows_of_windows(train, size)
+    fitted = Preprocessing(fit(features.iloc[seen]).columns)
+    x = windows(fitted.apply(features, trained=True), size)[cut.starts]
+    values = cut.frame[table.target].to_numpy(dtype=np.float64)
+    scaled, about = _standardised(values, rows_of_windows(train, size + horizon))
+    ahead = windows(scaled[:, None], horizon)[cut.starts + size, :, 0]
     y = ahead[:, 0] if horizon == 1 else ahead
-    about |= {"outputs": horizon}
+    served = Preprocessing(fitted.columns, window=size, series=config.series)
+    first = seen[cut.series[seen] == cut.series[seen[0]]]
+    example = _example(cut.frame.iloc[first].head(size + 4))
     return Parts(
-        _cut(x, rows), _cut(y, rows), rows, _saved(fitted, config), _example(series.iloc[seen].head(size + 4)), about
+        _cut(x, cut.rows), _cut(y, cut.rows), cut.rows, _saved(served, config), example, about | {"outputs": horizon}
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from regsearch.data.sources import Table, listing
+from regsearch.data.times import places_in_time
 from regsearch.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,23 +38,26 @@ def split_rows(table: Table, config: SplitConfig) -> Rows:
     elif config.kind == "user":
         rows = _within(_column(table, config), sizes, config.seed)
     elif config.kind == "time":
-        order = np.argsort(_column(table, config).to_numpy(), kind="stable")
-        rows = _consecutive(order, sizes, config.embargo)
+        places = places_in_time(_column(table, config), config.time_format)
+        rows = _consecutive(places, sizes, config.embargo)
     else:
         keys = _feature_keys(table) if config.kind == "random" else pd.factorize(_column(table, config))[0]
         strata = pd.factorize(table.y)[0] if table.task == "classification" else np.zeros(len(table.y), dtype=np.int64)
         rows = random_split(keys, strata, sizes, config.seed)
     for part in PARTS:
         if len(rows[part]) == 0 and (part != "test" or config.test > 0):
-            raise _empty(part, len(table.y), config)
+            raise empty_part(part, len(table.y), config)
     return {part: np.sort(found) for part, found in rows.items()}
 
 
-def _empty(part: str, total: int, config: SplitConfig) -> UserError:
+def empty_part(part: str, total: int, config: SplitConfig) -> UserError:
+    """The refusal of a split of `total` rows that leaves none for a part."""
     if config.kind == "column":
         allowed = f"each row of {config.column} holds train, validation or test, and each of these needs a row"
         return UserError(f"no row is for {part}", key="data.split.by", value=config.column, allowed=allowed)
     embargo = f", of which each embargo drops {config.embargo}" if config.embargo else ""
+    if config.kind == "time":
+        embargo += "; rows of one time stay in one part"
     return UserError(
         "no row is left for this part of the split",
         key=f"data.split.{part}",
@@ -104,15 +108,27 @@ def _by_column(values: pd.Series) -> Rows:
     return {part: np.flatnonzero(texts == part) for part in PARTS}
 
 
-def _consecutive(order: np.ndarray[Any, Any], sizes: dict[str, int], embargo: int) -> Rows:
-    """Train first, then validation, then test, the latest rows last, `embargo` rows dropped between."""
-    test = len(order) - sizes["test"]
-    validation_end = test - (embargo if sizes["test"] else 0)
-    validation = validation_end - sizes["validation"]
+def _consecutive(places: np.ndarray[Any, Any], sizes: dict[str, int], embargo: int) -> Rows:
+    """Train first, then validation, then test, the latest rows last, `embargo` rows dropped between.
+
+    A part that would begin among rows of one time begins with the first of them, so that no two parts share a time.
+
+    Args:
+        places: of each row in the order of time, [N].
+    """
+    order = np.argsort(places, kind="stable")
+    in_order = places[order]
+
+    def begin(row: int) -> int:
+        return int(np.searchsorted(in_order, in_order[row])) if 0 < row < len(order) else max(0, row)
+
+    test = begin(len(order) - sizes["test"])
+    validation_end = max(0, test - (embargo if sizes["test"] else 0))
+    validation = begin(validation_end - sizes["validation"])
     train_end = max(0, validation - embargo)
     return {
         "train": order[max(0, train_end - sizes["train"]) : train_end],
-        "validation": order[max(0, validation) : max(0, validation_end)],
+        "validation": order[validation:validation_end],
         "test": order[test:],
     }
 
@@ -135,7 +151,7 @@ def consecutive(total: int, config: SplitConfig, embargo: int) -> Rows:
     rows = _consecutive(np.arange(total), _sizes(total, config), embargo)
     for part in PARTS:
         if len(rows[part]) == 0 and (part != "test" or config.test > 0):
-            raise _empty(part, total, config.model_copy(update={"embargo": embargo}))
+            raise empty_part(part, total, config.model_copy(update={"embargo": embargo}))
     return rows
 
 

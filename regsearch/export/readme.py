@@ -73,6 +73,9 @@ def _takes(manifest: Mapping[str, Any]) -> str:
     text = "\n".join([f"## What it takes\n\n{head}\n|---|---|---|", *rows])
     if preprocessing.get("window"):
         text += f"\n\nRows in the order of time; a forecast sees the {preprocessing['window']} latest."
+    if preprocessing.get("series"):
+        name = _cell(preprocessing["series"])
+        text += f" The column {name} is needed too: it tells series apart, and the answer says in {name} whose it is."
     return text
 
 

@@ -138,6 +138,8 @@ def _outputs(manifest: dict[str, Any]) -> Schema | None:
     if manifest["task"] in VALUES:
         column, horizon = manifest.get("target") or "prediction", int(manifest.get("outputs") or 1)
         names = [column] if horizon == 1 else [f"{column}+{step}" for step in range(1, horizon + 1)]
-        return Schema([ColSpec(DataType.double, name) for name in names])
+        series = (manifest.get("preprocessing") or {}).get("series")
+        first = [ColSpec(AnyType(), series)] if series else []  # type: ignore[no-untyped-call]
+        return Schema([*first, *(ColSpec(DataType.double, name) for name in names)])
     classes = manifest["classes"] or range(int(manifest["outputs"]))
     return Schema([ColSpec(DataType.double, str(name)) for name in classes])

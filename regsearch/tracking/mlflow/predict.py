@@ -36,6 +36,7 @@ class Model:
 
     A language model gives the probabilities of the token after the text, an autoencoder the code of each row. A
     forecast takes the rows of a series in the order of time: one row of the answer for each window that they hold.
+    Where a column tells series apart, windows are of one series each, and the answer's first column says of which.
 
     Args:
         folder: holds `model.pt2`, `manifest.json` and, for tables, `columns.py`.
@@ -63,7 +64,10 @@ class Model:
             names = [column] if horizon == 1 else [f"{column}+{step}" for step in range(1, horizon + 1)]
             values = np.empty((0, horizon)) if outputs is None else outputs.astype(np.float64)
             scaled = values.reshape(len(features), horizon) * float(self.manifest.get("target_scale") or 1.0)
-            return pd.DataFrame(scaled + float(self.manifest.get("target_mean") or 0.0), columns=names)
+            answers = pd.DataFrame(scaled + float(self.manifest.get("target_mean") or 0.0), columns=names)
+            if getattr(self._preprocessing, "series", None) is not None:
+                answers.insert(0, self._preprocessing.series, self._preprocessing.series_of_windows(rows))
+            return answers
         if self.manifest["task"] == "clustering":
             code = np.empty((0, 0)) if outputs is None else outputs[:, int(self.manifest["outputs"]) :]
             return pd.DataFrame(code.astype(np.float64), columns=[f"code_{k}" for k in range(code.shape[1])])
