@@ -126,7 +126,8 @@ class GroupLasso(Penalty):
     strength: Strength = knob(1e-6, 1e-1, off=0.0, log=True, minimum=0.0, maximum=INFINITY, unit="loss", doc="λ")
 
     def penalty(self, parameters: Sequence[Parameter], ctx: Context) -> torch.Tensor:
-        groups = (each.tensor.reshape(each.tensor.shape[:1].numel(), -1) for each in parameters)
+        some = [each.tensor for each in parameters if each.tensor.numel()]
+        groups = (w.reshape(w.shape[:1].numel(), -1) for w in some)
         return self.strength * sum_of(torch.linalg.vector_norm(w, dim=1) * math.sqrt(w.shape[1]) for w in groups)
 
 
