@@ -1,4 +1,4 @@
-"""Parameters that packs cannot honour, and rules that find nothing to act on: refused by name, before the first step."""
+"""Parameters of other kinds than usual: trained as stock torch trains them, or refused by name before any step."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from regsearch.core.program import Program
-from regsearch.core.training import Training
+from regsearch.core.pack import Load
 from regsearch.errors import UserError
-from regsearch.tasks import Classification
-from tests.core.packs import RULES
+from tests.core.packs import RULES, curves, digits
+from tests.core.stock import LOADS, SITES, TOLERANCE, program, stock, trained
+
+WIDTH = 16
 
 
 def two() -> nn.Sequential:
@@ -63,11 +64,6 @@ REFUSED: dict[Callable[[nn.Sequential], None], str] = {
 }
 
 
-def program(build: Callable[[], nn.Module], *names: str, biases: bool = False, watch: tuple[str, ...] = ()) -> Program:
-    training = Training(2, 25, "sgd", 0.05, 0.0, (0.9, 0.999), "constant", biases)
-    return Program(build, Classification(3), tuple(RULES[name] for name in names), training, watch=watch)
-
-
 @pytest.mark.parametrize("change", list(REFUSED))
 def test_a_parameter_that_cannot_be_kept_right_is_refused_by_name(change: Callable[[nn.Sequential], None]) -> None:
     def build() -> nn.Module:
@@ -102,3 +98,95 @@ def test_rules_on_weights_are_refused_where_weights_are_frozen() -> None:
 def test_measures_of_weights_are_refused_where_weights_are_frozen() -> None:
     with pytest.raises(UserError, match=r"of the weights that are trained.*sparsity"):
         program(only_biases, watch=("sparsity",))
+
+
+class Scaled(nn.Module):
+    """A scale for the whole layer as a 0-d parameter, and one without any entry."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.scale = nn.Linear(64, 10), nn.Parameter(torch.tensor(1.5))
+        self.none = nn.Parameter(torch.zeros(0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = torch.tanh(self.inner(x)) * self.scale + self.none.sum()
+        return out
+
+
+@pytest.mark.parametrize("way", ["packed", "serially"])
+def test_a_parameter_of_no_dimension_is_trained(way: str) -> None:
+    made, load = program(Scaled, "l2", "weight_decay", "max_norm"), LOADS[1]
+    if way == "serially":
+        made.run_one_at_a_time(eager=True)
+    pack = trained(made, LOADS)
+    for name, value in stock(made, load, digits()).named_parameters():
+        own = pack.weights(1)[f"stock.{name}"]
+        torch.testing.assert_close(own, value.detach(), rtol=TOLERANCE, atol=TOLERANCE, msg=name)
+    assert pack.weights(1)["stock.scale"].shape == () and pack.weights(1)["stock.scale"] != 1.5
+
+
+def test_every_rule_takes_a_parameter_of_no_dimension() -> None:
+    names = [name for name, rule in RULES.items() if rule.site in SITES]
+    made = program(Scaled, *names, optimizer="adamw", biases=True)
+    params = {rule.strength_knob.name: rule.strength_knob.low or 0.1 for rule in made.rules}
+    last = curves(made, {0: Load(0, params, 3)}, 2)[0][-1]
+    assert all(value == value for value in last.values()), last
+
+
+class Reused(nn.Module):
+    """One batch normalization in two branches, called once more at the end, under a third name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Sequential(nn.Linear(64, WIDTH), nn.BatchNorm1d(WIDTH))
+        self.two = nn.Sequential(nn.Linear(64, WIDTH), self.one[1])
+        self.norm, self.out = self.one[1], nn.Linear(WIDTH, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.out(self.norm(torch.tanh(self.one(x) + self.two(x))))
+        return out
+
+
+def test_a_layer_that_stands_in_several_places_is_one() -> None:
+    made = program(Reused, "l2", "weight_decay", "max_norm")
+    pack, model = trained(made, LOADS), stock(made, LOADS[1], digits())
+    own = {name.removeprefix("stock."): each for name, each in pack.weights(1).items()}
+    assert sum(each.numel() for each in own.values()) == 2 * 65 * WIDTH + 4 * WIDTH + 10 * (WIDTH + 1)
+    for name, value in [*model.named_parameters(), *model.named_buffers()]:
+        if "batches" not in name:
+            torch.testing.assert_close(own[name], value.detach(), rtol=TOLERANCE, atol=TOLERANCE, msg=name)
+
+
+def test_means_over_batches_are_those_of_stock_torch_for_a_layer_that_is_called_twice() -> None:
+    made, data = program(Reused, "l2", "weight_decay", "max_norm"), digits()
+    pack = trained(made, LOADS)
+    seen = made.statistics(pack.w, pack.buffers, data.train_x, pack.knobs)
+    model = stock(made, LOADS[1], data)
+    torch.optim.swa_utils.update_bn(data.train_x.split(25), model)
+    for name in ("running_mean", "running_var"):
+        own = seen[f"stock.one.1.{name}"][1]
+        torch.testing.assert_close(own, model.get_buffer(f"one.1.{name}"), rtol=1e-4, atol=TOLERANCE, msg=name)
+
+
+class Random(nn.Module):
+    """A permutation and directions that the factory draws, as a buffer of whole numbers and a plain tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("order", torch.randperm(64))
+        self.directions = torch.randn(64, WIDTH)
+        self.order: torch.Tensor
+        self.out = nn.Linear(WIDTH, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.out(torch.cos(x[:, self.order] @ self.directions))
+        return out
+
+
+def test_what_a_factory_draws_besides_is_the_same_in_every_process_and_in_the_exported_model() -> None:
+    pack = trained(made := program(Random), LOADS)
+    torch.randn(3)  # another process stands elsewhere in the stream
+    assert torch.equal(trained(program(Random), LOADS).w, pack.w)
+    x = digits().validation_x
+    expected = made.outputs(pack.w, pack.buffers, x, pack.knobs)[1]
+    torch.testing.assert_close(made.alone(pack.weights(1), {})(x), expected)
