@@ -54,7 +54,10 @@ def diagnostics(
     asked = {*program.watch, *(name for rule in program.rules for name in rule.tracks)}
     if asked & {*OF_WEIGHTS}:
         views = program.layout.views(w)
-        weights = torch.cat([views[e.name].flatten(1) for e in program.layout.entries if e.role == "weight"], 1)
-        found["sparsity"] = [float(row.mean()) for row in (weights.abs() < SMALL).double()]
+        # Where biases alone are trained, and penalized, there is nothing to measure.
+        none = w.new_zeros(len(w), 0)
+        of_weights = [views[e.name].flatten(1) for e in program.layout.entries if e.role == "weight"]
+        weights = torch.cat(of_weights or [none], 1)
+        found["sparsity"] = [float(row.mean()) if len(row) else 0.0 for row in (weights.abs() < SMALL).double()]
         found["weight_norm"] = [float(torch.linalg.vector_norm(row)) for row in weights]
     return found

@@ -1,4 +1,4 @@
-"""Where each parameter of a model lies in a trial's flat row.
+"""Where each parameter of a model lies in a trial's flat row: what is trained in one, what is frozen in another.
 
 Legend: T trials, P floats in a row. Tensors start at multiples of 16 floats (64 bytes: products of unaligned
 matrices are not bitwise reproducible); the row ends at a multiple of 32, so that no vector loop has a scalar rest.
@@ -47,9 +47,10 @@ class Layout:
     width: int
 
     @classmethod
-    def of(cls, module: nn.Module, penalize_bias: bool) -> Layout:
+    def of(cls, module: nn.Module, penalize_bias: bool, frozen: bool = False) -> Layout:
+        """Lay out the parameters that are trained, or those that are not (`requires_grad` is false)."""
         roles = parameter_roles(module)
-        named = dict(module.named_parameters())
+        named = {name: each for name, each in module.named_parameters() if each.requires_grad is not frozen}
         names = sorted(named, key=lambda name: roles[name] != "weight" and not penalize_bias)
         entries, start, penalized = [], 0, 0
         for name in names:
@@ -75,7 +76,7 @@ class Layout:
     def views(self, row: torch.Tensor) -> dict[str, torch.Tensor]:
         """The parameters inside row [..., P] by name, without a copy."""
         lead = row.shape[:-1]
-        return {e.name: row.narrow(-1, e.start, e.size).view(*lead, *e.shape) for e in self.entries}
+        return {e.name: row.narrow(-1, e.start, e.size).view(lead + e.shape) for e in self.entries}
 
     def row(self, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """One trial's tensors by name to its row [P], zeros between."""

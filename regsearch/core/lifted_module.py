@@ -17,6 +17,7 @@ from torch.func import functional_call
 
 from regsearch.core.effects import Place
 from regsearch.core.intercept import ACTIVATIONS, Interception
+from regsearch.core.layout import Layout
 from regsearch.errors import UserError
 from regsearch.models.site import Site
 
@@ -62,6 +63,11 @@ class PackedBatchNorm(nn.Module):
             self.register_buffer("batches", torch.zeros(()))  # exact up to 2^24, and averaged like any other number
         self.fresh: dict[str, torch.Tensor] = {}
         self.seen: dict[str, torch.Tensor] = {}
+        self.calls = 0
+
+    def begin(self) -> None:
+        """Forget the last pass: a layer that a model calls several times moves its statistics at each call."""
+        self.fresh, self.seen, self.calls = {}, {}, 0
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
         over = (0, *range(2, h.dim()))
@@ -72,21 +78,30 @@ class PackedBatchNorm(nn.Module):
             var = centred.square().mean(over)
             rows = h.numel() // h.shape[1]
             unbiased = rows / max(rows - 1, 1)
-            self.seen = {"running_mean": mean.detach(), "running_var": unbiased * var.detach()}
-            move: Any = 1 / (self.batches + 1) if self.momentum is None else self.momentum
+            self._see({"running_mean": mean.detach(), "running_var": unbiased * var.detach()})
+            before = dict(self.named_buffers()) | self.fresh
+            move: Any = 1 / (before["batches"] + 1) if self.momentum is None else self.momentum
             keep = 1 - move
             self.fresh = {
-                "running_mean": keep * self.running_mean + move * mean.detach(),
-                "running_var": keep * self.running_var + (move * unbiased) * var.detach(),
+                "running_mean": keep * before["running_mean"] + move * mean.detach(),
+                "running_var": keep * before["running_var"] + (move * unbiased) * var.detach(),
             }
             if self.momentum is None:
-                self.fresh["batches"] = self.batches + 1
+                self.fresh["batches"] = before["batches"] + 1
         else:
             centred, var = h - self.running_mean.view(shape), self.running_var
         h = centred * torch.rsqrt(var + self.eps).view(shape)
         if self.weight is not None:
             h = h * self.weight.view(shape) + self.bias.view(shape)
         return h
+
+    def _see(self, moments: dict[str, torch.Tensor]) -> None:
+        """Take the moments of one more call into the mean over the calls of this pass."""
+        self.calls += 1
+        self.seen = {
+            name: each if self.calls == 1 else self.seen[name] + (each - self.seen[name]) / self.calls
+            for name, each in moments.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -108,17 +123,19 @@ class Lifted(nn.Module):
     are sites of their own in every model. Dropout calls do nothing else but call `effect` with the author's rate.
 
     Attributes:
+        frozen: where the parameters lie that are not trained, in a row of each trial's own.
         kind, sites, markers: of which kind its sites are, how many there are, and how many markers by name.
         layers: of each site of hidden activations, how many units there are.
         rows_first: whether the rows lie along the first axis at all of these.
         changing: the buffers that the module's own forward pass changes, by name.
 
-    All are known once the sites are found.
+    All but `frozen` are known once the sites are found.
     """
 
     def __init__(self, stock: nn.Module) -> None:
         super().__init__()
-        self.stock = _replace_batch_norm(copy.deepcopy(stock))
+        self.stock = _replace_batch_norm(copy.deepcopy(stock), {})
+        self.frozen = Layout.of(self, penalize_bias=False, frozen=True)
         self.effect: Effect | None = None
         self.kind: str | None = None
         self.sites = 0
@@ -188,6 +205,8 @@ class Lifted(nn.Module):
         if self.effect is not None and self.kind is None:
             raise RuntimeError("the sites of the model must be found before it is trained")
         self._passed, self._layer = Counter(), 0
+        for _, part in self._norms():
+            part.begin()
         self._pass = Interception(self._visit, self.training)
         try:
             with self._pass:
@@ -250,9 +269,13 @@ def _no_causal_hint(
     return args, {hint: False, **kwargs}
 
 
-def _replace_batch_norm(module: nn.Module) -> nn.Module:
+def _replace_batch_norm(module: nn.Module, replaced: dict[nn.Module, nn.Module]) -> nn.Module:
+    """The module with packed batch normalization; a layer that stands in several places stays one."""
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
-        return PackedBatchNorm(module)
-    for name, part in module.named_children():
-        setattr(module, name, _replace_batch_norm(part))
+        if module not in replaced:
+            replaced[module] = PackedBatchNorm(module)
+        return replaced[module]
+    for name, part in module._modules.items():  # `named_children` leaves out what it has come by
+        if part is not None:
+            setattr(module, name, _replace_batch_norm(part, replaced))
     return module

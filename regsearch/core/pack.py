@@ -288,8 +288,7 @@ class Pack:
 
     def weights(self, slot: int) -> Tensors:
         """The trial's parameters and buffers by name, copied."""
-        named = self.program.layout.views(self.w[slot])
-        named |= {name: value[slot] for name, value in self.buffers.items()}
+        named = self.program.tensors(self.w[slot], {name: value[slot] for name, value in self.buffers.items()})
         return {name: value.clone() for name, value in named.items()}
 
 

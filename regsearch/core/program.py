@@ -18,7 +18,9 @@ from regsearch.core.layout import Layout
 from regsearch.core.lifted_module import Lifted, Unchanged
 from regsearch.core.optim import OPTIMIZERS
 from regsearch.core.pack_function import PackFunction
-from regsearch.core.step import Step, Tensors, forward
+from regsearch.core.parameters import refuse_parameters
+from regsearch.core.sites import refuse_rules_without_site, refuse_to_watch
+from regsearch.core.step import FROZEN, Step, Tensors, forward
 from regsearch.core.training import Training
 from regsearch.core.unpackable import operation_at_fault
 from regsearch.errors import UserError
@@ -70,8 +72,11 @@ class Program:
     ) -> None:
         self.build, self.task, self.rules, self.training = build, task, rules, training
         self.watch = watch
-        self.model = Lifted(build())
+        stock = self._stock()
+        refuse_parameters(stock)
+        self.model = Lifted(stock)
         self.layout = Layout.of(self.model, training.penalize_bias)
+        refuse_to_watch(self.layout, watch)
         self.optimizer = OPTIMIZERS[training.optimizer]
         self.knobs = {knob.name: knob for rule in rules for knob in rule.knobs}
         self.scheduled = tuple(name for name in scheduled if name in self.knobs)
@@ -84,6 +89,12 @@ class Program:
         self._statistics = PackFunction(self._batch_statistics)
         self.one_at_a_time = False
         self._refuse_rules_without_site()
+
+    def _stock(self) -> nn.Module:
+        """The module with the same numbers every time in whatever is no parameter and no buffer of floats."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(0, "init"))
+            return self.build()
 
     def _layers(self, rule: type[Regularizer]) -> tuple[str, ...]:
         """The layers that each have their own strength of the rule."""
@@ -116,27 +127,7 @@ class Program:
             self._refuse_rules_without_site()
 
     def _refuse_rules_without_site(self) -> None:
-        for name in self.scheduled:
-            if any(rule.site == "loops" for rule in self.rules if rule.strength_knob.name == name):
-                allowed = "leave schedule and warmup out: the rule acts between epochs, not in a step"
-                raise UserError("this strength has no schedule", key=f"space.{name}.schedule", allowed=allowed)
-        for rule in self.rules:
-            marker = rule.marker
-            if self.model.kind and marker and not self.model.markers[marker]:
-                where = f"a regsearch Site({marker!r})"
-            elif self.model.kind and rule.site in ("norms", "activations") and not marker and not self.model.sites:
-                where = "an activation, dropout or a regsearch Site()"
-            elif self.model.kind and rule.site == "norms" and not self.model.rows_first:
-                where = "rows along the first axis wherever it acts (batch_first=True)"
-            elif rule.site == "targets" and not self.task.distributions:
-                where = "a task of classes, like classification"
-            elif rule.site in ("weights", "projections") and not any(e.role == "weight" for e in self.layout.entries):
-                where = "a weight tensor"
-            else:
-                continue
-            raise UserError(
-                "this rule finds no site in the model", key=f"space.{rule.name}", allowed=f"it needs {where}"
-            )
+        refuse_rules_without_site(self.rules, self.model, self.layout, self.task, self.scheduled)
 
     def fresh(self, seed: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Initial weights [P] and buffers of the trial with this seed: the module's own initialisation."""
@@ -146,7 +137,22 @@ class Program:
         model.to(torch.get_default_device())
         buffers = dict(model.named_buffers())
         own = {name: buffers[name].clone() for name in self.buffers} | moments_at_start(self.rules, self.model.layers)
-        return self.layout.row(dict(model.named_parameters())).detach(), own
+        w, own = self.rows({name: each.detach() for name, each in model.named_parameters()} | own)
+        return w, own
+
+    def rows(self, tensors: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, Tensors]:
+        """One trial's tensors by name to its row [P] and its buffers, of which one holds what is frozen."""
+        parameters = {entry.name for entry in (*self.layout.entries, *self.model.frozen.entries)}
+        own = {name: each for name, each in tensors.items() if name not in parameters}
+        if self.model.frozen.entries:
+            own[FROZEN] = self.model.frozen.row(tensors)
+        return self.layout.row(tensors), own
+
+    def tensors(self, w: torch.Tensor, buffers: Tensors) -> Tensors:
+        """The reverse of `rows`, without a copy."""
+        own = dict(buffers)
+        frozen = self.model.frozen.views(own.pop(FROZEN)) if FROZEN in own else {}
+        return self.layout.views(w) | frozen | own
 
     def order(self, seed: int, epoch: int, rows: int) -> torch.Tensor:
         """The order in which the trial with this seed sees the rows in this epoch, [N] int64."""
@@ -266,7 +272,7 @@ class Program:
 
     def alone(self, weights: Mapping[str, torch.Tensor], params: Mapping[str, Any]) -> nn.Module:
         """One trained trial as a module for evaluation, the normalization that it turned on included."""
-        module = Lifted(self.build())
+        module = Lifted(self._stock())
         own = dict(module.named_parameters()) | dict(module.named_buffers())
         with torch.no_grad():  # not by load_state_dict, which leaves out buffers that are not persistent
             for name in weights.keys() - moments_at_start(self.rules, self.model.layers).keys():

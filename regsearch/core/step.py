@@ -27,6 +27,8 @@ from regsearch.space import knob_of
 from regsearch.tasks import Task
 
 Tensors = dict[str, torch.Tensor]
+FROZEN = "frozen"
+"""The buffer that holds a trial's frozen parameters, as a row: rows of a pack are aligned, whatever their shapes."""
 
 
 class Step:
@@ -211,7 +213,8 @@ def forward(
     moments = {name for layer in range(len(model.layers)) for name in moment_names(layer)}
     # What the module writes in place, it writes into a copy: an evaluation leaves no trace.
     own = {name: each.clone() if name in model.changing else each for name, each in buffers.items()}
-    used = weights | {name: each for name, each in own.items() if name not in moments}
+    frozen = model.frozen.views(own.pop(FROZEN)) if FROZEN in own else {}
+    used = weights | frozen | {name: each for name, each in own.items() if name not in moments}
     try:
         out = functional_call(model, used, (x,))
         fresh = {name: used[name] for name in model.changing} | model.fresh_buffers() if model.training else {}

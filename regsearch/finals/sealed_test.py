@@ -121,5 +121,5 @@ def stacked(program: Program, weights: Sequence[Weights]) -> tuple[torch.Tensor,
     import torch
 
     tensors = [{name: torch.from_numpy(np.array(value)) for name, value in each.items()} for each in weights]
-    rows = torch.stack([program.layout.row(each) for each in tensors])
-    return rows, {name: torch.stack([each[name] for each in tensors]) for name in program.buffers}
+    rows, buffers = zip(*(program.rows(each) for each in tensors), strict=True)
+    return torch.stack(rows), {name: torch.stack([each[name] for each in buffers]) for name in buffers[0]}

@@ -96,6 +96,8 @@ class Regularizer:
     """Where given, a rule of site `activations` acts at the `Site` markers of this name instead, and only there."""
     needs_numbers: ClassVar[bool] = False
     """Whether rows of codes (texts, users and items) are nothing that the rule could act on."""
+    acts_on: ClassVar[str] = ""
+    """Which parameters a model must train for the rule to act at all: `weights`, what is `penalized`, or any."""
     tracks: ClassVar[tuple[str, ...]] = ()
     """What is tracked of each epoch of a trial that turns the rule on, where that is the point of it: `sparsity` and
     `weight_norm` of the weights, `gradient_norm` before the rules of site `gradients`, and the share of steps that they

@@ -11,6 +11,7 @@ class Decay(Regularizer):
     """Acts on one trial's weights (not on biases and normalization unless the study says `penalize_bias: true`)."""
 
     site = "decay"
+    acts_on = "penalized"
 
     def decay(self, w: torch.Tensor, learning_rate: torch.Tensor) -> torch.Tensor:
         """w [P], one trial's flat row, and its learning rate, to the weights that the step starts from."""

@@ -37,6 +37,8 @@ class Penalty(Regularizer):
 class ElementwisePenalty(Penalty):
     """A penalty that is a sum over single weights."""
 
+    acts_on = "penalized"
+
     def slope(self, w: torch.Tensor) -> torch.Tensor:
         """w [P], one trial's flat row, to the derivative of the term, [P]."""
         raise NotImplementedError
@@ -118,12 +120,14 @@ class GroupLasso(Penalty):
     It drives whole units to zero together. A bias that is penalized is a group of its own.
     """
 
+    acts_on = "penalized"
     tracks = ("sparsity", "weight_norm")
     source = Paper("Yuan and Lin", 2006, "https://doi.org/10.1111/j.1467-9868.2005.00532.x")
     strength: Strength = knob(1e-6, 1e-1, off=0.0, log=True, minimum=0.0, maximum=INFINITY, unit="loss", doc="λ")
 
     def penalty(self, parameters: Sequence[Parameter], ctx: Context) -> torch.Tensor:
-        groups = (each.tensor.reshape(each.tensor.shape[0], -1) for each in parameters)
+        some = [each.tensor for each in parameters if each.tensor.numel()]
+        groups = (w.reshape(w.shape[:1].numel(), -1) for w in some)
         return self.strength * sum_of(torch.linalg.vector_norm(w, dim=1) * math.sqrt(w.shape[1]) for w in groups)
 
 
@@ -135,6 +139,7 @@ class Orthogonality(Penalty):
     the same slope. Biases and scales have no say, whatever `penalize_bias` is.
     """
 
+    acts_on = "weights"
     source = Paper("Bansal et al.", 2018, "https://arxiv.org/abs/1810.09102")
     strength: Strength = knob(1e-6, 1e-1, off=0.0, log=True, minimum=0.0, maximum=INFINITY, unit="loss", doc="λ")
 

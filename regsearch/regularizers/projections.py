@@ -11,6 +11,7 @@ class Projection(Regularizer):
     """Acts on each weight tensor of one trial (not on biases and normalization)."""
 
     site = "projections"
+    acts_on = "weights"
 
     def project(self, w: torch.Tensor, learning_rate: torch.Tensor) -> torch.Tensor:
         """w [O, I...], units along axis 0, and the learning rate, to the projected weights."""

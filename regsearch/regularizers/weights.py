@@ -11,6 +11,7 @@ class Weight(Regularizer):
     """Acts on each weight tensor of one trial (not on biases and normalization), in training only."""
 
     site = "weights"
+    acts_on = "weights"
 
     def weight(self, w: torch.Tensor, ctx: Context) -> torch.Tensor:
         """w [O, I...] to the weights of this forward pass; the gradient flows back through the rule."""
