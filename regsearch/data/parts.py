@@ -36,6 +36,7 @@ class Parts:
         rows: by part, which rows (windows, texts) of the source these are.
         example: a few raw rows, see `regsearch.tracking.champion.read_example`.
         about: what else the manifest says.
+        cases: which rows of the source the test predicts, where these are others than its `rows`.
     """
 
     x: dict[str, Array]
@@ -44,6 +45,7 @@ class Parts:
     preprocessing: dict[str, Any] | None
     example: dict[str, Any]
     about: dict[str, Any]
+    cases: Array | None = None
 
 
 def make_parts(table: Table, config: DataConfig) -> Parts:
@@ -163,7 +165,8 @@ def _forecasts(table: Table, config: DataConfig) -> Parts:
     if by not in table.x.columns:
         allowed = f"the columns are {', '.join(map(str, table.x.columns[:12]))}"
         raise UserError("no such column", key="data.split.by", value=by, allowed=allowed)
-    series = table.x.iloc[np.argsort(table.x[by].to_numpy(), kind="stable")].drop(columns=[by])
+    order = np.argsort(table.x[by].to_numpy(), kind="stable")
+    series = table.x.iloc[order].drop(columns=[by])
     total = len(series) - size - horizon + 1
     if total < 3:
         allowed = f"there are {len(series)} rows for a window of {size} and a horizon of {horizon}"
@@ -178,9 +181,9 @@ def _forecasts(table: Table, config: DataConfig) -> Parts:
     ahead = windows(scaled[size:, None], horizon)[..., 0]
     y = ahead[:, 0] if horizon == 1 else ahead
     about |= {"outputs": horizon}
-    return Parts(
-        _cut(x, rows), _cut(y, rows), rows, fitted.to_json(), _example(series.iloc[seen].head(size + 4)), about
-    )
+    example = _example(series.iloc[seen].head(size + 4))
+    cases = np.unique(windows(order[size:, None], horizon)[rows["test"]])
+    return Parts(_cut(x, rows), _cut(y, rows), rows, fitted.to_json(), example, about, cases)
 
 
 def _continued_texts(table: Table, frame: pd.DataFrame, config: DataConfig) -> Parts:
