@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from regsearch.analysis.comparison import Candidate, FinalsSummary, summarize
+from regsearch.analysis.concentration import few_rows
 from regsearch.analysis.report import answer as finals_answer
 from regsearch.analysis.report import describe, skipped
 from regsearch.answer import Answer
@@ -228,7 +229,7 @@ class Ending:
                 f"{could_win} settings could win, chosen by the finals that are tested: where none is any better, "
                 f"up to {2.5 * could_win:g} % of studies would claim, not 2.5 %"
             )
-        return replace(summary, missing=(*missing, *lines))
+        return replace(summary, missing=(*missing, *lines, *few_rows(one, other)))
 
     def _keep(self, finals: Finals, winner: int, summary: FinalsSummary, loss_words: str) -> None:
         """The summary and the learning curves, here and with the parent run."""

@@ -23,7 +23,7 @@ from regsearch.analysis.comparison import NO_TRIAL, Candidate
 from regsearch.analysis.report import baseline_label, describe
 from regsearch.books import TURN_MS
 from regsearch.config import StudyConfig
-from regsearch.data import Manifest, open_test
+from regsearch.data import Manifest, load_search_data, open_test
 from regsearch.driver import train_all
 from regsearch.entrants import BASELINE, Entrant
 from regsearch.errors import UserError
@@ -200,13 +200,25 @@ def test_finals(
     decision = {"winner": trial.number, "params": trial.params, "mean_val_loss": mean, "others": others}
     x, y = open_test(folder / "data", ledger, config.name, "finals", decision)
     test_x, test_y = torch.from_numpy(np.array(x)), torch.from_numpy(np.array(y))
-    measured = [_candidate(program, finals, index, test_x, test_y) for index in range(len(finals.entrants))]
+    known = load_search_data(folder / "data")
+    rows: dict[str, tuple[Any, ...]] = {"test": (test_x, test_y)}
+    if finals.splits == 1:  # else each cut has validation rows of its own
+        rows["validation"] = tuple(
+            torch.from_numpy(np.array(each)) for each in (known.validation_x, known.validation_y)
+        )
+    measured = [_candidate(program, finals, index, rows) for index in range(len(finals.entrants))]
     truth = next(each[1] for each in measured if each is not None)
     return [None if each is None else each[0] for each in measured], truth
 
 
-def _candidate(program: Program, finals: Finals, index: int, x: Any, y: Any) -> tuple[Candidate, Any] | None:
-    """What the finals of one candidate measured on the test rows, and the truth [N] that it is judged against."""
+def _candidate(
+    program: Program, finals: Finals, index: int, rows: Mapping[str, tuple[Any, ...]]
+) -> tuple[Candidate, Any] | None:
+    """What the finals of one candidate measured on the test rows, and the truth [N] that it is judged against.
+
+    Args:
+        rows: x and y of the test, and of other parts of which each row's loss is to be known, by part.
+    """
     import torch
 
     from regsearch.core.strengths import Knobs
@@ -219,8 +231,13 @@ def _candidate(program: Program, finals: Finals, index: int, x: Any, y: Any) -> 
     knobs = Knobs(program, len(good))
     for slot, row in enumerate(good):
         knobs.load(slot, group[row].params)
-    out = program.outputs(w, buffers, x, knobs.values)
-    loss = torch.stack([program.task.loss(each, program.task.encode(y)).mean() for each in out])
+    y = rows["test"][1]
+    out = program.outputs(w, buffers, rows["test"][0], knobs.values)
+    losses = {"test": [program.task.loss(each, program.task.encode(y)) for each in out]}
+    for part in rows.keys() - {"test"}:
+        outputs = program.outputs(w, buffers, rows[part][0], knobs.values)
+        losses[part] = [program.task.loss(each, program.task.encode(rows[part][1])) for each in outputs]
+    loss = torch.stack([each.mean() for each in losses["test"]])
     predictions, truth = program.task.judged(out.numpy(), y.numpy())
     more = program.task.at_finals(out.numpy(), y.numpy())
     epochs = [kept(final) for final in group]
@@ -236,6 +253,7 @@ def _candidate(program: Program, finals: Finals, index: int, x: Any, y: Any) -> 
         [each.get(f"train_{program.task.metric}", math.nan) for each in epochs],
         _at(good, predictions, len(group), 0),
         {name: float(np.nanmean(values)) for name, values in more.items()},
+        {part: torch.stack(of_finals).mean(0).numpy() for part, of_finals in losses.items()},
     )
     return measured, truth
 

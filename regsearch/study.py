@@ -145,7 +145,7 @@ class Study:
             layers = self._check_model(manifest)
         return {
             "study": self.config.name,
-            "data": {"source": manifest.source, "task": manifest.task, "rows": manifest.sizes},
+            "data": {"source": manifest.source, "task": manifest.task, "rows": manifest.sizes, **manifest.remarks},
             "trials": self.config.search.trials,
             "regularizers": list(self.space.regularizers()),
             "searched": [of.name for of in self.space.over(layers).ranges()],

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from regsearch.data.columns import FIRST, Preprocessing, coded, tokens, windows
-from regsearch.data.preprocess import fit, fit_codes, fit_tokens
+from regsearch.data.preprocess import far_values, fit, fit_codes, fit_tokens
 from regsearch.data.split import PARTS, Rows, consecutive, split_rows
 from regsearch.errors import UserError
 
@@ -64,6 +64,8 @@ def make_parts(table: Table, config: DataConfig) -> Parts:
     x, fitted, example = _features(table, config, rows)
     y, about = _targets(table, rows["train"], x)
     about |= {"auc": config.area_under_curve, "vocabulary": _vocabulary(table, fitted)}
+    if fitted is not None and isinstance(table.x, pd.DataFrame):
+        about["far"] = far_values(fitted, *(table.x.iloc[rows[part]] for part in ("train", "validation")))
     preprocessing = None if fitted is None else fitted.to_json()
     return Parts(_cut(x, rows), _cut(y, rows), rows, preprocessing, example, about)
 
@@ -84,7 +86,7 @@ def _features(table: Table, config: DataConfig, rows: Rows) -> tuple[Array, Prep
     elif table.task == "recommendation":
         fitted = fit_codes(train, tuple(frame.columns))
     else:
-        fitted = fit(train)
+        fitted = fit(train, config.scaling)
     if config.shape:
         _shaped(fitted.apply(train.head(1)), config)
         fitted = Preprocessing(fitted.columns, tuple(config.shape))
@@ -173,14 +175,15 @@ def _forecasts(table: Table, config: DataConfig) -> Parts:
         raise UserError("too few rows for windows", key="data.window", value=size, allowed=allowed)
     rows = consecutive(total, config.split, max(config.split.embargo, size + horizon - 1))
     seen = slice(rows["train"][0], rows["train"][-1] + size)
-    fitted = Preprocessing(fit(series.iloc[seen]).columns, window=size)
+    fitted = Preprocessing(fit(series.iloc[seen], config.scaling).columns, window=size)
     x = fitted.apply(series)[:total]
     values = series[table.target].to_numpy(dtype=np.float64)
     known = np.arange(rows["train"][0], rows["train"][-1] + size + horizon)
     scaled, about = _standardised(values, known)
     ahead = windows(scaled[size:, None], horizon)[..., 0]
     y = ahead[:, 0] if horizon == 1 else ahead
-    about |= {"outputs": horizon}
+    ahead_of = slice(rows["validation"][0], rows["validation"][-1] + size)
+    about |= {"outputs": horizon, "far": far_values(fitted, series.iloc[seen], series.iloc[ahead_of])}
     example = _example(series.iloc[seen].head(size + 4))
     cases = np.unique(windows(order[size:, None], horizon)[rows["test"]])
     return Parts(_cut(x, rows), _cut(y, rows), rows, fitted.to_json(), example, about, cases)
