@@ -33,6 +33,7 @@ class Candidate:
         train_metric: [S], the task's metric on the training split.
         predictions: on the test rows, [S, N] labels or values, or [S, N, C] class scores.
         more: further measures on the test rows by name, means over seeds; they are shown, and decide nothing.
+        row_losses: the loss of each row [N] of a part of the data, means over seeds; empty where it is not known.
     """
 
     number: int
@@ -45,6 +46,7 @@ class Candidate:
     train_metric: ArrayLike
     predictions: ArrayLike
     more: Mapping[str, float] = field(default_factory=dict)
+    row_losses: Mapping[str, ArrayLike] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

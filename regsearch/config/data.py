@@ -145,6 +145,11 @@ class DataConfig(Section):
     """The labels that a classification may hold; another one is refused. Left out: those that are found."""
     shape: Widths | None = None
     """The shape of a row of x, like [1, 8, 8] for images: channels, height, width."""
+    scaling: Literal["standard", "robust", "quantile", "unbounded"] = "standard"
+    """How numbers are scaled. `standard`: by mean and standard deviation, held within what training reaches, or ten
+    standard deviations where that is farther. `robust`: the same by median and interquartile range. `quantile`: to
+    normal scores, for columns with long tails. `unbounded`: `standard`, with no bound for values beyond training, as of
+    a series that grows."""
     text: TextConfig | None = None
     user: Text | None = None
     """The column of users, for recommendation."""

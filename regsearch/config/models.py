@@ -185,13 +185,16 @@ class StudyConfig(Section):
 
     @classmethod
     def from_json(cls, text: str, file: str | Path | None = None) -> StudyConfig:
-        """The configuration that `to_json` wrote.
+        """The configuration that `to_json` wrote; of a version that did not bound numbers yet, with unbounded scaling.
 
         Raises:
             UserError: the text is not such a configuration; `file` is named in it.
         """
         try:
-            return cls.model_validate(json.loads(text))
+            saved = json.loads(text)
+            if isinstance(saved, dict) and isinstance(saved.get("data"), dict):
+                saved["data"].setdefault("scaling", "unbounded")
+            return cls.model_validate(saved)
         except ValidationError as error:
             raise refusal(cls, error, file) from None
         except ValueError as error:

@@ -31,6 +31,7 @@ class Table:
         task, target: as resolved; `target` is empty where there is none.
         tokens: the targets of arrays of texts, [N, L].
         vocabulary: how many codes each position of an array of codes counts over.
+        raw: every column of the source as it was read; None where it gave arrays.
     """
 
     x: pd.DataFrame | np.ndarray[Any, Any]
@@ -39,6 +40,7 @@ class Table:
     target: str
     tokens: np.ndarray[Any, Any] | None = None
     vocabulary: tuple[int, ...] | None = None
+    raw: pd.DataFrame | None = None
 
 
 def listing(columns: Iterable[Any]) -> str:

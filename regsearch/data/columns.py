@@ -35,7 +35,8 @@ _MOST_DIGITS = 400
 class Preprocessing:
     """Fitted preprocessing of a table: one entry per raw column, in order.
 
-    A numeric column becomes (value or median - mean) / scale; a categorical one becomes one 0/1 feature per category,
+    A numeric column becomes (value or median - mean) / scale, held between `low` and `high` where it has these, or the
+    normal score of its place among `quantiles`; a categorical one becomes one 0/1 feature per category,
     the missing value standing for the most frequent category and an unknown one giving zeros. A column of kind `code`
     becomes the number of its value, counted from 1, 0 where training knew none such; one of kind `tokens` the codes of
     its words or characters: 0 pads on the left, 1 is unknown, known ones count from 2. A column that is not numeric
@@ -365,10 +366,21 @@ def _feature(column: dict[str, Any], values: pd.Series) -> np.ndarray:
         except (TypeError, ValueError) as error:
             raise ValueError(f"column {column['name']} must hold numbers: {error}") from error
         numbers = np.where(np.isfinite(numbers), numbers, column["median"])
-        scaled: np.ndarray = (numbers - column["mean"]) / column["scale"]
-        return scaled[:, None]
+        return _scaled(numbers, column)[:, None]
     filled = np.array([column["most_frequent"] if text is None else text for text in values], dtype=object)
     return np.stack([filled == category for category in column["categories"]], axis=1).astype(np.float64)
+
+
+def _scaled(numbers: np.ndarray, column: dict[str, Any]) -> np.ndarray:
+    """Numbers [N] as the column's entry says; one of an earlier version has no bounds."""
+    if "quantiles" in column:
+        quantiles, scores = (np.array(column[name]) for name in ("quantiles", "scores"))
+        # Where many values are equal the two ends of their run are met half way.
+        below, above = np.interp(numbers, quantiles, scores), np.interp(-numbers, -quantiles[::-1], -scores[::-1])
+        middle: np.ndarray = (below - above) / 2
+        return middle
+    scaled: np.ndarray = (numbers - column["mean"]) / column["scale"]
+    return np.clip(scaled, column["low"], column["high"]) if "low" in column else scaled
 
 
 def _padded(column: dict[str, Any], values: pd.Series) -> np.ndarray:

@@ -2,8 +2,11 @@
 
 The key is the digest of the test rows' marks (`regsearch.data.marks`), so a renamed study, another model, reordered
 rows or columns, or another cut of training and validation meet the same page. Beside each page lie the marks of its
-rows: a split with another seed tests on other rows, some of which may have been opened before, and is told so. A
-ledger belongs to one folder of studies; it is a memory, not a lock, and whoever deletes it forgets.
+rows and those of their raw cells (`regsearch.data.cells`): a study that drops columns, names another target or reads a
+file without some columns has a page of its own, and is counted with the others of the same cases. A split with another
+seed tests on other rows, some of which may have been opened before, and is told so. Pages of versions that made no
+marks of cells are compared by the rows as they were prepared. A ledger belongs to one folder of studies; it is a
+memory, not a lock, and whoever deletes it forgets.
 """
 
 from __future__ import annotations
@@ -12,12 +15,14 @@ import fcntl
 import json
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from regsearch.data.cells import Cells, shared_rows
 from regsearch.data.manifest import Manifest
 from regsearch.errors import UserError
 from regsearch.system.guard import SEALED, lifted
@@ -30,9 +35,9 @@ class Opened:
     """How often test rows have been opened.
 
     Args:
-        times: for how many different decisions these very rows were.
-        others: for how many decisions other splits were that share rows with these.
-        share: of these rows, the share that other splits have tested on.
+        times: for how many different decisions these very cases were, whichever of their columns were used.
+        others: for how many decisions other splits were that share cases with these.
+        share: of these cases, the share that other splits have tested on.
     """
 
     times: int
@@ -55,11 +60,18 @@ def _times(count: int) -> str:
 
 
 def openings(ledger: Path, digest: str) -> list[dict[str, Any]]:
-    """What the ledger holds of the rows with this digest, oldest first.
+    """What the ledger holds of the rows with this digest, and of the same cases with other columns, oldest first.
 
     A torn last line does not count: nothing is opened before its line is whole. A whole line that cannot be read, as
     an edit may leave one, counts as an opening of its own.
     """
+    pages = [digest, *(each.digest for each in _others(ledger, digest) if each.same)]
+    lines = [line for page in pages for line in _lines(ledger, page)]
+    return sorted(lines, key=lambda line: str(line.get("time", ""))) if pages[1:] else lines
+
+
+def _lines(ledger: Path, digest: str) -> list[dict[str, Any]]:
+    """The lines of one page."""
     path = ledger / f"{digest}.jsonl"
     if not path.exists():
         return []
@@ -78,23 +90,52 @@ def _opening(line: bytes, number: int) -> dict[str, Any]:
 def decisions(ledger: Path, digest: str) -> int:
     """For how many different decisions these rows have been opened; a study resumed after a kill opens them again for
     its own, and learns nothing new."""
-    told = [{key: each.get(key) for key in ("study", "purpose", "decision")} for each in openings(ledger, digest)]
-    return len({json.dumps(each, sort_keys=True) for each in told})
+    lines = [{key: line.get(key) for key in ("study", "purpose", "decision")} for line in _lines(ledger, digest)]
+    return len({json.dumps(line, sort_keys=True) for line in lines})
+
+
+@dataclass(frozen=True)
+class _Other:
+    """Another page that shares cases with a page.
+
+    Args:
+        shared: which of that page's rows.
+        by_cells: whether these are in the order of the cells' marks, or in that of the rows' marks.
+        same: whether both are one test.
+    """
+
+    digest: str
+    shared: np.ndarray[Any, Any]
+    by_cells: bool
+    same: bool
+
+
+def _others(ledger: Path, digest: str) -> Iterator[_Other]:
+    """The other pages that share cases with the rows of this digest, by the marks that both pages have."""
+    rows, cells = _marks(ledger / f"{digest}.npy"), Cells.read(ledger / f"{digest}.npz")
+    for page in sorted(ledger.glob("*.npy")) if rows is not None and len(rows) else ():
+        other = None if page.stem == digest else _marks(page)
+        if rows is None or other is None:
+            continue
+        shared, by_cells, same = np.isin(rows, other), False, False
+        others = None if cells is None else Cells.read(page.with_suffix(".npz"))
+        if cells is not None and others is not None:
+            here, there = shared_rows(cells, others)
+            same = bool(here.all() and there.all())
+            by_cells = same or bool(here.mean() >= shared.mean())
+            shared = here if by_cells else shared
+        if shared.any():
+            yield _Other(page.stem, shared, by_cells, same)
 
 
 def opened(ledger: Path, digest: str) -> Opened:
-    """How often the rows with this digest have been opened, by themselves and in part."""
-    own = _marks(ledger / f"{digest}.npy")
-    others, shared = 0, np.zeros(0 if own is None else len(own), dtype=bool)
-    for file in sorted(ledger.glob("*.npy")) if own is not None and len(own) else ():
-        marks = None if file.stem == digest else _marks(file)
-        if own is None or marks is None:
-            continue
-        common = np.isin(own, marks)
-        if common.any():
-            others += decisions(ledger, file.stem)
-            shared |= common
-    return Opened(decisions(ledger, digest), others, float(shared.mean()) if others else 0.0)
+    """How often the cases of the rows with this digest have been opened, by themselves and in part."""
+    pages = list(_others(ledger, digest))
+    times = decisions(ledger, digest) + sum(decisions(ledger, page.digest) for page in pages if page.same)
+    parts = [page for page in pages if not page.same]
+    orders = [[page.shared for page in parts if page.by_cells == by_cells] for by_cells in (True, False)]
+    share = max((float(np.any(order, axis=0).mean()) for order in orders if order), default=0.0)
+    return Opened(times, sum(decisions(ledger, page.digest) for page in parts), share)
 
 
 def _marks(file: Path) -> np.ndarray[Any, Any] | None:
@@ -122,7 +163,8 @@ def open_test(
     text = json.dumps({**line, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
     _append(ledger / f"{manifest.test_digest}.jsonl", text)
     with lifted():
-        _keep_marks(data / SEALED / "test_rows.npy", ledger / f"{manifest.test_digest}.npy")
+        for file, end in (("test_rows.npy", ".npy"), ("test_cells.npz", ".npz")):
+            _keep_marks(data / SEALED / file, ledger / f"{manifest.test_digest}{end}")
         return np.load(data / SEALED / "test_x.npy"), np.load(data / SEALED / "test_y.npy")
 
 
@@ -144,5 +186,6 @@ def _keep_marks(sealed: Path, kept: Path) -> None:
     if kept.exists() or not sealed.exists():
         return
     aside = kept.with_name(f".{kept.name}.{os.getpid()}")
+    aside.touch(mode=0o600)
     aside.write_bytes(sealed.read_bytes())
     os.replace(aside, kept)

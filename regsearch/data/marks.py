@@ -25,7 +25,8 @@ def marks_of_test(table: Table, parts: Parts) -> Marks:
     order of rows or columns, nor another file format, nor other training rows change it. Two splits of one table with
     different seeds share the marks of the rows that both test on. Windows of a series and texts that are continued are
     marked as they are sealed, so there other training rows make another mark. What makes a row another row makes its
-    mark another: a changed value, a column more or less, another target.
+    mark another: a changed value, a column more or less, another target. What stays the same case then is told by the
+    marks of its cells (`regsearch.data.cells`).
     """
     rows = parts.rows["test"]
     whole = len(parts.x["test"]) == len(rows) and table.task not in ("forecasting", "language_modelling")

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from regsearch.data.columns import FIRST, Preprocessing, as_text, coded, tokens, windows
-from regsearch.data.preprocess import fit, fit_codes, fit_tokens, is_numeric
+from regsearch.data.preprocess import far_values, fit, fit_codes, fit_tokens, is_numeric
 from regsearch.data.series import cut_windows, rows_of_windows
 from regsearch.data.sources import missing_signs
 from regsearch.data.split import PARTS, Rows, split_rows
@@ -37,6 +37,7 @@ class Parts:
         rows: by part, which rows (windows, texts) of the source these are.
         example: a few raw rows, see `regsearch.tracking.mlflow.champion.read_example`.
         about: what else the manifest says.
+        cases: which rows of the source the test predicts, where these are others than its `rows`.
     """
 
     x: dict[str, Array]
@@ -45,6 +46,7 @@ class Parts:
     preprocessing: dict[str, Any] | None
     example: dict[str, Any]
     about: dict[str, Any]
+    cases: Array | None = None
 
 
 def make_parts(table: Table, config: DataConfig) -> Parts:
@@ -63,6 +65,8 @@ def make_parts(table: Table, config: DataConfig) -> Parts:
     x, fitted, example = _features(table, config, rows)
     y, about = _targets(table, rows["train"], x)
     about |= {"auc": config.area_under_curve, "vocabulary": _vocabulary(table, fitted)}
+    if fitted is not None and isinstance(table.x, pd.DataFrame):
+        about["far"] = far_values(fitted, *(table.x.iloc[rows[part]] for part in ("train", "validation")))
     preprocessing = None if fitted is None else _saved(fitted, config)
     return Parts(_cut(x, rows), _cut(y, rows), rows, preprocessing, example, about)
 
@@ -83,7 +87,7 @@ def _features(table: Table, config: DataConfig, rows: Rows) -> tuple[Array, Prep
     elif table.task == "recommendation":
         fitted = fit_codes(train, tuple(frame.columns))
     else:
-        fitted = fit(train)
+        fitted = fit(train, config.scaling)
     if config.shape:
         _shaped(fitted.apply(train.head(1), trained=True), config)
         fitted = Preprocessing(fitted.columns, tuple(config.shape))
@@ -171,20 +175,24 @@ def _standardised(values: Array, train: Array) -> tuple[Array, dict[str, Any]]:
 def _forecasts(table: Table, config: DataConfig) -> Parts:
     """Windows [N, W, F] of the columns, the target's past among them, and the H values [N] or [N, H] that follow."""
     cut = cut_windows(table, config)
-    size, horizon, train = cut.size, cut.horizon, cut.starts[cut.rows["train"]]
+    size, horizon = cut.size, cut.horizon
+    train, validation, test = (cut.starts[cut.rows[part]] for part in PARTS)
     features = cut.frame.drop(columns=[config.series] if config.series else [])
     seen = rows_of_windows(train, size)
-    fitted = Preprocessing(fit(features.iloc[seen]).columns)
+    fitted = Preprocessing(fit(features.iloc[seen], config.scaling).columns)
     x = windows(fitted.apply(features, trained=True), size)[cut.starts]
     values = cut.frame[table.target].to_numpy(dtype=np.float64)
     scaled, about = _standardised(values, rows_of_windows(train, size + horizon))
     ahead = windows(scaled[:, None], horizon)[cut.starts + size, :, 0]
     y = ahead[:, 0] if horizon == 1 else ahead
+    far = far_values(fitted, features.iloc[seen], features.iloc[rows_of_windows(validation, size)])
     served = Preprocessing(fitted.columns, window=size, series=config.series)
     first = seen[cut.series[seen] == cut.series[seen[0]]]
     example = _example(cut.frame.iloc[first].head(size + 4))
+    cases = cut.source[rows_of_windows(test + size, horizon)]
+    about |= {"outputs": horizon, "far": far}
     return Parts(
-        _cut(x, cut.rows), _cut(y, cut.rows), cut.rows, _saved(served, config), example, about | {"outputs": horizon}
+        _cut(x, cut.rows), _cut(y, cut.rows), cut.rows, _saved(served, config), example, about, np.unique(cases)
     )
 
 

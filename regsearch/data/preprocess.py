@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 from sklearn.impute import SimpleImputer
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, RobustScaler, StandardScaler
 
 from regsearch.data.columns import Preprocessing, as_text, tokens
 from regsearch.errors import UserError
+
+REACH = 10.0
+"""Standard deviations from the mean that a value keeps, also where training reaches less far."""
+_QUANTILES = 100
 
 
 def is_numeric(values: pd.Series) -> bool:
@@ -30,8 +36,14 @@ def holds(values: pd.Series) -> dict[str, str]:
     return {"holds": what} if what else {}
 
 
-def fit(train: pd.DataFrame) -> Preprocessing:
-    """Numeric columns: median imputation, standard scaling. Others: the most frequent value, one feature a category.
+def fit(train: pd.DataFrame, scaling: str = "standard") -> Preprocessing:
+    """Numeric columns: median imputation and scaling. Others: the most frequent value, one feature a category.
+
+    Args:
+        scaling: `standard`: (x - mean) / standard deviation, held within what training reaches or `REACH` standard
+            deviations, whichever is farther. `robust`: the same with the median and the interquartile range, and the
+            standard deviation where that is 0. `quantile`: the normal score of x among the training rows. `unbounded`:
+            `standard` without a bound.
 
     Raises:
         UserError: a column has no value among the training rows.
@@ -42,12 +54,7 @@ def fit(train: pd.DataFrame) -> Preprocessing:
         if values.isna().all():
             raise UserError("column has no value among the training rows", key="data.source", value=str(name))
         if is_numeric(values):
-            raw = np.array(values.to_numpy(dtype=np.float64, na_value=np.nan))[:, None]
-            raw[~np.isfinite(raw)] = np.nan
-            imputer = SimpleImputer(strategy="median").fit(raw)
-            scaler = StandardScaler().fit(imputer.transform(raw))
-            numbers = {"median": imputer.statistics_[0], "mean": scaler.mean_[0], "scale": scaler.scale_[0]}
-            columns.append({"name": name, "kind": "numeric", **{k: float(v) for k, v in numbers.items()}})
+            columns.append({"name": name, "kind": "numeric", **_numbers(values, scaling)})
         else:
             texts = as_text(values)[:, None]
             filler = SimpleImputer(strategy="most_frequent", missing_values=None).fit(texts)
@@ -63,6 +70,51 @@ def fit(train: pd.DataFrame) -> Preprocessing:
                 }
             )
     return Preprocessing(tuple(columns))
+
+
+def _numbers(values: pd.Series, scaling: str) -> dict[str, Any]:
+    """What a numeric column is filled in and scaled by."""
+    raw = _plain(values)[:, None]
+    imputer = SimpleImputer(strategy="median").fit(raw)
+    filled = imputer.transform(raw)
+    scaler = StandardScaler().fit(filled)
+    median, mean, scale = float(imputer.statistics_[0]), float(scaler.mean_[0]), float(scaler.scale_[0])
+    if scaling == "quantile":
+        count = len(filled)
+        ranks = QuantileTransformer(n_quantiles=min(_QUANTILES, count), subsample=None).fit(filled)
+        shares = np.clip(ranks.references_, 0.5 / count, 1 - 0.5 / count)
+        return {"median": median, "quantiles": ranks.quantiles_[:, 0].tolist(), "scores": norm.ppf(shares).tolist()}
+    if scaling == "robust":
+        robust = RobustScaler(unit_variance=True).fit(filled)
+        spread = np.subtract(*np.percentile(filled, [75, 25]))
+        mean, scale = float(robust.center_[0]), float(robust.scale_[0]) if spread > 0 else scale
+    numbers = {"median": median, "mean": mean, "scale": scale}
+    if scaling == "unbounded":
+        return numbers
+    reached = (filled - mean) / scale
+    return {**numbers, "low": min(float(reached.min()), -REACH), "high": max(float(reached.max()), REACH)}
+
+
+def far_values(fitted: Preprocessing, train: pd.DataFrame, other: pd.DataFrame) -> dict[str, int]:
+    """How many values of each numeric column of `other` lie beyond the training rows and `REACH` deviations from their
+    middle, as the column is scaled (without a bound, or by quantiles: as by `standard`); columns without any are left
+    out.
+    """
+    counts = {}
+    for column in fitted.columns:
+        if column["kind"] == "numeric":
+            name = column["name"]
+            bounds = column if "low" in column else _numbers(train[name], "standard")
+            values = (_plain(other[name]) - bounds["mean"]) / bounds["scale"]
+            counts[str(name)] = int(((values < bounds["low"]) | (values > bounds["high"])).sum())
+    return {name: count for name, count in counts.items() if count}
+
+
+def _plain(values: pd.Series) -> np.ndarray:
+    """Numbers as float64, NaN where they are missing or infinite."""
+    raw = np.array(values.to_numpy(dtype=np.float64, na_value=np.nan))
+    raw[~np.isfinite(raw)] = np.nan
+    return raw
 
 
 def fit_codes(train: pd.DataFrame, names: tuple[str, ...]) -> Preprocessing:

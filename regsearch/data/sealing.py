@@ -18,7 +18,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -101,6 +101,7 @@ def verify_digest(config: DataConfig, folder: str, out: Path) -> None:
 
 
 def _cut(config: DataConfig, folder: str, out: Path, test: bool) -> None:
+    from regsearch.data.cells import cells_of_test
     from regsearch.data.marks import digest as digest_of
     from regsearch.data.marks import marks_of_test
     from regsearch.data.parts import make_parts
@@ -127,6 +128,9 @@ def _cut(config: DataConfig, folder: str, out: Path, test: bool) -> None:
         digest.update(parts.rows[part].tobytes())
     if test and len(marks):
         _write(aside / SEALED / "test_rows.npy", marks, mode=0o600)
+        cells = cells_of_test(table, parts)
+        with _durable(aside / SEALED / "test_cells.npz", 0o600) as file:
+            cells.write(file)
     manifest = Manifest(
         digest=digest.hexdigest(),
         test_digest=digest_of(marks),
@@ -147,8 +151,15 @@ def _cut(config: DataConfig, folder: str, out: Path, test: bool) -> None:
 
 
 def _write(path: Path, array: np.ndarray[Any, Any], mode: int = 0o644) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+    with _durable(path, mode) as file:
         np.save(file, array)
+
+
+@contextlib.contextmanager
+def _durable(path: Path, mode: int) -> Iterator[IO[bytes]]:
+    """A new file that is on disk when the context ends."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+        yield file
         file.flush()
         os.fsync(file.fileno())
 

@@ -33,6 +33,7 @@ class Windows:
         series: of each row of `frame`, counted from 0, [N].
         starts: the row of `frame` with which each window begins, [S], ascending.
         rows: by part, which of the windows these are.
+        source: the row of the table that each row of `frame` is, [N].
         size, horizon: rows that a window sees, and rows after it that are forecast.
     """
 
@@ -40,6 +41,7 @@ class Windows:
     series: Array
     starts: Array
     rows: Rows
+    source: Array
     size: int
     horizon: int
 
@@ -75,7 +77,7 @@ def cut_windows(table: Table, config: DataConfig) -> Windows:
     for part in PARTS:
         if len(rows[part]) == 0 and len(times[part]):
             raise empty_part(part, len(starts), config.split)
-    return Windows(table.x.iloc[order].drop(columns=[by]), series, starts, rows, size, horizon)
+    return Windows(table.x.iloc[order].drop(columns=[by]), series, starts, rows, order, size, horizon)
 
 
 def rows_of_windows(starts: Array, size: int) -> Array:

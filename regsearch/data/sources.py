@@ -53,15 +53,15 @@ def load_table(config: DataConfig, folder: str) -> Table:
     gone = [name for name in config.drop if name not in found.columns]
     if gone:
         raise UserError("no such column", key="data.drop", value=gone[0], allowed=listing(found.columns))
-    found = found.drop(columns=list(config.drop))
+    raw, found = found, found.drop(columns=list(config.drop))
     check_cells(found.drop(columns=[target], errors="ignore"), config)
     if target is None and task in ("clustering", "language_modelling"):
-        return Table(found, pd.Series(np.zeros(len(found), dtype=np.int64)), task, "")
+        return Table(found, pd.Series(np.zeros(len(found), dtype=np.int64)), task, "", raw=raw)
     if target is None or target not in found.columns:
         raise UserError("no such column", key="data.target", value=target, allowed=listing(found.columns))
     # The past of a series is what its future is forecast from.
     x = found if task == "forecasting" else found.drop(columns=[target])
-    return Table(x, found[target], str(task), target)
+    return Table(x, found[target], str(task), target, raw=raw)
 
 
 def read_csv(path: Path) -> pd.DataFrame:

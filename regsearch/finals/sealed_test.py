@@ -6,7 +6,7 @@ Legend: S finals of a contender, N test rows, P parameters.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from regsearch.analysis.finals_summary import Candidate
 from regsearch.analysis.finals_words import baseline_label, describe
-from regsearch.data import open_test
+from regsearch.data import load_search_data, open_test
 from regsearch.driver.retrain import Weights
 from regsearch.finals.decide import mean_validation
 from regsearch.finals.plan import Contender
@@ -61,8 +61,14 @@ def open_sealed_test(
         "others": others,
     }
     x, y = open_test(folder.data, folder.ledger, folder.name, "finals", decision)
-    test_x, test_y = torch.from_numpy(np.array(x)), torch.from_numpy(np.array(y))
-    measured = [_measure(program, contender, test_x, test_y) for contender in contenders]
+    rows = {"test": (torch.from_numpy(np.array(x)), torch.from_numpy(np.array(y)))}
+    if not any(run.split for run in winner.runs):  # else each cut has validation rows of its own
+        known = load_search_data(folder.data)
+        rows["validation"] = (
+            torch.from_numpy(np.array(known.validation_x)),
+            torch.from_numpy(np.array(known.validation_y)),
+        )
+    measured = [_measure(program, contender, rows) for contender in contenders]
     truth = next(each[1] for each in measured if each is not None)
     tested = (
         replace(contender, measured=None if each is None else each[0])
@@ -72,9 +78,13 @@ def open_sealed_test(
 
 
 def _measure(
-    program: Program, contender: Contender, x: torch.Tensor, y: torch.Tensor
+    program: Program, contender: Contender, rows: Mapping[str, tuple[torch.Tensor, torch.Tensor]]
 ) -> tuple[Candidate, NDArray[Any]] | None:
-    """What the finals of one contender measured on the test rows, and the truth [N] that it is judged against."""
+    """What the finals of one contender measured on the test rows, and the truth [N] that it is judged against.
+
+    Args:
+        rows: x and y of the test, and of other parts of which each row's loss is to be known, by part.
+    """
     import torch
 
     from regsearch.core.knob_rows import Knobs
@@ -87,8 +97,13 @@ def _measure(
     knobs = Knobs(program, len(good))
     for slot, row in enumerate(good):
         knobs.load(slot, runs[row].trial.params)
-    out = program.outputs(w, buffers, x, knobs.values)
-    loss = torch.stack([program.task.loss(each, program.task.encode(y)).mean() for each in out])
+    outputs = {part: program.outputs(w, buffers, x, knobs.values) for part, (x, _) in rows.items()}
+    losses = {
+        part: torch.stack([program.task.loss(each, program.task.encode(y)) for each in outputs[part]])
+        for part, (_, y) in rows.items()
+    }
+    out, y = outputs["test"], rows["test"][1]
+    loss = torch.stack([each.mean() for each in losses["test"]])
     predictions, truth = program.task.judged(out.numpy(), y.numpy())
     more = program.task.at_finals(out.numpy(), y.numpy())
     metrics = [run.trial.kept() for run in runs]
@@ -103,6 +118,7 @@ def _measure(
         [each.get(f"train_{program.task.metric}", math.nan) for each in metrics],
         _at(good, predictions, len(runs), 0),
         {name: float(np.nanmean(values)) for name, values in more.items()},
+        {part: of_finals.mean(0).numpy() for part, of_finals in losses.items()},
     ), truth
 
 

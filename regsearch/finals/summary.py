@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from regsearch.analysis.concentration import few_rows
 from regsearch.analysis.finals_summary import FinalsSummary, summarize
 from regsearch.analysis.finals_words import describe
 from regsearch.config import StudyConfig
@@ -46,7 +47,8 @@ def summarize_finals(
         splits=config.finalize.splits,
         others=compared,
     )
-    return replace(summary, missing=(*missing, *_left_out(summary, others), *_more_claims(tested.contenders)))
+    lines = (*_left_out(summary, others), *_more_claims(tested.contenders))
+    return replace(summary, missing=(*missing, *lines, *few_rows(winning.measured, baseline.measured)))
 
 
 def _left_out(summary: FinalsSummary, others: Sequence[Contender]) -> list[str]:

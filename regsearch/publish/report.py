@@ -234,6 +234,7 @@ def _data(manifest: Manifest) -> dict[str, str]:
         "target": str(manifest.target or ""),
         "rows": sizes,
         "shape of a row": " × ".join(str(size) for size in manifest.inputs),
+        **manifest.remarks,
         "digest of the split": manifest.digest,
         "digest of the test": manifest.test_digest,
     }

@@ -97,7 +97,7 @@ def check_all(spec: StudySpec) -> dict[str, Any]:
     bounded, line = bound_trials(spec.config, space)
     return {
         "study": spec.name,
-        "data": {"source": manifest.source, "task": manifest.task, "rows": manifest.sizes},
+        "data": {"source": manifest.source, "task": manifest.task, "rows": manifest.sizes, **manifest.remarks},
         "trials": bounded.search.trials,
         **({"grid": line} if line else {}),
         "regularizers": list(spec.space.regularizers()),

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 SEALED = "sealed"
-TEST_FILES = ("test_x.npy", "test_y.npy", "test_rows.npy")
+TEST_FILES = ("test_x.npy", "test_y.npy", "test_rows.npy", "test_cells.npz")
 
 _depth = 0
 _installed = False
