@@ -161,6 +161,18 @@ CASES = [
     Bad("empty part", "{seed: 1}", "{by: {column: part}}", "data.split.by", "'part'", "train, validation or test"),
     Bad("embargo", "{seed: 1}", "{by: {time: a}, embargo: 50}", "data.split.train", "0.6", "each embargo drops 50"),
     Bad(
+        "undated rows",
+        *("{seed: 1}", "{by: {time: a}}"),
+        *("data.split.by", "missing in 2 of 60 rows, first in row 8", "every row needs one"),
+        table=rows(lambda i: i % 3).replace("\n7,", "\n,").replace("\n9,", "\n,"),
+    ),
+    Bad(
+        "day or month",
+        *("{seed: 1}", "{by: {time: a}}"),
+        *("data.split.time_format", "'1/2/2001'", 'time_format: "%m/%d/%Y"'),
+        table="a,b,y\n" + "".join(f"{1 + i % 5}/{1 + i // 5}/2001,{i},{i % 3}\n" for i in (5, *range(60))),
+    ),
+    Bad(
         "too many rows",
         "{seed: 1}",
         "{train: 100}",
