@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from regsearch.tracking.store import local_file, reach_store
 
 ALIAS = "champion"
 ANSWER_TAG = "regsearch.answer"
+_LOGGED = "models:/"
 _FILES = ("model.pt2", "manifest.json", "columns.py", "example.json", SUMS)
 
 
@@ -86,13 +88,21 @@ def _none(uri: str, name: str) -> UserError:
 
 
 def _download(client: MlflowClient, uri: str, version: ModelVersion, place: Path) -> Path:
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     try:
         # By its own place: `models:/...` is looked up in the store of the whole process, whatever client asks.
-        location = client.get_logged_model(version.model_id).artifact_location if version.model_id else version.source
+        model_id = version.model_id or _model_id(version)
+        location = client.get_logged_model(model_id).artifact_location if model_id else version.source
         return Path(mlflow.artifacts.download_artifacts(location, dst_path=str(place), tracking_uri=uri))
     except (MlflowException, OSError) as error:
         what = f"the files of the registered model cannot be fetched: {scrub(str(error), uri)}"
         raise UserError(what, key="tracking.uri", value=uri) from None
+
+
+def _model_id(version: ModelVersion) -> str | None:
+    """The logged model that a version came from; a database keeps it in the version's source alone."""
+    place = str(version.source or "")
+    return place.removeprefix(_LOGGED) if place.startswith(_LOGGED) and "/" not in place.removeprefix(_LOGGED) else None
 
 
 __all__ = ["Registered", "fetch_champion"]
