@@ -63,6 +63,7 @@ class Ending:
         describe: the tags of a trial's run.
         tell: is told in a line what a user should know of.
         begin: is told which phase begins.
+        ready: is called before the test is opened, and refuses a store that would not take what it shows.
     """
 
     def __init__(
@@ -74,10 +75,11 @@ class Ending:
         describe: Callable[[Trial], dict[str, str]],
         tell: Callable[[str], None],
         begin: Callable[[str], None],
+        ready: Callable[[], None],
     ) -> None:
         self.study, self.config, self.folder, self.manifest = study, study.config, study.folder, manifest
         self.executor, self.outbox = executor, outbox
-        self.describe, self.tell, self.begin = describe, tell, begin
+        self.describe, self.tell, self.begin, self.ready = describe, tell, begin, ready
         self.strengths = [rule.strength_knob for rule in all_regularizers().values()]
 
     def answer(self, driver: Books[Any], seconds: dict[str, float]) -> Answer:
@@ -143,6 +145,7 @@ class Ending:
         refit = self._refit(finals, winner, numbers, start_ms) if self.config.finalize.refit else None
         program = self._program()
         ledger = self.study.root / "ledger"
+        self.ready()
         measured, truth = test_finals(self.config, program, finals, winner, self.folder, ledger)
         summary = self._summarize(finals, winner, measured, truth, program.task.metric, missing)
         tell_roles(self.outbox, finals, winner, numbers.before, refit and refit[0])

@@ -13,6 +13,7 @@ from regsearch.errors import UserError
 from regsearch.files import write_json
 from regsearch.finals import kept
 from regsearch.space import SCHEDULE, SearchSpace
+from regsearch.stores import refuse_lost
 from regsearch.tracking.protocol import Artifact, Tracker
 from regsearch.trial import Report, Trial, TrialState
 
@@ -98,6 +99,7 @@ def _trials(study: Study) -> list[Trial]:
 
     curves: dict[int, list[Report]] = recorded_curves(study.folder / "outbox.jsonl")
     frame = study.frame()
+    refuse_lost(study.folder, [("study", 0), *zip(frame["kind"], frame["number"], strict=True)])
     trials = []
     for row in frame[frame["kind"] == "trial"].to_dict("records"):
         params = {str(name): each for name, each in row.items() if _is_knob(str(name)) and not pd.isna(each)}

@@ -14,7 +14,9 @@ from regsearch.driver import train_all
 from regsearch.errors import UserError
 from regsearch.machine import machine, recorded_machine, start_executor
 from regsearch.space import SCHEDULE
+from regsearch.stores import written_anew
 from regsearch.tracking.curves import recorded_curves, recorded_stages
+from regsearch.tracking.delivered import delivered_runs
 from regsearch.tracking.outbox import read_from
 from regsearch.tracking.protocol import RunStart
 from regsearch.tracking.runs import LATEST, read_curve
@@ -104,7 +106,7 @@ def replay(study: Study, number: int) -> Replay:
     outbox = study.folder / "outbox.jsonl"
     trial = _recorded(outbox, number)
     verify_digest(study.config.data, study.config.folder, study.folder / "data")
-    begun, stored = trial.history()[-1].epoch, read_curve(study.uri, study.config.name, number)
+    begun, stored = trial.history()[-1].epoch, _stored(study, number)
     if trial.stages:
         last = max((report.epoch for report in recorded_curves(outbox).get(number, [])), default=0)
         stored = {key: value for key, value in stored.items() if begun < key[0] <= last}
@@ -140,6 +142,18 @@ def replay(study: Study, number: int) -> Replay:
         {name: (known[name], now[name]) for name in now if name in known and known[name] != now[name]},
         tuple((stage.trial, after.epoch) for stage, after in pairwise(trial.history()) if stage.trial != after.trial),
     )
+
+
+def _stored(study: Study, number: int) -> dict[tuple[int, str], float]:
+    """The curve that the store has of a trial; where it lost the trial, what mends that is named."""
+    try:
+        return read_curve(study.uri, study.config.name, number)
+    except UserError as error:
+        if error.key in ("name", "NUMBER") and ("trial", number) in delivered_runs(study.folder / "outbox.jsonl"):
+            raise UserError(
+                error.what, key="NAME", value=study.config.name, allowed=written_anew(study.config.name)
+            ) from None
+        raise
 
 
 def _derived(metric: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, closing
+from functools import partial
 from typing import Any
 
 from regsearch.answer import Answer
@@ -13,7 +14,6 @@ from regsearch.data import Manifest
 from regsearch.description import begun
 from regsearch.display import Progress, Snapshot
 from regsearch.ending import Ending
-from regsearch.errors import UserError
 from regsearch.executors.base import Executor
 from regsearch.files import write_json
 from regsearch.machine import record_machine, start_executor
@@ -22,12 +22,11 @@ from regsearch.search.storage import Storage, open_storage
 from regsearch.searching import make_driver
 from regsearch.space import active_regularizers
 from regsearch.study import Study
-from regsearch.tracking.client import start_writer
+from regsearch.tracking.client import DRAIN_SECONDS, WriterHandle, not_taken, start_writer
 from regsearch.tracking.outbox import Outbox
 from regsearch.tracking.protocol import Dataset, StudyEnd, StudyStart
 from regsearch.trial import Trial, TrialState
 
-DRAIN_SECONDS = 120.0
 _PHASES = {
     "starting": "starting the workers, compiling, measuring the pack width",
     "finals": "the candidates on fresh paired seeds",
@@ -84,7 +83,8 @@ class Run:
             if any(not trial.state.ended for trial in driver.trials.values()) or len(driver.trials) < driver.total:
                 raise Interrupted
             self._say_failed(driver)
-            ending = Ending(self.study, self.manifest, executor, outbox, self._tags, self._tell, self._say)
+            ready = partial(self._await_store, writer)
+            ending = Ending(self.study, self.manifest, executor, outbox, self._tags, self._tell, self._say, ready)
             answer = ending.answer(driver, self.seconds)
             writer.no_more()  # it delivers the rest while the workers end
         except KeyboardInterrupt:
@@ -105,18 +105,24 @@ class Run:
         start = time.time()
         self._say(phase="delivering")
         if not writer.drain(DRAIN_SECONDS):
-            raise UserError(
-                f"the MLflow store did not take everything: {writer.status().error or 'it does not answer'}",
-                key="tracking.uri",
-                value=self.study.uri,
-                allowed=f"`regsearch study resume {self.config.name}` delivers the rest",
-            )
+            writer.refuse()
+            raise not_taken(writer, self.study.uri)
+        self._tell_news(writer)
         if refused := writer.status().refused:
             log = outbox.path.with_suffix(".log")
             self._tell(f"the MLflow store refused {refused} of the records for what they hold; {log} says why")
         self.seconds |= {"deliver": time.time() - start, "total": time.time() - self.begun}
         write_json(self.folder / "answer.json", answer.to_json(full=True))
         return answer
+
+    def _await_store(self, writer: WriterHandle) -> None:
+        """Refuse a store that would not take the finals, and have what it lost written again."""
+        writer.await_store(DRAIN_SECONDS)
+        self._tell_news(writer)
+
+    def _tell_news(self, writer: WriterHandle) -> None:
+        for line in writer.news():
+            self._tell(line)
 
     def _start_record(self) -> StudyStart:
         config, manifest = self.config, self.manifest
@@ -147,7 +153,7 @@ class Run:
         if self.progress is not None:
             self.progress.say(line)
 
-    def _search(self, executor: Executor, storage: Storage, outbox: Outbox, writer: Any) -> Books[Any]:
+    def _search(self, executor: Executor, storage: Storage, outbox: Outbox, writer: WriterHandle) -> Books[Any]:
         driver = make_driver(
             self.study,
             self.manifest,
@@ -165,6 +171,8 @@ class Run:
 
         def watch(driver: Books[Any]) -> bool:
             self._say_search(driver, executor, start)
+            if not writer.alive():
+                writer.refuse()
             return not self.study.stop and (deadline is None or time.time() < deadline)
 
         driver.run(watch)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regsearch.addresses import password
 from regsearch.config import StudyConfig
 from regsearch.errors import UserError
 from regsearch.files import write_whole
+
+if TYPE_CHECKING:
+    from regsearch.display import Progress
 
 
 def check_stores(config: StudyConfig, uri: str, known: dict[str, Any] | None = None) -> None:
@@ -31,6 +35,59 @@ def check_stores(config: StudyConfig, uri: str, known: dict[str, Any] | None = N
         from regsearch.search.schema import check_database
 
         check_database(config.search.storage, config.name, None if known is None else known["created_ms"])
+
+
+def keep_store(folder: Path, uri: str, progress: Progress | None, *, needed: bool) -> None:
+    """Have the MLflow store hold what the outbox of a study at rest says; what it lost is restored or written anew.
+
+    Args:
+        folder: of the study.
+        progress: is told what the store had lost.
+        needed: refuse a store that is away; else `progress` is told.
+
+    Raises:
+        UserError: the store cannot take the study.
+    """
+    from regsearch.tracking.client import DRAIN_SECONDS, bring_up_to_date
+    from regsearch.tracking.store import reach_store
+
+    say = progress.say if progress else lambda line: None
+    outbox = folder / "outbox.jsonl"
+    if not outbox.exists():
+        return
+    try:
+        reach_store(uri, folder.name)
+    except UserError as error:
+        if needed:
+            raise
+        say(str(error))
+        return
+    try:
+        bring_up_to_date(outbox, uri, say, DRAIN_SECONDS)
+    except OSError:  # the writer's files cannot be written, on a disk that is for reading only
+        if needed:
+            raise
+
+
+def refuse_lost(folder: Path, runs: Collection[tuple[str, int]]) -> None:
+    """Refuse what an MLflow store lost of the study in this folder, and name the command that mends it.
+
+    Args:
+        runs: kind and number of those that the store has, `("study", 0)` for the parent run.
+
+    Raises:
+        UserError: it was given others too.
+    """
+    from regsearch.tracking.delivered import lacks_runs
+
+    if lost := lacks_runs(folder / "outbox.jsonl", runs):
+        what = f"the MLflow store lost {lost} of this study's runs"
+        raise UserError(what, key="NAME", value=folder.name, allowed=written_anew(folder.name))
+
+
+def written_anew(name: str) -> str:
+    """Say what writes anew what a store lost of a study."""
+    return f"`regsearch study resume {name}` writes them anew from the study's log"
 
 
 def forget(folder: Path) -> None:

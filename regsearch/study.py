@@ -18,7 +18,7 @@ from regsearch.errors import UserError
 from regsearch.guard import guarded
 from regsearch.locks import aside, hold
 from regsearch.space import SearchSpace
-from regsearch.stores import at_store, check_stores, forget, read_study, write_study
+from regsearch.stores import at_store, check_stores, forget, keep_store, read_study, write_study
 from regsearch.tracking.tensorboard import check_tensorboard, event_files, remove_event_files
 
 if TYPE_CHECKING:
@@ -101,8 +101,7 @@ class Study:
         found = []
         for file in sorted((home() / "studies").glob("[!.]*/study.json")):
             saved = json.loads(file.read_text())
-            done = (file.parent / "answer.json").exists()
-            config = saved["config"]
+            config, done = saved["config"], (file.parent / "answer.json").exists()
             row = {"name": config["name"], "created_ms": saved["created_ms"], "finished": done}
             found.append({**row, "trials": config["search"]["trials"], "source": config["data"]["source"]})
         return found
@@ -250,6 +249,7 @@ class Study:
 
         check_tensorboard(self.config.tracking.tensorboard)
         if (self.folder / "answer.json").exists() and all_delivered(self.folder / "outbox.jsonl"):
+            keep_store(self.folder, self.uri, progress, needed=False)
             with self._event_files(progress):
                 return Answer.read(self.folder, self.root / "ledger")
         self._join_cluster()
@@ -283,6 +283,7 @@ class Study:
         self._join_cluster()
         begun = time.time()
         with self._lock():
+            keep_store(self.folder, self.uri, progress, needed=True)
             make_ready(self, config)
             self.config = config
             return self._go_on(None, progress, begun)
@@ -302,8 +303,7 @@ class Study:
 
     @property
     def _tensorboard(self) -> Path | None:
-        place = self.config.tracking.tensorboard
-        return None if place is None else Path(place) / self.config.name
+        return Path(place) / self.config.name if (place := self.config.tracking.tensorboard) else None
 
     def _event_files(self, progress: Progress | None) -> contextlib.AbstractContextManager[None]:
         say = progress.say if progress else lambda line: None

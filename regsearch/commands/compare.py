@@ -14,6 +14,7 @@ from regsearch.files import write_asked
 
 if TYPE_CHECKING:
     from regsearch.analysis.comparing import Comparison
+    from regsearch.tracking.runs import StudyRuns
 
 
 def compare(
@@ -57,10 +58,29 @@ def compared(names: list[str], *, by: str | None = None, tracking_uri: str | Non
     from regsearch.analysis.comparing import compare as compare_runs
     from regsearch.study import home
     from regsearch.tracking import store
-    from regsearch.tracking.runs import read_study
 
     uri = store.tracking_uri(tracking_uri, home())
-    return compare_runs([read_study(uri, name) for name in dict.fromkeys(names)], by)
+    return compare_runs([_read(uri, name) for name in dict.fromkeys(names)], by)
+
+
+def _read(uri: str, name: str) -> StudyRuns:
+    """The study as the store has it; of one that was run here, what the store lost is refused."""
+    from regsearch.stores import refuse_lost
+    from regsearch.study import Study, home
+    from regsearch.tracking.runs import read_study
+
+    folder = home() / "studies" / name
+    here = (folder / "study.json").exists() and Study.open(name).uri == uri
+    try:
+        found = read_study(uri, name)
+    except UserError:
+        if here:
+            refuse_lost(folder, ())
+        raise
+    if here:
+        parent = [("study", 0)] if found.params else []
+        refuse_lost(folder, [*zip(found.runs["kind"], found.runs["number"], strict=True), *parent])
+    return found
 
 
 def to_json(found: Comparison) -> dict[str, Any]:

@@ -71,6 +71,15 @@ def fetch_champion(uri: str, name: str, out: Path) -> Registered:
     )
 
 
+def logged_model_id(version: ModelVersion) -> str | None:
+    """Name the logged model that a version came from, None for one of elsewhere; a database keeps it in the version's
+    source alone.
+    """
+    place = str(version.source or "")
+    name = place.removeprefix(_LOGGED) if place.startswith(_LOGGED) else ""
+    return version.model_id or (name if "/" not in name else "") or None
+
+
 def _version(client: MlflowClient, uri: str, name: str) -> ModelVersion:
     try:
         return client.get_model_version_by_alias(name, ALIAS)
@@ -91,7 +100,7 @@ def _download(client: MlflowClient, uri: str, version: ModelVersion, place: Path
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     try:
         # By its own place: `models:/...` is looked up in the store of the whole process, whatever client asks.
-        model_id = version.model_id or _model_id(version)
+        model_id = logged_model_id(version)
         location = client.get_logged_model(model_id).artifact_location if model_id else version.source
         return Path(mlflow.artifacts.download_artifacts(location, dst_path=str(place), tracking_uri=uri))
     except (MlflowException, OSError) as error:
@@ -99,10 +108,4 @@ def _download(client: MlflowClient, uri: str, version: ModelVersion, place: Path
         raise UserError(what, key="tracking.uri", value=uri) from None
 
 
-def _model_id(version: ModelVersion) -> str | None:
-    """The logged model that a version came from; a database keeps it in the version's source alone."""
-    place = str(version.source or "")
-    return place.removeprefix(_LOGGED) if place.startswith(_LOGGED) and "/" not in place.removeprefix(_LOGGED) else None
-
-
-__all__ = ["Registered", "fetch_champion"]
+__all__ = ["Registered", "fetch_champion", "logged_model_id"]

@@ -20,7 +20,8 @@ from mlflow.exceptions import MlflowException
 
 from regsearch.errors import UserError
 from regsearch.tracking.changes import KIND_TAG, NUMBER_TAG, REASON_TAG, RESTORED_TAG, STAGES_TAG, START_TAG, STUDY
-from regsearch.tracking.mlflow import list_runs, retire_deleted, run_key
+from regsearch.tracking.mlflow import list_runs, run_key
+from regsearch.tracking.recovery import retire_deleted
 from regsearch.tracking.store import local_file, reach_store
 
 LATEST = " (latest)"
