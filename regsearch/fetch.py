@@ -9,7 +9,7 @@ from typing import Any
 
 from regsearch.config import StudyConfig, check_name
 from regsearch.errors import UserError
-from regsearch.stores import write_study
+from regsearch.stores import placed, write_study
 from regsearch.study import Study, home
 
 
@@ -39,7 +39,7 @@ def open_or_fetch(
         return _here(name, storage, tracking_uri, ray)
     files = read_state(storage, name)
     saved = json.loads(files[STUDY])
-    config = _at_home(saved["config"], storage, tracking_uri)
+    config = _at_home(placed(saved["config"], home()), storage, tracking_uri)
     if config.search.engine != "optuna":
         allowed = "resume it where its folder is: the saved rows of its trials are there alone"
         raise UserError("a study of Ray Tune cannot be fetched", key="NAME", value=name, allowed=allowed)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+import os
+import re
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,10 @@ from regsearch.files import write_whole
 
 if TYPE_CHECKING:
     from regsearch.display import Progress
+
+_PROJECT = "{project}"
+_PLACES = (("folder",), ("data", "source"), ("search", "storage"), ("tracking", "uri"), ("tracking", "tensorboard"))
+_KIND = re.compile(r"(csv:|parquet:|sqlite(?:\+\w+)?:///|)(.*)", re.DOTALL)
 
 
 def check_stores(config: StudyConfig, uri: str, known: dict[str, Any] | None = None) -> None:
@@ -113,7 +119,7 @@ def read_study(folder: Path) -> dict[str, Any]:
     file = folder / "study.json"
     try:
         found: dict[str, Any] = json.loads(file.read_text())
-        return {"config": found["config"], "created_ms": found["created_ms"]}
+        return {"config": placed(found["config"], folder.parents[1]), "created_ms": found["created_ms"]}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"not a study's record: {error}", file=file) from None
 
@@ -121,8 +127,59 @@ def read_study(folder: Path) -> dict[str, Any]:
 def write_study(folder: Path, config: StudyConfig, created_ms: int) -> None:
     """Keep what the study is, in place of what was kept before; nobody else may read it where it holds a password."""
     secret = any(password(address or "") for address in (config.tracking.uri, config.search.storage))
-    text = json.dumps({"config": json.loads(config.to_json()), "created_ms": created_ms}, indent=1)
+    known = portable(json.loads(config.to_json()), folder.absolute().parents[1])
+    text = json.dumps({"config": known, "created_ms": created_ms}, indent=1)
     write_whole(folder / "study.json", text, 0o600 if secret else 0o644)
+
+
+def portable(config: dict[str, Any], home: Path) -> dict[str, Any]:
+    """The same configuration with `{project}` for the folder of `home` in its paths: the two may be moved together."""
+    return _with_places(config, lambda path, is_folder: _to_project(path, home))
+
+
+def placed(config: dict[str, Any], home: Path) -> dict[str, Any]:
+    """The configuration that `portable` wrote, with the paths that it has here.
+
+    Earlier versions wrote them as they were then; such a one that is gone is looked for in the folder of `home`.
+    """
+    return _with_places(config, lambda path, is_folder: _from_project(path, home, is_folder))
+
+
+def _with_places(config: dict[str, Any], change: Callable[[str, bool], str]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(json.dumps(config))
+    for *sections, key in _PLACES:
+        section = found
+        for name in sections:
+            section = section.get(name) or {}
+        if isinstance(section.get(key), str):
+            kind, path = _KIND.match(section[key]).groups()  # type: ignore[union-attr]  # it matches everything
+            section[key] = f"{kind}{change(path, key == 'folder')}"
+    return found
+
+
+def _to_project(path: str, home: Path) -> str:
+    place = Path(path)
+    for here in (home, home.resolve()):
+        project = here.parent
+        # What lies above the home goes along too, as far as the home lies in it.
+        inside = place.is_relative_to(project) or here.is_relative_to(place)
+        if place.is_absolute() and inside and min(len(place.parts), len(project.parts)) > 1:
+            return str(Path(_PROJECT, os.path.relpath(place, project)))
+    return path
+
+
+def _from_project(path: str, home: Path, is_folder: bool) -> str:
+    project = home.absolute().parent
+    if path == _PROJECT or path.startswith(f"{_PROJECT}/"):
+        return os.path.normpath(f"{project}{path.removeprefix(_PROJECT)}")
+    place = Path(path)
+    if not place.is_absolute() or place.exists():
+        return path
+    ends = [place.parts[first:] for first in range(1, len(place.parts))]
+    # A store or a table of elsewhere that is away is not another of its name here.
+    fitting = [Path(project, *end) for end in ends if is_folder or end[0] == home.name]
+    here = next((each for each in fitting if each.exists()), project if is_folder else place)
+    return str(here)
 
 
 def at_store(config: StudyConfig, uri: str | None) -> StudyConfig:

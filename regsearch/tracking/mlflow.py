@@ -19,6 +19,7 @@ from regsearch.errors import UserError
 from regsearch.tracking import protocol
 from regsearch.tracking.changes import KIND_TAG, NUMBER_TAG, PARENT_TAG, START_TAG, STUDY, Change, RunKey
 from regsearch.tracking.delivered import Delivered, DeliveredRun, missing_runs
+from regsearch.tracking.moved import follow_experiment
 from regsearch.tracking.protocol import Artifact, RunStart, StudyStart
 from regsearch.tracking.recovery import is_in_place, missing_files, missing_models, own_experiment, retire_deleted
 
@@ -31,8 +32,8 @@ _EXPERIMENT, _RUN = "{experiment}", re.compile(r"\{run:(\w+):(\d+)\}")
 class ClientLane:
     """One study's experiment and runs, written through `MlflowClient`.
 
-    `mended` says in a line what had to be done for the experiment to be in its place, None where nothing had; `held` is
-    how far the store's runs were when they were last listed.
+    `mended` and `moved` say in a line what had to be done for the experiment, and for its artifacts, to be in their
+    place, None where nothing had; `held` is how far the store's runs were when they were last listed.
 
     Args:
         uri: the store's address.
@@ -48,6 +49,10 @@ class ClientLane:
     def __init__(self, uri: str, start: StudyStart, artifacts: Path | None) -> None:
         self.uri, self.start, self.client = uri, start, MlflowClient(uri, uri)
         self.experiment, self.mended = _experiment(self.client, start, artifacts)
+        place = self.experiment.artifact_location
+        self.moved = None if artifacts is None else follow_experiment(uri, place, artifacts)
+        if self.moved:
+            self.experiment = self.client.get_experiment(self.experiment.experiment_id)
         self.experiment_id = str(self.experiment.experiment_id)
         self.runs: dict[RunKey, str] = {}
         self.held: dict[RunKey, DeliveredRun] = {}

@@ -17,7 +17,7 @@ from regsearch.addresses import scrub
 from regsearch.errors import UserError
 from regsearch.tracking.changes import NUMBER_TAG, PARENT_TAG
 from regsearch.tracking.package import SUMS
-from regsearch.tracking.store import local_file, reach_store
+from regsearch.tracking.store import open_store
 
 ALIAS = "champion"
 ANSWER_TAG = "regsearch.answer"
@@ -46,8 +46,7 @@ def fetch_champion(uri: str, name: str, out: Path) -> Registered:
     Raises:
         UserError: the store cannot be used, or has no such model, or the model's files are gone.
     """
-    reach_store(uri, name)
-    path = local_file(uri)
+    path = open_store(uri, name)
     if path is not None and not path.exists():  # MLflow would make a store that is not there
         raise _none(uri, name)
     client = MlflowClient(uri, uri)

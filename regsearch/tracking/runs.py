@@ -22,7 +22,7 @@ from regsearch.errors import UserError
 from regsearch.tracking.changes import KIND_TAG, NUMBER_TAG, REASON_TAG, RESTORED_TAG, STAGES_TAG, START_TAG, STUDY
 from regsearch.tracking.mlflow import list_runs, run_key
 from regsearch.tracking.recovery import retire_deleted
-from regsearch.tracking.store import local_file, reach_store
+from regsearch.tracking.store import local_file, open_store, reach_store
 
 LATEST = " (latest)"
 STATES = {"FINISHED": "COMPLETE", "KILLED": "PRUNED", "FAILED": "FAIL"}
@@ -179,8 +179,7 @@ def find_experiment(
     Raises:
         UserError: the store cannot be used, or has no study of this name.
     """
-    reach_store(uri, study)
-    path = local_file(uri)
+    path = open_store(uri, study)
     if path is None or path.exists():  # MLflow would make a store that is not there
         client = MlflowClient(uri, uri)
         found = client.get_experiment_by_name(study)

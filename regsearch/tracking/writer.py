@@ -189,8 +189,9 @@ class Writer:
             from regsearch.tracking import bulk, mlflow
             from regsearch.tracking.store import ensure_store
         with self.status.clock("store"):
-            ensure_store(self._uri)
+            moved = ensure_store(self._uri)
             study = mlflow.ClientLane(self._uri, first, self._artifacts)
+            self.status.notices += filter(None, (moved, study.moved))
             self._check(study)
             self._study, self._lane = study, bulk.BulkLane(study) if bulk.fits(self._uri) else study
         self.status.lane = self._lane.name
