@@ -14,6 +14,7 @@ from regsearch.system.files import write_asked
 
 if TYPE_CHECKING:
     from regsearch.analysis.study_comparison import Comparison
+    from regsearch.tracking.mlflow.runs import StudyRuns
 
 
 def compare(
@@ -55,12 +56,32 @@ def compared(names: list[str], *, by: str | None = None, tracking_uri: str | Non
         UserError: a store or study that cannot be used, or studies that nothing pairs.
     """
     from regsearch.analysis.study_comparison import compare as compare_runs
-    from regsearch.study.study import home
     from regsearch.tracking.mlflow import store
-    from regsearch.tracking.mlflow.runs import read_study
+    from regsearch.workspace.folder import home
 
     uri = store.tracking_uri(tracking_uri, home())
-    return compare_runs([read_study(uri, name) for name in dict.fromkeys(names)], by)
+    return compare_runs([_read(uri, name) for name in dict.fromkeys(names)], by)
+
+
+def _read(uri: str, name: str) -> StudyRuns:
+    """The study as the store has it; of one that was run here, what the store lost is refused."""
+    from regsearch.tracking.mlflow.runs import read_study
+    from regsearch.workspace.folder import StudyFolder, home
+    from regsearch.workspace.spec import StudySpec
+    from regsearch.workspace.stores import refuse_lost
+
+    folder = StudyFolder(home(), name)
+    here = folder.exists() and StudySpec.open(name).uri == uri
+    try:
+        runs = read_study(uri, name)
+    except UserError:
+        if here:
+            refuse_lost(folder, ())
+        raise
+    if here:
+        parent = [("study", 0)] if runs.params else []
+        refuse_lost(folder, [*zip(runs.runs["kind"], runs.runs["number"], strict=True), *parent])
+    return runs
 
 
 def to_json(found: Comparison) -> dict[str, Any]:

@@ -70,6 +70,7 @@ def hold_finals(
     outbox: Outbox,
     tags: Tags,
     say: Callable[[str], None],
+    ready: Callable[[], None],
 ) -> FinalsResult:
     """Train the finalists, choose the winner, open the sealed test, and tell the store what it showed.
 
@@ -78,6 +79,7 @@ def hold_finals(
         program: of the study, to predict with.
         tags: of a trial's run.
         say: is told in a line what a user should know of.
+        ready: is called before the test is opened, and refuses a store that would not take what it shows.
 
     Raises:
         UserError: at every seed the winner or the baseline diverged.
@@ -89,6 +91,7 @@ def hold_finals(
     train_finals(config, contenders, _on_split(spec, executors), outbox, start_ms, tags)
     winner = decide(contenders)
     refit = _refit(spec, winner, executors, outbox, numbers, start_ms, tags, say) if config.finalize.refit else None
+    ready()
     tested = open_sealed_test(spec.folder, program, contenders, winner)
     summary = summarize_finals(config, tested, winner, program.task.metric, entering.missing)
     record_roles(outbox, tested.contenders, winner, numbers.before, refit)

@@ -16,6 +16,7 @@ from regsearch.tracking.log.records import Artifact, Tracker
 from regsearch.trial import Report, Trial, TrialState
 from regsearch.workspace.folder import home
 from regsearch.workspace.spec import StudySpec
+from regsearch.workspace.stores import refuse_lost
 
 if TYPE_CHECKING:
     from regsearch.analysis.importance import Importance
@@ -97,6 +98,7 @@ def _trials(spec: StudySpec) -> list[Trial]:
 
     curves: dict[int, list[Report]] = StudyHistory.read(spec.folder.outbox).reports()
     frame = read_runs(spec.uri, spec.name)
+    refuse_lost(spec.folder, [("study", 0), *zip(frame["kind"], frame["number"], strict=True)])
     trials = []
     for row in frame[frame["kind"] == "trial"].to_dict("records"):
         params = {str(name): each for name, each in row.items() if _is_knob(str(name)) and not pd.isna(each)}

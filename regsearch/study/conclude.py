@@ -43,6 +43,7 @@ class Conclusion:
         tags: of a trial's run.
         say: is told in a line what a user should know of.
         begin: is told which phase begins.
+        ready: is called before the test is opened, and refuses a store that would not take what it shows.
     """
 
     spec: StudySpec
@@ -53,6 +54,7 @@ class Conclusion:
     tags: Tags
     say: Callable[[str], None]
     begin: Callable[[str], None]
+    ready: Callable[[], None]
 
     def answer(self, result: SearchResult, timing: dict[str, float]) -> Answer:
         """Hold the finals of a search that has ended, publish, and give the answer; `timing` gets what they took."""
@@ -92,7 +94,17 @@ class Conclusion:
     def _hold_finals(self, result: SearchResult) -> FinalsResult:
         self.begin("finals")
         program = self._program()
-        finals = hold_finals(self.spec, result, self.space, program, self.executors, self.outbox, self.tags, self.say)
+        finals = hold_finals(
+            self.spec,
+            result,
+            self.space,
+            program,
+            self.executors,
+            self.outbox,
+            self.tags,
+            self.say,
+            self.ready,
+        )
         epochs, folder = self.spec.config.train.epochs, self.spec.folder.finals
         keep_finals(finals, epochs, program.task.loss_words, folder, self.outbox)
         self.begin("registering")

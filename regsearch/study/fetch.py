@@ -11,6 +11,7 @@ from regsearch.config import StudyConfig, check_name
 from regsearch.errors import UserError
 from regsearch.study.study import Study
 from regsearch.workspace.folder import StudyFolder, home, write_record
+from regsearch.workspace.places import placed
 
 
 def open_or_fetch(
@@ -39,7 +40,7 @@ def open_or_fetch(
         return _here(name, storage, tracking_uri, ray)
     files = read_state(storage, name)
     saved = json.loads(files[STUDY])
-    config = _at_home(saved["config"], storage, tracking_uri)
+    config = _at_home(placed(saved["config"], home()), storage, tracking_uri)
     if config.search.engine != "optuna":
         allowed = "resume it where its folder is: the saved rows of its trials are there alone"
         raise UserError("a study of Ray Tune cannot be fetched", key="NAME", value=name, allowed=allowed)

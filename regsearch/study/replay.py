@@ -15,10 +15,12 @@ from regsearch.driver.retrain import train_all
 from regsearch.errors import UserError
 from regsearch.space import SCHEDULE, regularizer_of
 from regsearch.tracking.log.history import RunHistory, StudyHistory
+from regsearch.tracking.mlflow.delivered import delivered_runs
 from regsearch.tracking.mlflow.runs import LATEST, read_curve
 from regsearch.trial import Trial
 from regsearch.workspace.machine import machine, recorded_machine
 from regsearch.workspace.spec import StudySpec
+from regsearch.workspace.stores import written_anew
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def replay(spec: StudySpec, number: int) -> Replay:
     recorded = _recorded(spec.folder.outbox, number)
     trial = _untrained(recorded)
     verify_digest(spec.config.data, spec.config.folder, spec.folder.data)
-    begun, stored = trial.history()[-1].epoch, read_curve(spec.uri, spec.name, number)
+    begun, stored = trial.history()[-1].epoch, _stored(spec, number)
     if trial.stages:
         stored = {key: value for key, value in stored.items() if begun < key[0] <= recorded.last_epoch}
     if not stored:
@@ -136,6 +138,16 @@ def replay(spec: StudySpec, number: int) -> Replay:
         {name: (known[name], now[name]) for name in now if name in known and known[name] != now[name]},
         tuple((stage.trial, after.epoch) for stage, after in pairwise(trial.history()) if stage.trial != after.trial),
     )
+
+
+def _stored(spec: StudySpec, number: int) -> dict[tuple[int, str], float]:
+    """The curve that the store has of a trial; where it lost the trial, what mends that is named."""
+    try:
+        return read_curve(spec.uri, spec.name, number)
+    except UserError as error:
+        if error.key in ("name", "NUMBER") and ("trial", number) in delivered_runs(spec.folder.outbox):
+            raise UserError(error.what, key="NAME", value=spec.name, allowed=written_anew(spec.name)) from None
+        raise
 
 
 def _derived(metric: str) -> bool:

@@ -6,13 +6,13 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 
 from regsearch.core.build import task_of
 from regsearch.data import Manifest
 from regsearch.driver.executor import StudyExecutors
 from regsearch.driver.factory import make_driver
 from regsearch.driver.plan import SearchResult
-from regsearch.errors import UserError
 from regsearch.publish.notes import begun
 from regsearch.regularizers import strength_knobs
 from regsearch.search.storage import Storage, open_storage
@@ -24,12 +24,11 @@ from regsearch.study.usage import SearchUsage
 from regsearch.system.files import write_json
 from regsearch.tracking.log.outbox import Outbox
 from regsearch.tracking.log.records import Dataset, StudyEnd, StudyStart
-from regsearch.tracking.mlflow.writer_process import WriterHandle, start_writer
+from regsearch.tracking.mlflow.writer_process import DRAIN_SECONDS, WriterHandle, not_taken, start_writer
 from regsearch.trial import Trial, TrialState
 from regsearch.workspace.answer import Answer
 from regsearch.workspace.spec import StudySpec
 
-DRAIN_SECONDS = 120.0
 _PHASES = {
     "starting": "starting the workers, compiling, measuring the pack width",
     "finals": "the candidates on fresh paired seeds",
@@ -98,7 +97,15 @@ class StudyRunner:
             result = self._search(executors, storage, outbox, writer)
             self._say_failed(result)
             conclusion = Conclusion(
-                self.spec, self.manifest, self.space, executors, outbox, self._tags, self._say, self._begin
+                self.spec,
+                self.manifest,
+                self.space,
+                executors,
+                outbox,
+                self._tags,
+                self._say,
+                self._begin,
+                partial(self._await_store, writer),
             )
             answer = conclusion.answer(result, self.timing)
             writer.no_more()  # it delivers the rest while the workers end
@@ -137,6 +144,8 @@ class StudyRunner:
         def watch() -> bool:
             if self.progress is not None and self.progress.due():
                 self.progress.show(snapshot(self.spec.name, driver, usage))
+            if not writer.alive():
+                writer.refuse()
             return not self.stop.requested and not self._timed_out()
 
         driver.run(watch)
@@ -153,16 +162,22 @@ class StudyRunner:
         start = time.time()
         self._begin("delivering")
         if not writer.drain(DRAIN_SECONDS):
-            raise UserError(
-                f"the MLflow store did not take everything: {writer.status().error or 'it does not answer'}",
-                key="tracking.uri",
-                value=self.spec.uri,
-                allowed=f"`regsearch study resume {self.spec.name}` delivers the rest",
-            )
+            writer.refuse()
+            raise not_taken(writer, self.spec.uri)
+        self._say_news(writer)
         if refused := writer.status().refused:
             log = outbox.path.with_suffix(".log")
             self._say(f"the MLflow store refused {refused} of the records for what they hold; {log} says why")
         self.timing |= {"deliver": time.time() - start, "total": time.time() - self.begun}
+
+    def _await_store(self, writer: WriterHandle) -> None:
+        """Refuse a store that would not take the finals, and have what it lost written again."""
+        writer.await_store(DRAIN_SECONDS)
+        self._say_news(writer)
+
+    def _say_news(self, writer: WriterHandle) -> None:
+        for line in writer.news():
+            self._say(line)
 
     def _start_record(self) -> StudyStart:
         config, manifest = self.spec.config, self.manifest

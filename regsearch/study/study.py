@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,10 +152,12 @@ class Study:
         from regsearch.study.checks import check_cluster
         from regsearch.tracking.log.cursor import all_delivered
         from regsearch.tracking.tensorboard.writer_process import check_tensorboard
+        from regsearch.workspace.stores import keep_store
 
         folder, config = self.spec.folder, self.config
         check_tensorboard(config.tracking.tensorboard)
         if folder.answer.exists() and all_delivered(folder.outbox):
+            keep_store(folder, self.uri, _say(progress), needed=False)
             with _event_files(self.spec, progress):
                 return Answer.read(folder)
         check_cluster(self.spec)
@@ -183,12 +186,14 @@ class Study:
                 another process works on this study.
         """
         from regsearch.study.checks import check_cluster, ready_for_finals
+        from regsearch.workspace.stores import keep_store
 
         options = FinalizeOptions(top, seeds, splits, refit)
         options.applied(self.config)  # refused before the cluster is joined
         check_cluster(self.spec)
         begun = time.time()
         with self.spec.folder.lock():
+            keep_store(self.spec.folder, self.uri, _say(progress), needed=True)
             self.spec = ready_for_finals(self.spec, options)
             return _go_on(self, None, progress, begun)
 
@@ -236,8 +241,11 @@ def _event_files(spec: StudySpec, progress: Progress | None) -> contextlib.Abstr
     """Have TensorBoard's files of a study written meanwhile, where it asks for them."""
     from regsearch.tracking.tensorboard.writer_process import event_files
 
-    say = progress.say if progress else lambda line: None
-    return event_files(spec.folder.outbox, spec.event_files, say)
+    return event_files(spec.folder.outbox, spec.event_files, _say(progress))
+
+
+def _say(progress: Progress | None) -> Callable[[str], None]:
+    return progress.say if progress else lambda line: None
 
 
 __all__ = ["Answer", "Study", "home"]

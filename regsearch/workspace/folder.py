@@ -16,6 +16,7 @@ from regsearch.system.addresses import password
 from regsearch.system.files import write_whole
 from regsearch.system.guard import guarded
 from regsearch.system.locks import aside, hold
+from regsearch.workspace.places import placed, portable
 
 STUDY, ANSWER = "study.json", "answer.json"
 
@@ -146,7 +147,8 @@ def read_record(folder: Path) -> StudyRecord:
     file = folder / STUDY
     try:
         saved = json.loads(file.read_text())
-        return StudyRecord(StudyConfig.from_json(json.dumps(saved["config"]), file), int(saved["created_ms"]))
+        config = placed(saved["config"], folder.parents[1])
+        return StudyRecord(StudyConfig.from_json(json.dumps(config), file), int(saved["created_ms"]))
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"not a study's record: {error}", file=file) from None
 
@@ -154,7 +156,8 @@ def read_record(folder: Path) -> StudyRecord:
 def write_record(folder: Path, config: StudyConfig, created_ms: int) -> None:
     """Write the record of a study; nobody else may read it where it holds a password."""
     secret = any(password(address or "") for address in (config.tracking.uri, config.search.storage))
-    text = json.dumps({"config": json.loads(config.to_json()), "created_ms": created_ms}, indent=1)
+    plain = portable(json.loads(config.to_json()), folder.absolute().parents[1])
+    text = json.dumps({"config": plain, "created_ms": created_ms}, indent=1)
     write_whole(folder / STUDY, text, 0o600 if secret else 0o644)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from regsearch.config import StudyConfig
-from regsearch.workspace.folder import StudyRecord, read_record
+from regsearch.errors import UserError
+from regsearch.workspace.folder import StudyFolder, StudyRecord, read_record
 
 
 def check_stores(config: StudyConfig, uri: str, known: StudyRecord | None = None) -> None:
@@ -27,6 +29,56 @@ def check_stores(config: StudyConfig, uri: str, known: StudyRecord | None = None
         from regsearch.search.schema import check_database
 
         check_database(config.search.storage, config.name, None if known is None else known.created_ms)
+
+
+def keep_store(folder: StudyFolder, uri: str, say: Callable[[str], None], *, needed: bool) -> None:
+    """Have the MLflow store hold what the outbox of a study at rest says; what it lost is restored or written anew.
+
+    Args:
+        say: is told what the store had lost.
+        needed: refuse a store that is away; else `say` is told.
+
+    Raises:
+        UserError: the store cannot take the study.
+    """
+    from regsearch.tracking.mlflow.store import reach_store
+    from regsearch.tracking.mlflow.writer_process import DRAIN_SECONDS, bring_up_to_date
+
+    if not folder.outbox.exists():
+        return
+    try:
+        reach_store(uri, folder.name)
+    except UserError as error:
+        if needed:
+            raise
+        say(str(error))
+        return
+    try:
+        bring_up_to_date(folder.outbox, uri, say, DRAIN_SECONDS)
+    except OSError:  # the writer's files cannot be written, on a disk that is for reading only
+        if needed:
+            raise
+
+
+def refuse_lost(folder: StudyFolder, runs: Collection[tuple[str, int]]) -> None:
+    """Refuse what an MLflow store lost of a study, and name the command that mends it.
+
+    Args:
+        runs: kind and number of those that the store has, `("study", 0)` for the parent run.
+
+    Raises:
+        UserError: it was given others too.
+    """
+    from regsearch.tracking.mlflow.delivered import lacks_runs
+
+    if lost := lacks_runs(folder.outbox, runs):
+        what = f"the MLflow store lost {lost} of this study's runs"
+        raise UserError(what, key="NAME", value=folder.name, allowed=written_anew(folder.name))
+
+
+def written_anew(name: str) -> str:
+    """Say what writes anew what a store lost of a study."""
+    return f"`regsearch study resume {name}` writes them anew from the study's log"
 
 
 def forget(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -220,3 +221,24 @@ def test_a_model_without_a_name_is_logged_only(tmp_path: Path, uri: str) -> None
     client = MlflowClient(uri)
     assert len(client.search_logged_models([lane.experiment_id])) == 1
     assert not client.search_registered_models()
+
+
+def test_it_is_fetched_from_the_store_that_is_named_not_from_the_process_own(tmp_path: Path, uri: str) -> None:
+    package(tmp_path / "package", "regression")
+    record = Model(str(tmp_path / "package"), "digits", "champion", "final", 1)
+    champion.deliver_model(lane_with_finals(uri), record)
+    code = (
+        "import sys; from pathlib import Path; from regsearch.tracking.mlflow.registry import fetch_champion;"
+        "print(fetch_champion(sys.argv[1], 'digits', Path('out')).version)"
+    )
+    here = tmp_path / "elsewhere"
+    here.mkdir()
+    known = {name: text for name, text in os.environ.items() if not name.startswith("MLFLOW_")}
+    for environment in (known, {**known, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'another.db'}"}):
+        done = subprocess.run(
+            [sys.executable, "-c", code, uri], cwd=here, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.stdout.strip() == "1", done.stderr
+        assert [path.name for path in here.iterdir()] == ["out"], "it leaves no store of its own"
+        shutil.rmtree(here / "out")
+    assert not (tmp_path / "another.db").exists()

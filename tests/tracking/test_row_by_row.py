@@ -21,7 +21,7 @@ from torch import nn
 from regsearch.config import DataConfig
 from regsearch.data.parts import make_parts
 from regsearch.data.sources import load_table
-from regsearch.tracking import champion
+from regsearch.tracking.mlflow import champion
 from regsearch.tracking.mlflow.package import PREDICT
 from regsearch.tracking.mlflow.predict import load
 from tests.export.packages import array_package, write_package

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -26,6 +28,7 @@ class Status:
         records: records delivered by this process.
         rounds: deliveries made by this process.
         refused: changes that the store will never take; they stay in the outbox.
+        notices: what the store had lost and what was done about it, a line each.
         error: the latest trouble in one line, empty when the last delivery went well.
         cpu: CPU seconds of this process by part: `import`, `store`, `delivery`, `models`, and `total`.
     """
@@ -37,8 +40,18 @@ class Status:
     records: int = 0
     rounds: int = 0
     refused: int = 0
+    notices: list[str] = field(default_factory=list)
     error: str = ""
     cpu: dict[str, float] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def clock(self, part: str) -> Iterator[None]:
+        """Add the CPU seconds of a block to one part."""
+        begin = time.process_time()
+        try:
+            yield
+        finally:
+            self.cpu[part] = self.cpu.get(part, 0.0) + time.process_time() - begin
 
 
 def cursor_path(outbox: Path) -> Path:
@@ -51,12 +64,21 @@ def status_path(outbox: Path) -> Path:
 
 def read_cursor(outbox: Path) -> int:
     """How many bytes of the outbox are delivered; 0 where that is unknown, since delivering twice does no harm."""
+    return _read(outbox)[0]
+
+
+def read_refused(outbox: Path) -> set[tuple[str, int]]:
+    """What of the delivered part the store would not take for what it holds, by kind and number."""
+    return _read(outbox)[1]
+
+
+def _read(outbox: Path) -> tuple[int, set[tuple[str, int]]]:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         saved = json.loads(cursor_path(outbox).read_text())
         offset = int(saved["offset"])
         if saved["outbox"] == fingerprint(outbox) and _at_line_start(outbox, offset):
-            return offset
-    return 0
+            return offset, {(str(kind), int(number)) for kind, number in saved.get("refused", ())}
+    return 0, set()
 
 
 def all_delivered(outbox: Path) -> bool:
@@ -64,9 +86,10 @@ def all_delivered(outbox: Path) -> bool:
     return read_cursor(outbox) >= outbox.stat().st_size
 
 
-def write_cursor(outbox: Path, offset: int) -> None:
-    """Remember that `offset` bytes are delivered, whatever happens next."""
-    _replace(cursor_path(outbox), json.dumps({"offset": offset, "outbox": fingerprint(outbox)}), durable=True)
+def write_cursor(outbox: Path, offset: int, refused: Iterable[tuple[str, int]] = ()) -> None:
+    """Remember that `offset` bytes are delivered, all but what was `refused`, whatever happens next."""
+    saved = {"offset": offset, "outbox": fingerprint(outbox), "refused": sorted(refused)}
+    _replace(cursor_path(outbox), json.dumps(saved), durable=True)
 
 
 def read_status(path: Path) -> Status:

@@ -49,6 +49,7 @@ class Outbox:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._folder = self.path.parent.absolute()
         self.conflicts: list[tuple[Any, ...]] = []
         self._pending: list[str] = []
         self._seen: dict[tuple[Any, ...], int] = {}
@@ -60,13 +61,14 @@ class Outbox:
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         self.repaired = self._repair()
         for record, _ in read_from(self.path):
-            self._know(record)
+            self._know(_relative(record, self._folder))
 
     def append(self, record: Record) -> bool:
         """Take one record; False where it is in the outbox already."""
         if isinstance(record, Artifact):
             stat = os.stat(record.path)
             record = replace(record, stamp=stat.st_mtime_ns ^ stat.st_size)
+        record = _relative(record, self._folder)
         if not self._know(record, remember_conflict=True):
             return False
         self._pending.append(_encode(to_json(record)))
@@ -165,12 +167,15 @@ class Outbox:
 def read_from(path: str | Path, offset: int = 0, limit: int = 1 << 62) -> Iterator[tuple[Record, int]]:
     """The records from byte `offset` on, each with the offset after it; a line still being written is left.
 
+    Files in the study's folder stand in it by their place there, and are given by where they are now.
+
     Args:
         limit: stop after about this many bytes, at a line's end.
 
     Raises:
         ValueError: a whole line is no record (the file was edited or the disk is faulty).
     """
+    folder = Path(path).parent.absolute()
     with open(path, "rb") as file:
         file.seek(offset)
         stop = offset + limit
@@ -182,7 +187,7 @@ def read_from(path: str | Path, offset: int = 0, limit: int = 1 << 62) -> Iterat
                 record = from_json(json.loads(line))
             except ValueError as error:
                 raise ValueError(f"{path}: unreadable record at byte {here}: {error}") from error
-            yield record, offset
+            yield _placed(record, folder), offset
             if offset >= stop:
                 return
 
@@ -195,6 +200,32 @@ def fingerprint(path: str | Path) -> int | None:
     except FileNotFoundError:
         return None
     return zlib.crc32(line) if line.endswith(b"\n") else None
+
+
+def _relative(record: Record, folder: Path) -> Record:
+    """The record with its file by the place in the study's folder, if it lies there: a study may be moved."""
+    if isinstance(record, Artifact):
+        return replace(record, path=_within(record.path, folder))
+    return replace(record, folder=_within(record.folder, folder)) if isinstance(record, Model) else record
+
+
+def _placed(record: Record, folder: Path) -> Record:
+    """The record with its file where it is now."""
+    if isinstance(record, Artifact):
+        return replace(record, path=str(folder / _within(record.path, folder)))
+    return replace(record, folder=str(folder / _within(record.folder, folder))) if isinstance(record, Model) else record
+
+
+def _within(path: str, folder: Path) -> str:
+    """A path as it stands in the outbox. Absolute ones are of elsewhere, or of an earlier version and maybe moved."""
+    place = Path(path)
+    if not place.is_absolute():
+        return path
+    if place.is_relative_to(folder):
+        return str(place.relative_to(folder))
+    former = f"/{folder.parent.name}/{folder.name}/"  # /studies/NAME/
+    _, mark, rest = path.rpartition(former)
+    return rest if mark and ((folder / rest).exists() or not place.exists()) else path
 
 
 def _key(record: Record) -> tuple[Any, ...]:

@@ -25,6 +25,8 @@ from regsearch.tracking.log.records import Model
 from regsearch.tracking.mlflow.changes import SOURCE_TAG, START_TAG
 from regsearch.tracking.mlflow.delivery import ClientLane
 from regsearch.tracking.mlflow.package import PREDICT, SUMS, check
+from regsearch.tracking.mlflow.recovery import source_of
+from regsearch.tracking.mlflow.registry import logged_model_id
 
 MODEL_CODE = Path(__file__).with_name("model_code.py")
 PACKAGES = ("mlflow", "torch", "numpy", "pandas")
@@ -41,10 +43,9 @@ def deliver_model(study: ClientLane, record: Model) -> None:
     # MLflow resolves a version's source `models:/ID` in the store of the whole process, whatever client asks.
     mlflow.set_tracking_uri(study.uri)
     mlflow.set_registry_uri(study.uri)
-    source = f"{record.kind}-{record.number}"
-    tags = {**record.tags, SOURCE_TAG: source, START_TAG: str(study.start.time_ms)}
+    tags = {**record.tags, SOURCE_TAG: source_of(record), START_TAG: str(study.start.time_ms)}
     if record.name:
-        found = _version(study.client, record.name, tags)
+        found = _version(study, record.name, tags)
         if found is None:
             model = _logged(study, record, tags)
             _register(study.client, record.name)
@@ -58,12 +59,24 @@ def deliver_model(study: ClientLane, record: Model) -> None:
         _logged(study, record, tags)
 
 
-def _version(client: MlflowClient, name: str, tags: dict[str, str]) -> ModelVersion | None:
-    """The version that this study registered from this run."""
-    for found in client.search_model_versions(f"name = '{name}'"):
-        if all(found.tags.get(tag) == tags[tag] for tag in (SOURCE_TAG, START_TAG)):
+def _version(study: ClientLane, name: str, tags: dict[str, str]) -> ModelVersion | None:
+    """The version that this study registered from this run, of a model that is still logged with it."""
+    for found in study.client.search_model_versions(f"name = '{name}'"):
+        if all(found.tags.get(tag) == tags[tag] for tag in (SOURCE_TAG, START_TAG)) and _is_logged(study, found):
             return found
     return None
+
+
+def _is_logged(study: ClientLane, version: ModelVersion) -> bool:
+    model_id = logged_model_id(version)
+    if model_id is None:
+        return True
+    try:
+        return bool(study.client.get_logged_model(model_id).experiment_id == study.experiment_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False
 
 
 def _register(client: MlflowClient, name: str) -> None:

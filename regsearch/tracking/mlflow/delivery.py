@@ -19,6 +19,15 @@ from regsearch.errors import UserError
 from regsearch.tracking.log import records
 from regsearch.tracking.log.records import Artifact, RunStart, StudyStart
 from regsearch.tracking.mlflow.changes import KIND_TAG, NUMBER_TAG, PARENT_TAG, START_TAG, STUDY, Change, RunKey
+from regsearch.tracking.mlflow.delivered import Delivered, DeliveredRun, missing_runs
+from regsearch.tracking.mlflow.moved import follow_experiment
+from regsearch.tracking.mlflow.recovery import (
+    is_in_place,
+    missing_files,
+    missing_models,
+    own_experiment,
+    retire_deleted,
+)
 
 PAGE = 1000
 METRICS_PER_BATCH, TEXTS_PER_BATCH = 800, 100  # of MLflow's limits, 1,000 items and 100 of each kind of text
@@ -28,6 +37,9 @@ _EXPERIMENT, _RUN = "{experiment}", re.compile(r"\{run:(\w+):(\d+)\}")
 
 class ClientLane:
     """One study's experiment and runs, written through `MlflowClient`.
+
+    `mended` and `moved` say in a line what had to be done for the experiment, and for its artifacts, to be in their
+    place, None where nothing had; `held` is how far the store's runs were when they were last listed.
 
     Args:
         uri: the store's address.
@@ -42,9 +54,14 @@ class ClientLane:
 
     def __init__(self, uri: str, start: StudyStart, artifacts: Path | None) -> None:
         self.uri, self.start, self.client = uri, start, MlflowClient(uri, uri)
-        self.experiment = _experiment(self.client, start, artifacts)
+        self.experiment, self.mended = _experiment(self.client, start, artifacts)
+        place = self.experiment.artifact_location
+        self.moved = None if artifacts is None else follow_experiment(uri, place, artifacts)
+        if self.moved:
+            self.experiment = self.client.get_experiment(self.experiment.experiment_id)
         self.experiment_id = str(self.experiment.experiment_id)
         self.runs: dict[RunKey, str] = {}
+        self.held: dict[RunKey, DeliveredRun] = {}
         self.common_tags = {
             "mlflow.user": _user(),
             "mlflow.source.name": "regsearch",
@@ -56,9 +73,8 @@ class ClientLane:
         """Ask the store which runs it has; of two that a lost answer made of one, the fuller stays."""
         runs = list_runs(self.client, self.experiment_id)
         # A request that waited in a stopped server makes its run late: that one is empty, and as old as the other.
-        content = {run.info.run_id: len(run.data.metrics) + len(run.data.params) for run in runs}
-        runs.sort(key=lambda run: (-content[run.info.run_id], run.info.start_time, run.info.run_id))
-        self.runs = {}
+        runs.sort(key=lambda run: (-_content(run), run.info.start_time, run.info.run_id))
+        self.runs, self.held = {}, {}
         for run in runs:
             key = run_key(run)
             if key is None:
@@ -66,7 +82,45 @@ class ClientLane:
             if key in self.runs:
                 self.client.delete_run(run.info.run_id)
             else:
-                self.runs[key] = run.info.run_id
+                self.runs[key], self.held[key] = run.info.run_id, DeliveredRun(run.info.status, _last_epoch(run))
+
+    def in_place(self) -> bool:
+        """Whether the store has the study's experiment still, under its name and not deleted."""
+        return is_in_place(self.client, self.experiment)
+
+    def mend(self, given: Delivered) -> tuple[list[str], bool]:
+        """Hold the store against what it was given, and take the runs that it lost out of MLflow's trash.
+
+        Returns:
+            What was found, in words, and whether all has to be delivered again.
+        """
+        told, missing = [], missing_runs(given, self.held)
+        if restored := self._restore(missing):
+            self.reconcile()
+            missing = missing_runs(given, self.held)
+            told.append(f"{restored} of the runs were in MLflow's trash and are restored")
+        lost = [f"{len(missing)} of {len(given.runs)} runs"] if missing else []
+        if not missing:
+            if files := missing_files(self.client, given, self.runs):
+                lost.append(f"{files} of the files")
+            if models := missing_models(self.client, self.experiment_id, given, self.start.time_ms):
+                lost.append(f"{len(models)} of the models")
+        if lost:
+            told.append(f"it lacks {' and '.join(lost)} that it had been given: everything is written anew")
+        return told, bool(lost)
+
+    def _restore(self, missing: set[RunKey]) -> int:
+        """Take these runs out of MLflow's trash, of several of one trial the fullest; how many were there."""
+        if not missing:
+            return 0
+        trash: dict[RunKey, Run] = {}
+        for run in list_runs(self.client, self.experiment_id, ViewType.DELETED_ONLY):
+            key = run_key(run)
+            if key in missing and key not in self.runs:
+                trash[key] = max(trash.get(key, run), run, key=_content)
+        for run in trash.values():
+            self.client.restore_run(run.info.run_id)
+        return len(trash)
 
     def apply(self, changes: list[Change]) -> None:
         """Make these changes; parents come before their children. Those that are made are taken off the list."""
@@ -164,27 +218,23 @@ def run_key(run: Run) -> RunKey | None:
     return (kind, int(number)) if kind and number.isdigit() else None
 
 
-def list_runs(client: MlflowClient, experiment_id: str) -> list[Run]:
-    """All active runs of an experiment, page by page."""
+def list_runs(client: MlflowClient, experiment_id: str, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
+    """All runs of an experiment, by default the active ones, page by page."""
     runs: list[Run] = []
     token: str | None = None
     while True:
-        page = client.search_runs([experiment_id], max_results=PAGE, order_by=["start_time ASC"], page_token=token)
+        page = client.search_runs([experiment_id], "", view, PAGE, ["start_time ASC"], token)
         runs.extend(page)
         token = page.token
         if not token:
             return runs
 
 
-def retire_deleted(client: MlflowClient, experiment: Experiment) -> None:
-    """Free the name that an experiment in MLflow's trash still holds; it stays in the trash under another name."""
-    client.restore_experiment(experiment.experiment_id)
-    client.rename_experiment(experiment.experiment_id, f"{experiment.name}.deleted-{experiment.experiment_id}")
-    client.delete_experiment(experiment.experiment_id)
-
-
-def _experiment(client: MlflowClient, start: StudyStart, artifacts: Path | None) -> Experiment:
-    """The study's experiment, made if need be."""
+def _experiment(client: MlflowClient, start: StudyStart, artifacts: Path | None) -> tuple[Experiment, str | None]:
+    """The study's experiment, made if need be, and what had to be done for it to be found."""
+    found, done = own_experiment(client, start)
+    if found is not None:
+        return found, done
     found = client.get_experiment_by_name(start.name)
     if found is not None and found.lifecycle_stage == "deleted":
         retire_deleted(client, found)
@@ -208,9 +258,18 @@ def _experiment(client: MlflowClient, start: StudyStart, artifacts: Path | None)
             "the MLflow store has an experiment of this name that is not this study's",
             key="name",
             value=start.name,
-            allowed="another name, or delete it first",
+            allowed="another name, or rename or delete that experiment in MLflow first",
         )
-    return found
+    return found, None
+
+
+def _content(run: Run) -> int:
+    return len(run.data.metrics) + len(run.data.params)
+
+
+def _last_epoch(run: Run) -> int:
+    # The public `metrics` have values alone; the epochs would be a request for each metric of each run.
+    return max((metric.step for metric in run.data._metric_objs), default=0)
 
 
 def _artifact_location(start: StudyStart, artifacts: Path | None) -> str | None:

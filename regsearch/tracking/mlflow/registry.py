@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -16,10 +17,11 @@ from regsearch.errors import UserError
 from regsearch.system.addresses import scrub
 from regsearch.tracking.mlflow.changes import NUMBER_TAG, PARENT_TAG
 from regsearch.tracking.mlflow.package import SUMS
-from regsearch.tracking.mlflow.store import local_file, reach_store
+from regsearch.tracking.mlflow.store import open_store
 
 ALIAS = "champion"
 ANSWER_TAG = "regsearch.answer"
+_LOGGED = "models:/"
 _FILES = ("model.pt2", "manifest.json", "columns.py", "example.json", SUMS)
 
 
@@ -44,8 +46,7 @@ def fetch_champion(uri: str, name: str, out: Path) -> Registered:
     Raises:
         UserError: the store cannot be used, or has no such model, or the model's files are gone.
     """
-    reach_store(uri, name)
-    path = local_file(uri)
+    path = open_store(uri, name)
     if path is not None and not path.exists():  # MLflow would make a store that is not there
         raise _none(uri, name)
     client = MlflowClient(uri, uri)
@@ -69,6 +70,15 @@ def fetch_champion(uri: str, name: str, out: Path) -> Registered:
     )
 
 
+def logged_model_id(version: ModelVersion) -> str | None:
+    """Name the logged model that a version came from, None for one of elsewhere; a database keeps it in the version's
+    source alone.
+    """
+    place = str(version.source or "")
+    name = place.removeprefix(_LOGGED) if place.startswith(_LOGGED) else ""
+    return version.model_id or (name if "/" not in name else "") or None
+
+
 def _version(client: MlflowClient, uri: str, name: str) -> ModelVersion:
     try:
         return client.get_model_version_by_alias(name, ALIAS)
@@ -86,13 +96,15 @@ def _none(uri: str, name: str) -> UserError:
 
 
 def _download(client: MlflowClient, uri: str, version: ModelVersion, place: Path) -> Path:
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     try:
         # By its own place: `models:/...` is looked up in the store of the whole process, whatever client asks.
-        location = client.get_logged_model(version.model_id).artifact_location if version.model_id else version.source
+        model_id = logged_model_id(version)
+        location = client.get_logged_model(model_id).artifact_location if model_id else version.source
         return Path(mlflow.artifacts.download_artifacts(location, dst_path=str(place), tracking_uri=uri))
     except (MlflowException, OSError) as error:
         what = f"the files of the registered model cannot be fetched: {scrub(str(error), uri)}"
         raise UserError(what, key="tracking.uri", value=uri) from None
 
 
-__all__ = ["Registered", "fetch_champion"]
+__all__ = ["Registered", "fetch_champion", "logged_model_id"]

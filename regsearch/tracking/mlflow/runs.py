@@ -29,8 +29,9 @@ from regsearch.tracking.mlflow.changes import (
     START_TAG,
     STUDY,
 )
-from regsearch.tracking.mlflow.delivery import list_runs, retire_deleted, run_key
-from regsearch.tracking.mlflow.store import local_file, reach_store
+from regsearch.tracking.mlflow.delivery import list_runs, run_key
+from regsearch.tracking.mlflow.recovery import retire_deleted
+from regsearch.tracking.mlflow.store import local_file, open_store, reach_store
 
 LATEST = " (latest)"
 STATES = {"FINISHED": "COMPLETE", "KILLED": "PRUNED", "FAILED": "FAIL"}
@@ -210,8 +211,7 @@ def find_experiment(
     Raises:
         UserError: the store cannot be used, or has no study of this name.
     """
-    reach_store(uri, study)
-    path = local_file(uri)
+    path = open_store(uri, study)
     if path is None or path.exists():  # MLflow would make a store that is not there
         client = MlflowClient(uri, uri)
         found = client.get_experiment_by_name(study)

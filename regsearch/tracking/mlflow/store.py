@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from regsearch.errors import UserError
 from regsearch.system.addresses import expand
 from regsearch.system.databases import alone, database_url, reach_database
+from regsearch.tracking.mlflow.moved import ARTIFACTS, follow_store
 from regsearch.tracking.mlflow.server import ask_server
 
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
@@ -153,11 +155,14 @@ def file_revision(path: Path) -> str | None:
         return schema_revision(database)
 
 
-def ensure_store(uri: str) -> None:
+def ensure_store(uri: str) -> str | None:
     """Make the local store if there is none, or its tables in a database; other stores are left to their server.
 
     A new store is built beside its place and renamed once whole, under a lock, so that neither a kill nor several
     processes at once leave a file that never opens.
+
+    Returns:
+        What was done about a store that had been moved, in a line; None for any other.
 
     Raises:
         UserError: the store cannot be made or written.
@@ -166,8 +171,10 @@ def ensure_store(uri: str) -> None:
     path = local_file(uri)
     if path is None and _kind(uri) in DATABASES:
         _make_tables(uri)
-    if path is None or _whole(path):
-        return
+    if path is None:
+        return None
+    if _whole(path):
+        return follow_store(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _lock(path.with_name(path.name + ".lock")):
@@ -175,6 +182,23 @@ def ensure_store(uri: str) -> None:
                 _build(path)
     except OSError as error:
         raise UserError(f"the MLflow store cannot be made ({error})", key=KEY, value=uri) from error
+    return None
+
+
+def open_store(uri: str, study: str) -> Path | None:
+    """Reach a store to read it, in its present place; of one that had been moved standard error is told.
+
+    Returns:
+        The file of a local store, None for one elsewhere.
+
+    Raises:
+        UserError: what `reach_store` refuses.
+    """
+    reach_store(uri, study)
+    path = local_file(uri)
+    if path is not None and path.exists() and (line := follow_store(path)):
+        print(line, file=sys.stderr)
+    return path
 
 
 def _make_tables(uri: str) -> None:
@@ -201,7 +225,7 @@ def _build(path: Path) -> None:
         left_over.unlink(missing_ok=True)
     # The name is new each time, because MLflow caches one engine for each address.
     new = path.with_name(f"{path.name}.new-{os.getpid()}-{time.time_ns()}")
-    store = SqlAlchemyStore(f"sqlite:///{new}", str(path.parent / "artifacts"))  # type: ignore[no-untyped-call]
+    store = SqlAlchemyStore(f"sqlite:///{new}", str(path.parent / ARTIFACTS))  # type: ignore[no-untyped-call]
     store.engine.dispose()
     with open(new, "rb+") as file:
         os.fsync(file.fileno())

@@ -37,7 +37,8 @@ def serve_ui(root: Path, port: int | None = None, uri: str | None = None) -> int
         return 0
     listening = free_port(port or USUAL_PORT)
     print(f"MLflow UI: http://{HOST}:{listening}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
-    ensure_store(address)
+    if moved := ensure_store(address):
+        print(moved, file=sys.stderr)
     keeper = subprocess.Popen(
         [sys.executable, "-m", "regsearch.tracking.mlflow.ui", address, str(listening)],
         stdin=subprocess.PIPE,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
-import json
 import logging
 import os
 import signal
@@ -23,10 +22,21 @@ from regsearch.errors import UserError
 from regsearch.system.addresses import scrub
 from regsearch.system.garbage import settle_collector
 from regsearch.system.guard import guard
-from regsearch.tracking.log.cursor import URI, Status, read_cursor, status_path, write_cursor, write_status
+from regsearch.tracking.log.cursor import (
+    URI,
+    Status,
+    read_cursor,
+    read_refused,
+    status_path,
+    write_cursor,
+    write_status,
+)
+from regsearch.tracking.log.history import StudyHistory
 from regsearch.tracking.log.outbox import read_from
-from regsearch.tracking.log.records import Artifact, Record, StudyStart
+from regsearch.tracking.log.records import Artifact, Model, Record, StudyStart
 from regsearch.tracking.mlflow.changes import Change, RunKey, Step, merge, unended
+from regsearch.tracking.mlflow.delivered import latest_models, missing_runs, read_delivered
+from regsearch.tracking.mlflow.failures import DiscreetFormatter, StoreLostError, is_permanent, one_line
 from regsearch.tracking.mlflow.package import DamagedPackage
 
 LOOK_SECONDS = 0.25
@@ -36,7 +46,8 @@ ROUND_SHARE = 0.1
 BATCH_BYTES = 4 << 20
 RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 TRIES_BEFORE_REFUSAL = 3
-PERMANENT_STATUS = frozenset(range(400, 500)) - {401, 403, 408, 409, 429}
+CHECKS = 5
+"""How often a refusal has a writer look for what the store lost; what is refused again and again is so for itself."""
 PR_SET_PDEATHSIG = 1
 EXIT_REFUSED, EXIT_ORPHANED = 2, 3
 
@@ -64,9 +75,10 @@ class Writer:
 
     def __init__(self, outbox: Path, uri: str, artifacts: Path | None, leash: Leash) -> None:
         self._outbox, self._uri, self._artifacts, self._leash = outbox, uri, artifacts, leash
-        self._offset = read_cursor(outbox)
-        delivered = read_from(outbox, limit=self._offset) if self._offset else ()
-        self._history = unended(record for record, _ in delivered)
+        self._offset, self._not_taken = read_cursor(outbox), read_refused(outbox)
+        self._history = self._delivered_history()
+        # What an earlier writer delivered is looked for in the store before anything else.
+        self._unchecked, self._checks_left = self._offset > 0, CHECKS
         self._study: Any = None
         self._lane: Any = None
         self._tries: dict[RunKey, int] = {}
@@ -86,7 +98,7 @@ class Writer:
             self._leash.woken.clear()
             draining = self._leash.draining
             urgent = draining or self._leash.flushing
-            if self._size() > self._offset:
+            if self._size() > self._offset or self._unchecked:
                 if urgent or time.monotonic() >= next_round:
                     spent = self.status.cpu.get("delivery", 0.0)
                     self._round()
@@ -105,11 +117,22 @@ class Writer:
             try:
                 self._study.reconcile()
             except Exception as error:
-                self.say("retrying", scrub(_one_line(error), self._uri))
+                self.say("retrying", scrub(one_line(error), self._uri))
                 time.sleep(RETRY_SECONDS[0])
                 return False
             self._troubled = False
-        return True
+        return self._study is None or self._in_place()
+
+    def _in_place(self) -> bool:
+        """Whether the store has the experiment still; where it was deleted meanwhile, all is looked at again."""
+        try:
+            if self._study.in_place():
+                return True
+        except Exception:
+            logging.warning("the store cannot be asked for the experiment", exc_info=True)
+            return True  # everything is delivered, and the next writer asks again
+        self._reopen()
+        return False
 
     def say(self, state: str, error: str = "") -> None:
         self.status.state, self.status.error, self.status.offset = state, error, self._offset
@@ -118,23 +141,21 @@ class Writer:
 
     def _round(self) -> None:
         """Deliver the next batch, or go on with one that was cut off; or say why not and wait a little."""
-        if not self._steps:
-            records: list[Record] = []
-            for record, until in read_from(self._outbox, self._offset, BATCH_BYTES):
-                records.append(record)
-                self._until = until
-            if not records:
-                self._leash.woken.wait(LOOK_SECONDS)
-                return
-            self._steps, self._records = merge(records, self._history), len(records)
         left = self._left()
         try:
             self._open()
             self._reconcile()
+            if not self._steps and not self._take():
+                self._leash.woken.wait(LOOK_SECONDS)
+                return
             while self._steps:
                 self._deliver(self._steps[0])
                 del self._steps[0]
-            write_cursor(self._outbox, self._until)
+            self._not_taken |= self._refused
+            write_cursor(self._outbox, self._until, self._not_taken)
+        except StoreLostError:
+            self._reopen()
+            return
         except UserError:
             raise
         except Exception as error:
@@ -142,7 +163,7 @@ class Writer:
                 raise UserError(str(error)) from error  # waiting would not mend it; `resume` packages it again
             self._failures = 1 if self._left() < left else self._failures + 1
             self._unsure = self._troubled = True
-            self.say("retrying", scrub(_one_line(error), self._uri))
+            self.say("retrying", scrub(one_line(error), self._uri))
             logging.warning("delivery failed, to be tried again", exc_info=self._failures < 3)
             time.sleep(RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS)) - 1])
             return
@@ -151,6 +172,23 @@ class Writer:
         self.status.records += self._records
         self.status.rounds += 1
         self.say("waiting")
+
+    def _delivered_history(self) -> StudyHistory:
+        """What was delivered of the runs that have not ended."""
+        records = read_from(self._outbox, limit=self._offset) if self._offset else ()
+        return unended(record for record, _ in records)
+
+    def _take(self) -> bool:
+        """Read the next batch from the outbox; False where there is nothing new."""
+        records: list[Record] = []
+        try:
+            for record, until in read_from(self._outbox, self._offset, BATCH_BYTES):
+                records.append(record)
+                self._until = until
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        self._steps, self._records = merge(records, self._history), len(records)
+        return bool(records)
 
     def _left(self) -> int:
         """How much of the batch is to be delivered: a store that loses answers now and then takes it bit by bit."""
@@ -162,27 +200,71 @@ class Writer:
         first, _ = next(read_from(self._outbox))
         if not isinstance(first, StudyStart):
             raise UserError("the outbox does not begin with a study", file=self._outbox, allowed="the study's own file")
-        with _Clock(self.status, "import"):
+        with self.status.clock("import"):
             from regsearch.tracking.mlflow import delivery, delivery_sqlite
             from regsearch.tracking.mlflow.store import ensure_store
-        with _Clock(self.status, "store"):
-            ensure_store(self._uri)
-            self._study = delivery.ClientLane(self._uri, first, self._artifacts)
-            self._lane = delivery_sqlite.BulkLane(self._study) if delivery_sqlite.fits(self._uri) else self._study
+        with self.status.clock("store"):
+            moved = ensure_store(self._uri)
+            study = delivery.ClientLane(self._uri, first, self._artifacts)
+            self.status.notices += filter(None, (moved, study.moved))
+            self._check(study)
+            fits = delivery_sqlite.fits(self._uri)
+            self._study, self._lane = study, delivery_sqlite.BulkLane(study) if fits else study
         self.status.lane = self._lane.name
         self.say("delivering")
+
+    def _check(self, study: Any) -> None:
+        """Hold the store against the cursor: where it lost something, the whole outbox is delivered again."""
+        told = [study.mended] if study.mended else []
+        if self._unchecked:
+            given = read_delivered(self._outbox, self._offset, self._not_taken)
+            found, again = study.mend(given)
+            told += found
+            if again:
+                self._offset, self._steps, self._records = 0, [], 0
+                self._history = self._delivered_history()
+                self._not_taken, self._refused, self._tries = set(), set(), {}
+                write_cursor(self._outbox, 0)
+        self._unchecked = False
+        if told:
+            self.status.notices.append(f"of this study the MLflow store had lost something: {'; '.join(told)}")
+
+    def _reopen(self) -> None:
+        """Look at the store anew before the next delivery, as a new writer would."""
+        if self._lane is not self._study:
+            self._lane.close()
+        self._study = self._lane = None
+        self._steps, self._unchecked, self._unsure = [], True, False
+        self._history = self._delivered_history()
+
+    def _suspect(self, error: Exception) -> None:
+        """Before content is blamed for an error: see whether the store lost what it was given.
+
+        Raises:
+            StoreLostError: it did.
+        """
+        if not self._checks_left:
+            return
+        self._checks_left -= 1
+        if not self._study.in_place():
+            raise StoreLostError from error
+        self._study.reconcile()
+        if missing_runs(read_delivered(self._outbox, self._offset, self._not_taken), self._study.held):
+            raise StoreLostError from error
 
     def _reconcile(self) -> None:
         """After a failure ask the store what it has, before anything is made: an answer that was lost may have been
         that of a run's creation.
         """
         if self._unsure:
+            if not self._study.in_place():
+                raise StoreLostError
             self._study.reconcile()
             self._unsure = False
 
     def _deliver(self, step: Step) -> None:
         if isinstance(step, list):
-            with _Clock(self.status, "delivery"):
+            with self.status.clock("delivery"):
                 step[:] = [change for change in step if change.key not in self._refused]
                 self._deliver_changes(step)
             return
@@ -193,7 +275,10 @@ class Writer:
             logging.warning("artifact %s is gone before it was delivered", step.path)
             self.status.refused += 1
             return
-        with _Clock(self.status, "models"):
+        if isinstance(step, Model) and _key(latest_models(self._outbox)[step.folder]) != _key(step):
+            logging.warning("the model of %s %s is gone: a later one took its folder", step.kind, step.number)
+            return
+        with self.status.clock("models"):
             try:
                 if isinstance(step, Artifact):
                     self._study.artifact(step)
@@ -208,8 +293,9 @@ class Writer:
         try:
             self._lane.apply(changes)
         except Exception as error:
-            if not _permanent(error):
+            if not is_permanent(error):
                 raise
+            self._suspect(error)
             logging.warning("a batch was refused, its changes are tried one by one", exc_info=True)
             self._study.reconcile()
             while changes:
@@ -222,9 +308,10 @@ class Writer:
     def _judge(self, key: RunKey, error: Exception) -> None:
         """Give up on what the store refuses again and again for its content; else let the round be tried again."""
         self._tries[key] = self._tries.get(key, 0) + 1
-        if not _permanent(error) or self._tries[key] < TRIES_BEFORE_REFUSAL:
+        if not is_permanent(error) or self._tries[key] < TRIES_BEFORE_REFUSAL:
             raise error
-        logging.error("the store refuses %s %s: %s", *key, _one_line(error), exc_info=error)
+        self._suspect(error)
+        logging.error("the store refuses %s %s: %s", *key, one_line(error), exc_info=error)
         self._refused.add(key)
         self.status.refused += 1
 
@@ -235,44 +322,8 @@ class Writer:
             return 0
 
 
-class _Clock:
-    """Adds the CPU seconds of a block to one part of the status."""
-
-    def __init__(self, status: Status, part: str) -> None:
-        self._cpu, self._part = status.cpu, part
-
-    def __enter__(self) -> None:
-        self._begin = time.process_time()
-
-    def __exit__(self, *_: object) -> None:
-        self._cpu[self._part] = self._cpu.get(self._part, 0.0) + time.process_time() - self._begin
-
-
-class _Discreet(logging.Formatter):
-    """Log lines without the passwords of the store's address, which MLflow's errors quote."""
-
-    def __init__(self, uri: str) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(message)s")
-        self._uri = uri
-
-    def format(self, record: logging.LogRecord) -> str:
-        return scrub(super().format(record), self._uri)
-
-
-def _permanent(error: Exception) -> bool:
-    """Whether the store refused the content, so that asking again will not help."""
-    if isinstance(error, json.JSONDecodeError):
-        return False  # an answer that was cut off
-    if isinstance(error, LookupError | FileNotFoundError) or (
-        isinstance(error, ValueError) and not isinstance(error, OSError)  # as the errors of requests may be both
-    ):
-        return True
-    status = getattr(error, "get_http_status_code", None)
-    return status is not None and status() in PERMANENT_STATUS
-
-
-def _one_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+def _key(model: Model) -> RunKey:
+    return (model.kind, model.number)
 
 
 def die_with(parent: int) -> None:
@@ -292,7 +343,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(5)
     logging.basicConfig()
-    logging.root.handlers[0].setFormatter(_Discreet(uri))
+    logging.root.handlers[0].setFormatter(DiscreetFormatter(uri))
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     # A lost answer must come back here, where it is reconciled, not be posted again inside MLflow's client.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")

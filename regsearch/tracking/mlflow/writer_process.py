@@ -7,14 +7,18 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from regsearch.errors import UserError
 from regsearch.system.processes import child_environment
 from regsearch.tracking.log.cursor import URI, Status, read_cursor, read_status, status_path
 from regsearch.tracking.mlflow.store import SCHEMES
 
 LOOK_SECONDS = 0.02
+DRAIN_SECONDS = 120.0
+"""How long the end of a study waits for its store."""
 DATABASES = tuple(scheme for scheme in SCHEMES if scheme not in ("http", "https", "databricks"))
 
 
@@ -24,6 +28,7 @@ class WriterHandle:
 
     outbox: Path
     process: subprocess.Popen[bytes]
+    _heard: int = 0
 
     def alive(self) -> bool:
         return self.process.poll() is None
@@ -40,6 +45,38 @@ class WriterHandle:
     def delivered(self) -> bool:
         """Whether everything in the outbox is at the store."""
         return read_cursor(self.outbox) >= self.outbox.stat().st_size
+
+    def news(self) -> list[str]:
+        """List what the store had lost and what was done about it, as far as it was not listed before."""
+        notices = self.status().notices
+        new, self._heard = notices[self._heard :], len(notices)
+        return new
+
+    def refuse(self) -> None:
+        """Pass on the writer's refusal of a store that cannot take the study.
+
+        Raises:
+            UserError: the writer refused it.
+        """
+        status = self.status()
+        if status.state == "refused":
+            raise UserError(status.error)
+
+    def await_store(self, timeout: float) -> None:
+        """Wait until the store is open and has what it lost; a store that is away is not waited for.
+
+        Raises:
+            UserError: the writer refused the store.
+        """
+        self._say("flush")
+        deadline = time.monotonic() + timeout
+        while self.alive() and time.monotonic() < deadline:
+            status = self.status()
+            behind = status.notices and not self.delivered()
+            if status.state == "retrying" or (status.state != "starting" and not behind):
+                break
+            time.sleep(LOOK_SECONDS)
+        self.refuse()
 
     def flush(self, timeout: float) -> bool:
         """Have what is in the outbox delivered now; False if that took more than `timeout` seconds."""
@@ -84,6 +121,39 @@ class WriterHandle:
             if self.process.stdin is not None:
                 self.process.stdin.write(f"{word}\n".encode())
                 self.process.stdin.flush()
+
+
+def bring_up_to_date(outbox: Path, uri: str, say: Callable[[str], None], timeout: float) -> None:
+    """Have a store hold all that the outbox of a study at rest says, and what it lost of that written again.
+
+    Args:
+        say: is told in a line what the store had lost.
+
+    Raises:
+        UserError: the store did not take everything.
+    """
+    writer = start_writer(outbox, uri)
+    try:
+        done = writer.drain(timeout)
+    except BaseException:
+        writer.kill()
+        raise
+    for line in writer.news():
+        say(line)
+    writer.refuse()
+    if not done:
+        raise not_taken(writer, uri)
+
+
+def not_taken(writer: WriterHandle, uri: str) -> UserError:
+    """Make the refusal of a store that did not take everything in time."""
+    study = writer.outbox.parent.name
+    return UserError(
+        f"the MLflow store did not take everything: {writer.status().error or 'it does not answer'}",
+        key="tracking.uri",
+        value=uri,
+        allowed=f"`regsearch study resume {study}` delivers the rest",
+    )
 
 
 def start_writer(outbox: str | Path, uri: str, artifacts: str | Path | None = None) -> WriterHandle:
