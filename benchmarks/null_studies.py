@@ -16,7 +16,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from multiprocessing.pool import Pool
 from pathlib import Path
@@ -37,9 +37,10 @@ from regsearch.core.pack import Load
 from regsearch.core.program import Program
 from regsearch.data import Manifest, decisions, open_test, sealing
 from regsearch.driver.rounds import Driver
-from regsearch.executors.executor import COHORTS, Executor
-from regsearch.executors.worker import Found, Worker, WorkerSpec
-from regsearch.executors.worker_handle import Member
+from regsearch.executors.executor import COHORTS, Executor, ExecutorSettings
+from regsearch.executors.messages import Begin, Calibrated, GetUsage, Reply, Request, WorkerSpec
+from regsearch.executors.worker import Worker
+from regsearch.executors.worker_handle import WorkerHandle
 from regsearch.finals.finalists import BASELINE, WINNER, Entrant, entrants
 from regsearch.finals.plan import (
     Finals,
@@ -89,7 +90,7 @@ class Kept:
         self.worker = Worker(spec)
         # A default device, though it is the CPU, makes every operation pass through Python once more.
         torch.set_default_device(None)
-        self.worker.settle_on(spec.width or 2, compiled=False)
+        self.worker.reply(Begin(spec.width or 2, compiled=False))
         self.program = build_program(
             StudyConfig.from_json(spec.config), Manifest.load(Path(spec.data)), spec.regularizers
         )
@@ -112,21 +113,42 @@ class _Here:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._due: deque[Any] = deque()
+        self._due: deque[Request] = deque()
 
-    def ready(self) -> Found:
-        return self._worker.found
+    def ready(self) -> Calibrated:
+        return self._worker.calibrated
 
-    def settle_on(self, width: int, compiled: bool) -> None:
-        """It has settled on them already."""
+    def send(self, request: Request) -> None:
+        self._due.append(request)
 
-    def send(self, waited_for: bool, order: str, *given: Any) -> None:
-        self._due.append((waited_for, order, *given))
-
-    def receive(self, seconds: float | None = None) -> tuple[str, Any, dict[str, float]]:
-        return self._worker.obey(*self._due.popleft())
+    def receive(self, seconds: float | None = None) -> Reply:
+        request = self._due.popleft()
+        # It has begun already: its graphs are traced.
+        return self._worker.reply(GetUsage() if isinstance(request, Begin) else request)
 
     def close(self) -> None:
+        """Nothing is held."""
+
+
+class _Host:
+    """The one worker of this process, for whichever executor needs it."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def room(self, wanted: int | None) -> int:
+        return 1
+
+    def memory(self) -> int | None:
+        return None
+
+    def start(self, spec: WorkerSpec) -> WorkerHandle:
+        return _Here(self._worker)
+
+    def arrivals(self, spec: WorkerSpec, wanted: int) -> list[WorkerHandle]:
+        return []
+
+    def close(self, handles: Iterable[WorkerHandle]) -> None:
         """Nothing is held."""
 
 
@@ -134,12 +156,9 @@ class InProcess(Executor):
     """regsearch's executor with its one worker in this process."""
 
     def __init__(self, kept: Kept, spec: WorkerSpec, lanes: int) -> None:
-        self._worker = kept.worker
-        self._worker._place = {}
-        super().__init__(spec, lanes, 1)
-
-    def hire(self, spec: WorkerSpec) -> Member:
-        return _Here(self._worker)
+        kept.worker._places = {}
+        settings = ExecutorSettings(spec.config, spec.data, spec.regularizers, lanes, 1, spec.width, spec.compiled)
+        super().__init__(settings, _Host(kept.worker))
 
 
 _SEALERS: list[Pool] = []

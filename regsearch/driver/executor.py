@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from regsearch.executors.executor import Executor
+from regsearch.executors.executor import Executor, ExecutorSettings
 from regsearch.executors.local import LocalExecutor
 from regsearch.study.study import Study
 from regsearch.workspace.machine import recorded_machine
@@ -23,18 +23,18 @@ def start_executor(
         data: the folder of the rows, by default that of the study's own.
     """
     known, search = recorded_machine(study.folder), study.config.search
-    given = (
-        without_addresses(study.config).to_json(),
-        str(data or study.folder / "data"),
-        study.space.regularizers(),
-        search.parallel + (search.engine == "ray_tune"),  # Ray Tune's trials, and the baseline beside them
-        known["workers"] if again else search.workers,
-        known.get("width") if again else search.width or known.get("width"),
-        known.get("compiled", study.config.train.compile),
-        say,
+    settings = ExecutorSettings(
+        config=without_addresses(study.config).to_json(),
+        data=str(data or study.folder / "data"),
+        regularizers=study.space.regularizers(),
+        lanes=search.parallel + (search.engine == "ray_tune"),  # Ray Tune's trials, and the baseline beside them
+        workers=known["workers"] if again else search.workers,
+        width=known.get("width") if again else search.width or known.get("width"),
+        compiled=known.get("compiled", study.config.train.compile),
+        device=search.device,
     )
     if study.ray is None or again:
-        return LocalExecutor(*given, device=search.device)
+        return LocalExecutor(settings, say)
     from regsearch.executors.ray import RayExecutor
 
-    return RayExecutor(study.ray, *given, device=search.device)
+    return RayExecutor(study.ray, settings, say)

@@ -160,7 +160,8 @@ class Run:
         )
         for note in getattr(driver.search, "notes", ()):
             self._tell(note)
-        before, cpu, writer_cpu = executor.settle(), time.process_time(), writer.status().cpu.get("delivery", 0.0)
+        before = executor.measure_usage()
+        cpu, writer_cpu = time.process_time(), writer.status().cpu.get("delivery", 0.0)
         start = time.time()
         deadline = None if self.timeout is None else self.begun + self.timeout
 
@@ -171,19 +172,19 @@ class Run:
         driver.run(watch)
         self.now_ms = driver.now_ms()
         wall = time.time() - start
-        spent = {name: value - before[name] for name, value in executor.spent().items()}
+        spent = executor.usage() - before
         outside = time.process_time() - cpu + writer.status().cpu.get("delivery", 0.0) - writer_cpu
-        outside += max(0.0, spent["cpu"] - spent["pack"])
-        whole = outside + spent["pack"]
+        outside += max(0.0, spent.cpu - spent.pack)
+        whole = outside + spent.pack
         self.seconds |= {
             "search": wall,
             **{f"driver_{part}": getattr(driver.timing, part) for part in driver.timing.parts},
-            "pack_cpu": spent["pack"],
+            "pack_cpu": spent.pack,
             "outside_cpu": outside,
             "outside_cpu_share": outside / whole if whole else 0.0,
-            "waited_share": spent["waited"] / (wall * executor.workers) if wall else 0.0,
-            "idle_share": spent["idle"] / (wall * executor.workers) if wall else 0.0,
-            "trial_steps_per_second": spent["steps"] / wall if wall else 0.0,
+            "waited_share": spent.waited / (wall * executor.workers) if wall else 0.0,
+            "idle_share": spent.idle / (wall * executor.workers) if wall else 0.0,
+            "trial_steps_per_second": spent.steps / wall if wall else 0.0,
         }
         return driver
 
@@ -229,7 +230,7 @@ class Run:
                 width=executor.width,
                 workers=executor.workers,
                 occupancy=counts[TrialState.RUNNING] / executor.lanes,
-                trial_steps_per_second=executor.spent()["steps"] / elapsed if elapsed else 0.0,
+                trial_steps_per_second=executor.usage().steps / elapsed if elapsed else 0.0,
                 elapsed=elapsed,
                 eta=elapsed * (driver.total - ended) / ended if ended else None,
             )

@@ -8,6 +8,7 @@ from typing import Any
 
 from regsearch.data import Manifest, seal
 from regsearch.driver.tune import TuneDriver
+from regsearch.executors.executor import ExecutorSettings
 from regsearch.executors.local import LocalExecutor
 from regsearch.publish.champion import trained_again
 from regsearch.search.journal import JournalFile
@@ -90,7 +91,8 @@ class Played:
 
     def executor(self) -> LocalExecutor:
         names = self.study.space.regularizers()
-        return LocalExecutor(self.study.config.to_json(), str(self.folder / "data"), names, 8, 1, 4, compiled=False)
+        config, data = self.study.config.to_json(), str(self.folder / "data")
+        return LocalExecutor(ExecutorSettings(config, data, names, lanes=8, workers=1, width=4, compiled=False))
 
     def run(self, drawn: int, play: Callable[[Scripted], Play]) -> MemoryTracker:
         asked = self.study.config.search.model_copy(update={"sampler": "random", "pruner": "none"})

@@ -9,7 +9,7 @@ from regsearch.config import load_config
 from regsearch.core.pack import Load
 from regsearch.data import seal
 from regsearch.driver.rounds import train_all
-from regsearch.executors.executor import Executor
+from regsearch.executors.executor import Executor, ExecutorSettings
 from regsearch.trial import Report, Trial
 
 STUDY = """
@@ -52,18 +52,19 @@ POISON = {"train.learning_rate": 1000.0}
 Curves = dict[int, list[Report]]
 
 
-def sealed(folder: Path, body: str | None = None, lanes: int = len(PARAMS)) -> tuple[str, str, tuple[str, ...], int]:
-    """What an executor is given for the digits and a model that does `body` to its hidden activations; an MLP without.
-
-    Configuration, folder of the data, regularizers, lanes.
-    """
+def sealed(
+    folder: Path, body: str | None = None, *, lanes: int = len(PARAMS), workers: int | None = 2, width: int = 4
+) -> ExecutorSettings:
+    """What an executor is given for the digits and a model that does `body` to its hidden activations; else an MLP."""
     model = "{name: mlp, hidden: [16]}" if body is None else '{factory: "net:build"}'
     (folder / "small.yaml").write_text(STUDY.replace("MODEL", model))
     (folder / "net.py").write_text(MODEL.replace("BODY", (body or "return h").replace("\n", "\n    ")))
     config = load_config(folder / "small.yaml")
     if not (folder / "data").exists():
         seal(config.data, config.folder, folder / "data")
-    return config.to_json(), str(folder / "data"), ("dropout", "l2"), lanes
+    return ExecutorSettings(
+        config.to_json(), str(folder / "data"), ("dropout", "l2"), lanes, workers, width, compiled=False
+    )
 
 
 said: list[str] = []
