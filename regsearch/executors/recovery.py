@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from regsearch.errors import UserError
 from regsearch.executors.lane_table import Round, cohort_of
 from regsearch.executors.messages import CohortLanes, LaneReports, LaneTrial, PlaceLanes, RoundReports, TrainRound
 from regsearch.executors.worker_handle import NoDevice, WorkerLost
@@ -99,6 +100,7 @@ class Recovery:
 
         Raises:
             NoDevice: there is nowhere to put it.
+            UserError: memory does not suffice, however narrow the packs are.
             RuntimeError: it is lost again and again before it has its lanes.
         """
         starts = 1
@@ -110,8 +112,15 @@ class Recovery:
                 if self._halve(self._pool.slots[worker], lost):
                     continue
                 if starts == _STARTS:
-                    raise RuntimeError(f"a pack worker {lost.why} before it began") from lost.error
+                    raise self._cannot_start(lost) from lost.error
                 starts += 1
+
+    def _cannot_start(self, lost: WorkerLost) -> Exception:
+        if not lost.memory:
+            return RuntimeError(f"a pack worker {lost.why} before it began")
+        what = f"the trials in flight do not fit into memory, in packs of {self._pool.width} either"
+        allowed = "fewer trials in flight, fewer search.workers or a smaller model"
+        return UserError(what, key="search.parallel", value=self._table.lanes, allowed=allowed)
 
     # --- one trial at a time ------------------------------------------------------------------------------------------
 

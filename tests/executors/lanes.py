@@ -37,6 +37,15 @@ class Net(nn.Module):
             h = act(h)
         return self.out(h)
 
+if "MOST_SLOTS" in os.environ:
+    from regsearch.core.pack import Pack
+
+    def cramped(pack, program, data, width, make=Pack.__init__):
+        torch.ones(1 << 50 if width > int(os.environ["MOST_SLOTS"]) else 1)
+        make(pack, program, data, width)
+
+    Pack.__init__ = cramped
+
 def build(inputs, outputs):
     if "MAY_ADD" in os.environ and resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
         pages = int(open("/proc/self/statm").read().split()[0])

@@ -109,6 +109,21 @@ def test_out_of_memory_halves_the_packs(here: Path, monkeypatch: pytest.MonkeyPa
     assert all("ran out of memory" in line for line in said) and made.width in (2, 4, 8)
 
 
+@pytest.mark.slow
+def test_out_of_memory_while_packs_are_made_halves_them(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even one cohort's packs of eight can be made; what the other is told then is told to nobody."""
+
+    def made(width: int) -> Executor:
+        said.clear()
+        return LocalExecutor(sealed(here, "return h", lanes=16, workers=1, width=width), said.append)
+
+    peace, _ = trained(made(2), epochs=1)
+    monkeypatch.setenv("MOST_SLOTS", "2")
+    cramped = made(8)
+    assert said == [f"a pack worker ran out of memory: its packs go on with {width} slots" for width in (4, 2)]
+    assert cramped.width == 2 and trained(cramped, epochs=1)[0] == peace
+
+
 ALONE = "if float(h.detach().mean()) > -1e9: pass\n"
 """A model whose author looks at the numbers cannot be packed; one trial at a time it can do anything."""
 POISONS = {
