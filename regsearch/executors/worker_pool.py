@@ -89,6 +89,9 @@ class WorkerPool:
         try:
             measured = [slot.handle.ready() for slot in self.slots.values()]
         except WorkerLost as lost:
+            if lost.memory:
+                what, allowed = "the model and its rows do not fit into memory", "fewer workers or a smaller model"
+                raise UserError(what, key="search.workers", value=count, allowed=allowed) from None
             raise lost.error or RuntimeError(f"a pack worker {lost.why} before it began") from None
         uncompiled = next((each.uncompiled for each in measured if each.uncompiled), None)
         if self._spec.compiled and uncompiled:

@@ -37,7 +37,8 @@ from regsearch.trial import Report
 LANES = 32
 NO_MEMORY = WorkerFailed(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"), out_of_memory=True)
 
-Cue = Callable[["ScriptedWorker", Request], Failure | None]
+Cue = Callable[["ScriptedWorker", Request | None], Failure | None]
+"""What a worker fails with over a request, if it does; None stands for its beginning."""
 
 
 class ScriptedWorker:
@@ -52,7 +53,7 @@ class ScriptedWorker:
         self._failed = False
 
     def ready(self) -> Calibrated:
-        return Calibrated(self.spec.width or 16, None, None)
+        return raise_failure(self._cue(self, None) or Calibrated(self.spec.width or 16, None, None))
 
     def send(self, request: Request) -> None:
         self.requests.append(request)
@@ -150,7 +151,7 @@ def test_what_does_not_fit_in_the_narrowest_packs_is_said_to_the_user(monkeypatc
 def test_a_replacement_that_runs_out_of_memory_halves_too() -> None:
     """A worker that was merely ended is followed by one that runs out of memory: others take more by now."""
 
-    def cue(worker: ScriptedWorker, request: Request) -> Failure | None:
+    def cue(worker: ScriptedWorker, request: Request | None) -> Failure | None:
         if isinstance(request, TrainRound) and worker is host.started[0]:
             return WorkerFailed(RuntimeError("no"))
         return too_wide(8)(worker, request) if worker is not host.started[0] else None
@@ -166,7 +167,7 @@ def test_a_replacement_that_runs_out_of_memory_halves_too() -> None:
 def test_why_a_worker_was_lost_is_not_forgotten_for_its_silence() -> None:
     """It fails for want of memory in one cohort's round; the other's round, which it owes too, is never answered."""
 
-    def cue(worker: ScriptedWorker, request: Request) -> Failure | None:
+    def cue(worker: ScriptedWorker, request: Request | None) -> Failure | None:
         return NO_MEMORY if isinstance(request, TrainRound) and worker.width > 8 else None
 
     said: list[str] = []
@@ -179,7 +180,7 @@ def test_why_a_worker_was_lost_is_not_forgotten_for_its_silence() -> None:
 
 
 def test_usage_counts_the_workers_that_are_gone() -> None:
-    def cue(worker: ScriptedWorker, request: Request) -> Failure | None:
+    def cue(worker: ScriptedWorker, request: Request | None) -> Failure | None:
         first = worker is host.started[0]
         return WorkerFailed(RuntimeError("no")) if first and isinstance(request, GetUsage) else None
 
@@ -192,3 +193,9 @@ def test_a_study_that_a_worker_refuses_is_refused() -> None:
     refusal = UserError("the model is refused", key="model", value="x", allowed="another")
     with pytest.raises(UserError, match="the model is refused"):
         executor(ScriptedHost(lambda worker, request: StudyRefused(refusal)), [])
+
+
+def test_a_model_that_does_not_fit_at_all_is_said_to_the_user() -> None:
+    with pytest.raises(UserError, match="do not fit into memory") as caught:
+        executor(ScriptedHost(lambda worker, request: NO_MEMORY), [], workers=2)
+    assert "search.workers" in str(caught.value)
