@@ -14,7 +14,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from growth_parts import EPOCHS, LightCrew, driven, study_of
+from growth_parts import EPOCHS, LightExecutor, driven, study_of
 
 from regsearch.core.pack import Load
 from regsearch.executors.executor import COHORTS
@@ -168,17 +168,17 @@ def orders(workers: int, slots: int, turns: int = 6) -> dict[str, float]:
         turns: how many rounds the median is over.
     """
     lanes = workers * slots
-    crew = LightCrew(workers, lanes, 9)
-    mine = {c: [lane for lane in range(lanes) if crew.cohort(lane) == c] for c in range(COHORTS)}
+    executor = LightExecutor(workers, lanes, 9)
+    mine = {c: [lane for lane in range(lanes) if executor.cohort(lane) == c] for c in range(COHORTS)}
     for cohort, members in mine.items():
-        crew.dispatch(cohort, [(lane, Load(lane, {"dropout.p": 0.3}, lane), 0) for lane in members], members)
+        executor.dispatch(cohort, [(lane, Load(lane, {"dropout.p": 0.3}, lane), 0) for lane in members], members)
     spent: list[float] = []
     for turn in range(turns):
-        cohort, light = turn % COHORTS, crew.light_seconds()
+        cohort, light = turn % COHORTS, executor.light_seconds()
         with clocked(spent):
-            crew.wait(cohort)
-            crew.dispatch(cohort, [], mine[cohort])
-        spent[-1] -= crew.light_seconds() - light
+            executor.wait(cohort)
+            executor.dispatch(cohort, [], mine[cohort])
+        spent[-1] -= executor.light_seconds() - light
     return {"workers": workers, "slots": slots, "seconds": statistics.median(spent)}
 
 

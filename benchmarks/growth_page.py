@@ -146,7 +146,7 @@ def _by_rest(parts: dict[str, Any], costs: dict[str, Any]) -> list[list[str]]:
             "",
         ],
         ["bytes of a report / of an order that begins a trial", sizes, "reports"],
-        ["bytes in the object store of each node", _bytes(ray["parcel_bytes"]), "rows, nodes"],
+        ["bytes in the object store of each node", _bytes(ray["bundle_bytes"]), "rows, nodes"],
     ]
     for store in ("sqlite", "postgresql"):
         low, high = parts[store]

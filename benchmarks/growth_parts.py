@@ -1,7 +1,7 @@
 """A search whose workers answer at once, for what a study costs besides its training.
 
-Everything but the training is regsearch's own: driver, Optuna's journal, outbox, crew. More workers and trials are
-wanted than two cores can train, so `Light` workers answer at once with curves drawn from a formula.
+Everything but the training is regsearch's own: driver, Optuna's journal, outbox, executor. More workers and trials are
+wanted than two cores can train, so light workers answer at once with curves drawn from a formula.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 import random
 import time
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,25 @@ import yaml
 from bench import HERE
 
 from regsearch.config.yaml12 import read_yaml
+from regsearch.core.pack import Load
 from regsearch.driver.plan import SearchPlan
 from regsearch.driver.rounds import RoundDriver
-from regsearch.executors.executor import COHORTS, Executor
-from regsearch.executors.worker import Found, WorkerSpec
-from regsearch.executors.worker_handle import Member
+from regsearch.executors.executor import COHORTS, Executor, ExecutorSettings
+from regsearch.executors.messages import (
+    Answer,
+    Calibrated,
+    Done,
+    Reply,
+    Request,
+    RoundReports,
+    TrainRound,
+    Usage,
+    WorkerSpec,
+)
+from regsearch.executors.worker_handle import WorkerHandle
 from regsearch.search.journal import JournalFile
 from regsearch.search.optuna import OptunaSearch
+from regsearch.space import SearchSpace
 from regsearch.study.study import Study
 from regsearch.tracking.log.outbox import Outbox
 from regsearch.tracking.log.records import StudyStart
@@ -49,56 +62,75 @@ def loss(seed: int, epoch: int) -> float:
     return level + (2 - level) * math.exp(-epoch / 5)
 
 
-class Light:
+class LightWorker:
     """A worker that answers at once. `spent` is what its answers took, which is not the driver's."""
 
     def __init__(self, width: int, metrics: int) -> None:
         self.spent = 0.0
         self._width, self._names = width, [*METRICS, *(f"metric_{k}" for k in range(metrics - len(METRICS)))]
-        self._held: dict[int, tuple[int, int, int]] = {}
-        self._due: deque[Any] = deque()
+        self._trials: dict[int, tuple[int, int, int]] = {}
+        self._due: deque[Answer] = deque()
 
-    def ready(self) -> Found:
-        return Found(self._width, None, None)
+    def ready(self) -> Calibrated:
+        return Calibrated(self._width, None, None)
 
-    def settle_on(self, width: int, compiled: bool) -> None:
-        pass
-
-    def send(self, waited_for: bool, order: str, *given: Any) -> None:
+    def send(self, request: Request) -> None:
         start = time.process_time()
-        self._due.append(self._round(*given) if order == "round" else {})
+        self._due.append(self._train(request) if isinstance(request, TrainRound) else Done())
         self.spent += time.process_time() - start
 
-    def receive(self, seconds: float | None = None) -> tuple[str, Any, dict[str, float]]:
-        return "answer", self._due.popleft(), {}
+    def receive(self, seconds: float | None = None) -> Reply:
+        return Reply(self._due.popleft(), Usage())
 
     def close(self) -> None:
         pass
 
-    def _round(self, loads: list[Any], lanes: list[int]) -> list[tuple[int, Report]]:
-        for lane, load, epoch in loads:
-            self._held[lane] = load.number, load.seed, epoch
+    def _train(self, request: TrainRound) -> RoundReports:
+        for lane, trial in request.loads.items():
+            assert isinstance(trial.start, Load), "no trial of a search without populations goes on from another"
+            self._trials[lane] = trial.start.number, trial.start.seed, trial.epoch
         reports = []
-        for lane in lanes:
-            number, seed, epoch = self._held[lane]
-            self._held[lane] = number, seed, epoch + 1
+        for lane in request.lanes:
+            number, seed, epoch = self._trials[lane]
+            self._trials[lane] = number, seed, epoch + 1
             value = loss(seed, epoch + 1)
             reports.append((lane, Report(number, epoch + 1, dict.fromkeys(self._names, value))))
-        return reports
+        return RoundReports(reports)
 
 
-class LightCrew(Executor):
+class LightHost:
+    """Starts light workers."""
+
+    def __init__(self, width: int, metrics: int) -> None:
+        self._width, self._metrics = width, metrics
+        self.workers: list[LightWorker] = []
+
+    def room(self, wanted: int | None) -> int:
+        return wanted or 1
+
+    def memory(self) -> int | None:
+        return None
+
+    def start(self, spec: WorkerSpec) -> LightWorker:
+        self.workers.append(LightWorker(self._width, self._metrics))
+        return self.workers[-1]
+
+    def arrivals(self, spec: WorkerSpec, wanted: int) -> list[WorkerHandle]:
+        return []
+
+    def close(self, handles: Iterable[WorkerHandle]) -> None:
+        pass
+
+
+class LightExecutor(Executor):
     """regsearch's executor with light workers."""
 
     def __init__(self, workers: int, lanes: int, metrics: int) -> None:
-        self._metrics = metrics
-        super().__init__(WorkerSpec(0, "", "", (), 0, 2, False), lanes, workers)
-
-    def hire(self, spec: WorkerSpec) -> Member:
-        return Light(-(-self.lanes // COHORTS), self._metrics)
+        self._host = LightHost(-(-lanes // COHORTS), metrics)
+        super().__init__(ExecutorSettings("", "", SearchSpace(), lanes, workers, 2, compiled=False), self._host)
 
     def light_seconds(self) -> float:
-        return sum(post.member.spent for post in self._crew.values() if isinstance(post.member, Light))
+        return sum(worker.spent for worker in self._host.workers)
 
 
 def driven(
@@ -114,7 +146,7 @@ def driven(
         ["minimize"],
         study.config.train.epochs,
     )
-    executor = LightCrew(workers, lanes, metrics)
+    executor = LightExecutor(workers, lanes, metrics)
     with Outbox(folder / "outbox.jsonl") as outbox:
         outbox.append(StudyStart("digits", {}, {}, 1_700_000_000_000))
         driver = RoundDriver(own, outbox, executor, SearchPlan(trials, EPOCHS, 0, ("val_loss",), start_ms=1))

@@ -13,16 +13,16 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from bench import HERE
 from growth_parts import driven
 
-from regsearch.config import load_config
+from regsearch.config import load_config, study_space
 from regsearch.core.pack import Load
 from regsearch.data import seal
-from regsearch.executors.executor import COHORTS, Executor
-from regsearch.executors.study_bundle import pack
+from regsearch.executors.executor import COHORTS, Executor, ExecutorSettings
+from regsearch.executors.study_bundle import bundle_study
+from regsearch.regularizers import knobs
 from regsearch.tracking.mlflow.writer_process import start_writer
 
 SERVERS = "tests.servers"
@@ -92,7 +92,7 @@ def rounds(place: str, lanes: int, seconds: float) -> dict[str, float]:
             for cohort, members in mine.items():
                 executor.dispatch(cohort, [each for each in loads if each[0] in set(members)], members)
             walls, cpus, reports, cohort = [], [], [], 0
-            before = executor.settle()
+            before = executor.measure_usage()
             until = time.perf_counter() + seconds
             while time.perf_counter() < until or len(walls) < 6:
                 start, cpu = time.perf_counter(), time.process_time()
@@ -104,22 +104,22 @@ def rounds(place: str, lanes: int, seconds: float) -> dict[str, float]:
             for _ in range(COHORTS):
                 executor.wait(cohort)
                 cohort = (cohort + 1) % COHORTS
-            spent = executor.settle()
+            spent = executor.measure_usage() - before
             workers = executor.workers
         finally:
             executor.close()
-        parcel = pack(config, data)
+        bundle = bundle_study(config, data)
     count = len(mine[0])
     return {
         "lanes": lanes,
         "workers": workers,
         "wall": statistics.median(walls),
         "driver_cpu": statistics.median(cpus),
-        "worker_cpu": (spent["cpu"] - spent["pack"] - before["cpu"] + before["pack"]) / len(walls) / workers,
+        "worker_cpu": (spent.cpu - spent.pack) / len(walls) / workers,
         "reports_per_second": count / statistics.median(walls),
         "report_bytes": len(pickle.dumps(reports)) / count,
         "load_bytes": len(pickle.dumps(loads)) / lanes,
-        "parcel_bytes": sum(each.nbytes for each in parcel.files.values()),
+        "bundle_bytes": sum(each.nbytes for each in bundle.files.values()),
     }
 
 
@@ -128,11 +128,13 @@ def _executor(folder: Path, place: str, lanes: int) -> tuple[Executor, str, Path
     config = load_config(folder / "tiny.yaml")
     seal(config.data, config.folder, folder / "data")
     width = max(2, min(64, -(-lanes // (2 * COHORTS))))
-    given: tuple[Any, ...] = (config.to_json(), str(folder / "data"), ("dropout",), lanes, 2, width, False)
+    given = ExecutorSettings(
+        config.to_json(), str(folder / "data"), study_space(config, knobs()), lanes, 2, width, compiled=False
+    )
     if place == "ray":
         from regsearch.executors.ray import RayExecutor
 
-        return RayExecutor("local", *given), config.to_json(), folder / "data"
+        return RayExecutor("local", given), config.to_json(), folder / "data"
     from regsearch.executors.local import LocalExecutor
 
-    return LocalExecutor(*given), config.to_json(), folder / "data"
+    return LocalExecutor(given), config.to_json(), folder / "data"

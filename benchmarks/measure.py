@@ -12,9 +12,9 @@ from typing import Any
 
 import peers
 from bench import summary
-from crews import Bench, Crew, Variant
 from models import CASES
 from packs import Packs, dependent
+from process_groups import Bench, ProcessGroup, Variant
 from products import batched, layers, useful
 
 PEER_WIDTHS = (4, 16, 64)
@@ -41,7 +41,7 @@ class Settings:
     no_modelbatch: str | None
 
 
-# What the processes of a crew call. Packs of a model are made once, with and without dropout.
+# What the processes of a group call. Packs of a model are made once, with and without dropout.
 
 
 def _make(bench: Bench, dropout: bool, compiled: bool) -> dict[str, Any]:
@@ -81,18 +81,18 @@ def _batched(bench: Bench, width: int, padded: bool) -> Iterator[int]:
 
 
 class Measurement:
-    """One model on all crews.
+    """One model on all groups.
 
     Args:
-        crews: by their names.
+        groups: by their names.
         name: of the model.
         settings: how much is measured.
     """
 
-    def __init__(self, crews: dict[str, Crew], name: str, settings: Settings) -> None:
-        self.crews, self.name, self.settings = crews, name, settings
-        for crew in crews.values():
-            crew.ask("model", name)
+    def __init__(self, groups: dict[str, ProcessGroup], name: str, settings: Settings) -> None:
+        self.groups, self.name, self.settings = groups, name, settings
+        for group in groups.values():
+            group.ask("model", name)
 
     def throughput(self) -> dict[str, Any]:
         """Trial-steps per second of packs and of all peers, interleaved, and the ratio of packs to the best stock loop.
@@ -107,8 +107,8 @@ class Measurement:
             self._begin(variant)
         others, failed = self._others()
         sizes = layers(CASES[self.name])
-        both = [(crew, padded) for crew in ("packs", "singles") for padded in (False, True)]
-        products = [Variant(_product(crew, p), crew, _batched, (width, p)) for crew, p in both] if sizes else []
+        both = [(group, padded) for group in ("packs", "singles") for padded in (False, True)]
+        products = [Variant(_product(group, p), group, _batched, (width, p)) for group, p in both] if sizes else []
         for variant in products:
             self._begin(variant)
         rates = self._rates([*stock, *packs, *others, *products])
@@ -124,7 +124,7 @@ class Measurement:
             "curve": {str(t): _ratio(rates[f"regsearch T={t}"], rates[best]) for t in widths},
             "trial_steps_per_second": {v.name: summary(rates[v.name]) for v in [*packs, *stock, *others]},
             "failed": failed,
-            "profile": self.crews["packs"].ask("profile", ours)[0],
+            "profile": self.groups["packs"].ask("profile", ours)[0],
         }
         if sizes:
             each = useful(sizes, CASES[self.name].batch)
@@ -158,17 +158,17 @@ class Measurement:
 
     def _packs(self, dropout: bool) -> tuple[dict[str, Any], int]:
         """What making the packs' program found, and the width that a study would choose."""
-        crew = self.crews["packs"]
-        answers = crew.ask("call", _make, dropout, self.settings.compiled)
+        group = self.groups["packs"]
+        answers = group.ask("call", _make, dropout, self.settings.compiled)
         found: dict[str, Any] = next((each for each in answers if "uncompiled" in each), answers[0])
-        return found, max(crew.ask("call", _best_width, dropout))
+        return found, max(group.ask("call", _best_width, dropout))
 
     def _stock(self) -> list[Variant]:
         layouts = (False, True) if self.name == "convnet" else (False,)
-        crews = {"singles": "a process per core", "threads": "a thread per core"}
+        groups = {"singles": "a process per core", "threads": "a thread per core"}
         return [
-            Variant(_stock_name(words, fused, last), crew, _stock, (fused, last))
-            for crew, words in crews.items()
+            Variant(_stock_name(words, fused, last), group, _stock, (fused, last))
+            for group, words in groups.items()
             for fused in (True, False)
             for last in layouts
         ]
@@ -191,7 +191,7 @@ class Measurement:
                 rate = max(sum(self._turn(variant, self.settings.seconds / 3)) for _ in range(2))
                 worse = variant if rate <= most else best
                 if worse:
-                    self.crews[worse.crew].ask("end", worse.name)
+                    self.groups[worse.group].ask("end", worse.name)
                 if rate <= most:
                     break
                 best, most = variant, rate
@@ -199,13 +199,13 @@ class Measurement:
         return chosen, failed
 
     def _begin(self, variant: Variant, may_fail: bool = False) -> str | None:
-        why: str | None = self.crews[variant.crew].ask("begin", variant)[0]
+        why: str | None = self.groups[variant.group].ask("begin", variant)[0]
         if why and not may_fail:
             raise RuntimeError(f"{self.name}, {variant.name}: {why}")
         return why
 
     def _turn(self, variant: Variant, seconds: float) -> list[float]:
-        return self.crews[variant.crew].ask("rate", variant.name, seconds)
+        return self.groups[variant.group].ask("rate", variant.name, seconds)
 
     def _rates(self, variants: Sequence[Variant]) -> Rates:
         """All variants in turn, forwards and backwards, so that none is always the first after another."""
@@ -216,12 +216,12 @@ class Measurement:
         return rates
 
 
-def _stock_name(crew: str, fused: bool, channels_last: bool) -> str:
-    return f"stock, {crew}, {'fused' if fused else 'foreach'} Adam" + (", channels last" if channels_last else "")
+def _stock_name(group: str, fused: bool, channels_last: bool) -> str:
+    return f"stock, {group}, {'fused' if fused else 'foreach'} Adam" + (", channels last" if channels_last else "")
 
 
-def _product(crew: str, padded: bool) -> str:
-    mode = "reproducible" if crew == "packs" else "any instructions"
+def _product(group: str, padded: bool) -> str:
+    mode = "reproducible" if group == "packs" else "any instructions"
     return f"{mode}, {'heads padded to 16' if padded else 'the shapes of the pack'}"
 
 

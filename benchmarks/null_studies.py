@@ -15,7 +15,6 @@ import multiprocessing
 import os
 import sys
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from multiprocessing.pool import Pool
@@ -28,10 +27,11 @@ import optuna
 import torch
 from null_arms import ARMS, FRESH_ROWS, FRESH_SEEDS, STUDY, TRAIN, VALIDATION, Arm, rows, seed_of
 from null_page import plain_test
+from null_worker import InProcess, Kept
 
 from regsearch.analysis.finals_summary import summarize
 from regsearch.config import StudyConfig, study_space
-from regsearch.core.build import build_program, load_data, task_of
+from regsearch.core.build import load_data
 from regsearch.core.knob_rows import Knobs
 from regsearch.core.pack import Load
 from regsearch.core.program import Program
@@ -39,8 +39,7 @@ from regsearch.data import Manifest, decisions, open_test, sealing
 from regsearch.driver.plan import SearchPlan, SearchResult
 from regsearch.driver.rounds import RoundDriver
 from regsearch.executors.executor import COHORTS, Executor
-from regsearch.executors.worker import Found, Worker, WorkerSpec
-from regsearch.executors.worker_handle import Member
+from regsearch.executors.messages import WorkerSpec
 from regsearch.finals.decide import decide, mean_validation
 from regsearch.finals.finalists import BASELINE, WINNER, Finalist, choose_finalists
 from regsearch.finals.plan import Contender, FinalNumbers, baseline_of, plan_finals
@@ -74,68 +73,7 @@ def config_of(name: str, index: int, trials: int = 24, seeds: int = 10) -> Study
     )
 
 
-class Kept:
-    """What all studies of one kind in this process have in common: a worker whose graphs are traced, and a program.
-
-    Only the rows change from study to study, and with them the scale of a target of values.
-    """
-
-    def __init__(self, spec: WorkerSpec) -> None:
-        self.worker = Worker(spec)
-        # A default device, though it is the CPU, makes every operation pass through Python once more.
-        torch.set_default_device(None)
-        self.worker.settle_on(spec.width or 2, compiled=False)
-        config = StudyConfig.from_json(spec.config)
-        self.program = build_program(config, Manifest.load(Path(spec.data)), study_space(config, knobs()))
-
-    def take(self, data: Path) -> None:
-        """Go over to the rows of another study; nothing of the last one is left."""
-        manifest, own = Manifest.load(data), self.worker
-        own.data = load_data(data)
-        for program in (own._program, self.program):
-            program.task = task_of(manifest)
-            if manifest.target_scale is not None:
-                program._measured.forget()  # its graph holds the scale
-
-
 _KEPT: dict[str, Kept] = {}
-
-
-class _Here:
-    """A worker in this process as its executor sees it."""
-
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
-        self._due: deque[Any] = deque()
-
-    def ready(self) -> Found:
-        return self._worker.found
-
-    def settle_on(self, width: int, compiled: bool) -> None:
-        """It has settled on them already."""
-
-    def send(self, waited_for: bool, order: str, *given: Any) -> None:
-        self._due.append((waited_for, order, *given))
-
-    def receive(self, seconds: float | None = None) -> tuple[str, Any, dict[str, float]]:
-        return self._worker.obey(*self._due.popleft())
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-class InProcess(Executor):
-    """regsearch's executor with its one worker in this process."""
-
-    def __init__(self, kept: Kept, spec: WorkerSpec, lanes: int) -> None:
-        self._worker = kept.worker
-        self._worker._place = {}
-        super().__init__(spec, lanes, 1)
-
-    def hire(self, spec: WorkerSpec) -> Member:
-        return _Here(self._worker)
-
-
 _SEALERS: list[Pool] = []
 
 
@@ -188,7 +126,7 @@ def whole(name: str, index: int, folder: Path, **sizes: int) -> dict[str, Any]:
     config, arm = config_of(name, index, **sizes), ARMS[name]
     place, space = StudyFolder(folder, config.name), study_space(config, knobs())
     manifest = sealed(config, f"{name}:{index}", place.data)
-    spec = WorkerSpec(0, config.to_json(), str(place.data), space.regularizers(), 0, config.search.width, False)
+    spec = WorkerSpec(0, config.to_json(), str(place.data), space, 0, config.search.width, False)
     kept = _KEPT.get(name) or _KEPT.setdefault(name, Kept(spec))
     kept.take(place.data)
     tracker, program = MemoryTracker(), kept.program

@@ -64,26 +64,30 @@ def measured(options: argparse.Namespace) -> dict[str, dict[int, list[dict[str, 
 
 def idle_megabytes(place: str) -> list[float]:
     """Resident memory of the workers of the study above that wait for orders, in MB; shared pages count in each."""
-    from regsearch.config import load_config
+    from regsearch.config import load_config, study_space
     from regsearch.data import seal
+    from regsearch.executors.executor import ExecutorSettings
     from regsearch.executors.local import LocalExecutor
+    from regsearch.regularizers import knobs
 
     with tempfile.TemporaryDirectory(prefix="regsearch-idle-") as name:
         file = Path(name) / "bench.yaml"
         file.write_text(STUDY.format(trials=32, epochs=1, batch=32, learning_rate=2e-3))
         config = load_config(file)
         seal(config.data, config.folder, Path(name) / "data")
-        given = (config.to_json(), str(Path(name) / "data"), ("dropout", "l2"), 32, 2)
+        given = ExecutorSettings(
+            config.to_json(), str(Path(name) / "data"), study_space(config, knobs()), lanes=32, workers=2
+        )
         if place == "ray":
             from regsearch.executors.ray import RayExecutor
 
-            executor: Any = RayExecutor("local", *given)
+            executor: Any = RayExecutor("local", given)
         else:
-            executor = LocalExecutor(*given)
+            executor = LocalExecutor(given)
         try:
-            executor.settle()
+            executor.measure_usage()
             children = psutil.Process().children(recursive=True)
-            mark = "ray::_Remote" if place == "ray" else "spawn_main"
+            mark = "ray::PackActor" if place == "ray" else "spawn_main"
             return [each.memory_info().rss / 1e6 for each in children if mark in " ".join(each.cmdline())]
         finally:
             executor.close()

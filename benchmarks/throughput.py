@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from bench import machine
-from crews import CORES, CREWS, Crew
 from measure import Measurement, Settings
 from models import CASES
 from peers import MODELBATCH, install_modelbatch
+from process_groups import CORES, GROUPS, ProcessGroup
 
 from regsearch.core.pack_function import compiler
 
@@ -38,10 +38,10 @@ def measured(models: list[str], cores: int, settings: Settings) -> dict[str, Any
     """All figures of these models."""
     result: dict[str, Any] = {"models": {}, "independence": {}}
     with contextlib.ExitStack() as stack:
-        crews = {name: stack.enter_context(Crew(name, cores)) for name in CREWS}
+        groups = {name: stack.enter_context(ProcessGroup(name, cores)) for name in GROUPS}
         for name in models:
             start = time.perf_counter()
-            found = result["models"][name] = Measurement(crews, name, settings).throughput()
+            found = result["models"][name] = Measurement(groups, name, settings).throughput()
             ratio = found["ratio"]
             print(
                 f"{name}: {ratio['median']:.2f} times the {found['best_stock']} at T = {found['width']}"
@@ -51,7 +51,7 @@ def measured(models: list[str], cores: int, settings: Settings) -> dict[str, Any
             )
         for name in INDEPENDENCE:
             if name in models:
-                found = result["independence"][name] = Measurement(crews, name, settings).independence()
+                found = result["independence"][name] = Measurement(groups, name, settings).independence()
                 print(f"{name}: {found['ratio']['median']:.2f} of the rate {found['best_without']}", flush=True)
     return result
 
@@ -81,7 +81,7 @@ def main() -> None:
     if min(given.repeats, given.cores) < 1 or given.seconds <= 0 or min(given.widths) < 2:
         parser.error("repeats and cores must be at least 1, seconds above 0, widths at least 2")
 
-    # Not on top: the processes of the crews import this file.
+    # Not on top: the processes of the groups import this file.
     from throughput_page import aims, draw, page
 
     start, models = time.perf_counter(), given.models or list(CASES)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import re
 from pathlib import Path
 
 import psutil
@@ -45,10 +47,19 @@ def _high_water() -> int:
     return _resident()
 
 
+_OUT_OF_MEMORY = re.compile(
+    r"(can't|cannot) allocate memory|not enough memory|out of memory"  # torch's allocators, CUDA and the system
+    r"|\w_(ALLOC|ALLOCATION)_FAILED"  # CUBLAS_STATUS_ALLOC_FAILED and its like: libraries allocate by themselves
+    r"|cudaErrorMemoryAllocation",
+    re.IGNORECASE,
+)
+
+
 def out_of_memory(error: BaseException | None) -> bool:
-    """Whether memory ran out, on the host (`MemoryError`, torch's allocator) or on a device."""
+    """Decide whether memory ran out, on the host (`MemoryError`, ENOMEM, torch's allocator) or on a device."""
     if error is None:
         return False
-    words = ("can't allocate memory", "out of memory")
-    said = isinstance(error, RuntimeError) and any(each in str(error) for each in words)
-    return isinstance(error, MemoryError) or said or out_of_memory(error.__cause__)
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    said = isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None
+    return said or out_of_memory(error.__cause__)

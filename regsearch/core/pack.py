@@ -176,26 +176,37 @@ class Pack:
         go_on = self._observe(val["loss"], rows)
         measured = {name: (train[name].tolist(), val[name].tolist()) for name in train}
         watched = diagnostics(self.program, w, self.state, self.program.steps_per_epoch(len(self.data.train_y)))
-        reports = []
-        for slot in slots:
-            load = self.loads[slot]
-            assert load is not None, "an empty slot is never asked for a report"
-            metrics: dict[str, float] = {}
-            for name, (first, second) in measured.items():
-                sign = -1.0 if name in self.program.task.higher else 1.0
-                metrics[f"train_{name}"], metrics[f"val_{name}"] = first[slot], second[slot]
-                gap = "gap" if name == "loss" else f"gap_{name}"
-                metrics[gap] = sign * (second[slot] - first[slot])
-            bad = [name for name, value in metrics.items() if not math.isfinite(value)]
-            metrics |= {
-                name: watched[name][slot] for name in tracked(self.program.rules, load.params, self.program.watch)
-            }
-            epoch = self.epochs[slot]
-            reason = f"diverged in epoch {epoch}: {bad[0]} is not finite" if bad else None
-            ended = epoch >= (load.epochs or self.program.training.epochs) or not go_on[slot]
-            restored = self._finish(slot, rows[slot]) if ended and reason is None else None
-            reports.append(Report(load.number, epoch, metrics, reason, not go_on[slot], restored))
-        return reports
+        return [self._report(slot, rows[slot], self._metrics(slot, measured), watched, go_on[slot]) for slot in slots]
+
+    def _metrics(self, slot: int, measured: Mapping[str, tuple[list[float], list[float]]]) -> dict[str, float]:
+        """Name what a slot measured on training and validation rows, and the gaps between the two."""
+        metrics: dict[str, float] = {}
+        for name, (train, validation) in measured.items():
+            sign = -1.0 if name in self.program.task.higher else 1.0
+            metrics[f"train_{name}"], metrics[f"val_{name}"] = train[slot], validation[slot]
+            gap = "gap" if name == "loss" else f"gap_{name}"
+            metrics[gap] = sign * (validation[slot] - train[slot])
+        return metrics
+
+    def _report(
+        self, slot: int, row: torch.Tensor, metrics: dict[str, float], watched: Mapping[str, list[float]], go_on: bool
+    ) -> Report:
+        """Report on the trial of a slot; where it has ended, its loops choose the weights that it keeps.
+
+        Args:
+            row: the weights and buffers that were measured [P + buffer floats].
+            watched: diagnostics of all slots, by name.
+            go_on: whether the trial's loops have it train on.
+        """
+        load, epoch = self.loads[slot], self.epochs[slot]
+        assert load is not None, "an empty slot is never asked for a report"
+        bad = [name for name, value in metrics.items() if not math.isfinite(value)]
+        reason = f"diverged in epoch {epoch}: {bad[0]} is not finite" if bad else None
+        ended = epoch >= (load.epochs or self.program.training.epochs) or not go_on
+        restored = self._finish(slot, row) if ended and reason is None else None
+        names = tracked(self.program.rules, load.params, self.program.watch)
+        metrics |= {name: watched[name][slot] for name in names}
+        return Report(load.number, epoch, metrics, reason, not go_on, restored)
 
     def _in_each_slot(self, rule: Any, method: Callable[..., Any], *given: Any) -> Any:
         """A rule's method at the knobs of each slot, lifted over what it is given [T, ...]."""

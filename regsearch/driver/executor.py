@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from regsearch.executors.executor import Executor
+from regsearch.executors.executor import Executor, ExecutorSettings
 from regsearch.executors.local import LocalExecutor
 from regsearch.workspace.machine import record_machine, recorded_machine
 from regsearch.workspace.spec import StudySpec
@@ -24,21 +24,21 @@ def start_executor(
         data: the folder of the rows, by default that of the study's own.
     """
     known, search = recorded_machine(spec.folder.path), spec.config.search
-    given = (
-        without_addresses(spec.config).to_json(),
-        str(data or spec.folder.data),
-        spec.space.regularizers(),
-        search.parallel + (search.engine == "ray_tune"),  # Ray Tune's trials, and the baseline beside them
-        known["workers"] if again else search.workers,
-        known.get("width") if again else search.width or known.get("width"),
-        known.get("compiled", spec.config.train.compile),
-        say,
+    settings = ExecutorSettings(
+        config=without_addresses(spec.config).to_json(),
+        data=str(data or spec.folder.data),
+        space=spec.space,
+        lanes=search.parallel + (search.engine == "ray_tune"),  # Ray Tune's trials, and the baseline beside them
+        workers=known["workers"] if again else search.workers,
+        width=known.get("width") if again else search.width or known.get("width"),
+        compiled=known.get("compiled", spec.config.train.compile),
+        device=search.device,
     )
     if spec.ray is None or again:
-        return LocalExecutor(*given, device=search.device)
+        return LocalExecutor(settings, say)
     from regsearch.executors.ray import RayExecutor
 
-    return RayExecutor(spec.ray, *given, device=search.device)
+    return RayExecutor(spec.ray, settings, say)
 
 
 class StudyExecutors:

@@ -17,9 +17,10 @@ from typing import Any
 
 import psutil
 
-from regsearch.executors.executor import COHORTS, Executor
-from regsearch.executors.worker import Found, Worker, WorkerSpec, failure
-from regsearch.executors.worker_handle import Lost, Member, told
+from regsearch.executors.executor import Executor, ExecutorSettings
+from regsearch.executors.messages import Calibrated, Failure, Reply, Request, Stop, WorkerSpec
+from regsearch.executors.worker import Worker, WorkerServer, failure_of
+from regsearch.executors.worker_handle import WorkerHandle, WorkerLost, raise_failure
 from regsearch.system.garbage import end_quickly
 
 # Read by the math library when torch loads: one thread, and products that are bitwise the same in every slot.
@@ -38,64 +39,56 @@ _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 
 class LocalExecutor(Executor):
-    """Trains lanes on worker processes.
+    """Train lanes on worker processes of this machine; see `regsearch.executors.executor.Executor`."""
+
+    def __init__(self, settings: ExecutorSettings, say: Callable[[str], None] = lambda line: None) -> None:
+        super().__init__(settings, LocalHost(settings.device), say)
+
+
+class LocalHost:
+    """Start workers as processes of this machine, one for each of its cores or GPUs.
 
     Args:
-        config: the study, as canonical JSON.
-        data: the folder of the sealed data.
-        regularizers: the names that make the program.
-        lanes: how many trials are in flight at most.
-        workers: processes; by default one per core that this process may use, or per GPU.
-        width: slots per pack; by default measured, and no wider than the free memory allows.
-        compiled: run compiled, or operation by operation; by default compiled where that works and pays.
-        say: is told in a line what a user should know of.
-        memory: bytes that the packs may take; by default most of what is free.
-        device: where the packs are, see `regsearch.core.device.devices`.
-
-    Raises:
-        UserError: the model or the data is refused, or `compiled` is asked for and does not work.
+        device: as in `ExecutorSettings`.
     """
 
-    def __init__(
-        self,
-        config: str,
-        data: str,
-        regularizers: tuple[str, ...],
-        lanes: int,
-        workers: int | None = None,
-        width: int | None = None,
-        compiled: bool | None = None,
-        say: Callable[[str], None] = lambda line: None,
-        memory: int | None = None,
-        device: str = "cpu",
-    ) -> None:
+    def __init__(self, device: str) -> None:
         from regsearch.core.device import devices
 
         self._devices = devices(device)
-        on_cpu = self._devices == ["cpu"]
-        workers = max(1, min(workers or (cores() if on_cpu else len(self._devices)), -(-lanes // COHORTS)))
-        free = int(_SHARE * free_memory()) if memory is None and on_cpu else memory
-        each = None if free is None else free // workers
-        super().__init__(WorkerSpec(0, config, data, regularizers, 0, width, compiled, each), lanes, workers, say)
+        self._on_cpu = self._devices == ["cpu"]
 
-    def hire(self, spec: WorkerSpec) -> Member:
-        return _Process(replace(spec, device=self._devices[spec.index % len(self._devices)]))
+    def room(self, wanted: int | None) -> int:
+        """Count the workers that are wanted, by default one per core that this process may use, or per GPU."""
+        return wanted or (cores() if self._on_cpu else len(self._devices))
 
-    def close(self) -> None:
-        crew = [post.member for post in self._crew.values() if isinstance(post.member, _Process)]
-        for member in crew:
-            member.dismiss()
-        end(member.process for member in crew)
-        super().close()
+    def memory(self) -> int | None:
+        """Measure most of the bytes that are free; None on GPUs."""
+        return int(_SHARE * free_memory()) if self._on_cpu else None
+
+    def start(self, spec: WorkerSpec) -> LocalWorker:
+        """Start a worker process, on the devices in turn."""
+        return LocalWorker(replace(spec, device=self._devices[spec.index % len(self._devices)]))
+
+    def arrivals(self, spec: WorkerSpec, wanted: int) -> list[WorkerHandle]:
+        """Return no worker: no device comes to this machine."""
+        return []
+
+    def close(self, handles: Iterable[WorkerHandle]) -> None:
+        """Have all workers stop at once, and wait for them."""
+        workers = [handle for handle in handles if isinstance(handle, LocalWorker)]
+        for worker in workers:
+            worker.stop()
+        end(worker.process for worker in workers)
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def free_memory() -> int:
-    """Bytes that processes started here may still take: of the machine, and of the control group that they are in."""
+    """Measure the bytes that processes started here may still take, of the machine and of their control group."""
     free = int(psutil.virtual_memory().available)
     with contextlib.suppress(OSError, ValueError):  # there is no such group, or it has no limit
         group = Path("/sys/fs/cgroup")
@@ -103,8 +96,8 @@ def free_memory() -> int:
     return free
 
 
-class _Process:
-    """A worker in a process of its own, at the other end of a pipe."""
+class LocalWorker:
+    """Reach a worker in a process of its own, at the other end of a pipe."""
 
     def __init__(self, spec: WorkerSpec) -> None:
         context = multiprocessing.get_context("spawn")
@@ -115,50 +108,47 @@ class _Process:
         self.process.start()
         theirs.close()
 
-    def ready(self) -> Found:
-        found: Found = self._heard(None)
-        return found
+    def ready(self) -> Calibrated:
+        """Wait until the worker has measured what was to be measured."""
+        calibrated: Calibrated | Failure = self._next(None)
+        return raise_failure(calibrated)
 
-    def settle_on(self, width: int, compiled: bool) -> None:
-        self._put((width, compiled))
-
-    def send(self, waited_for: bool, order: str, *given: Any) -> None:
-        self._put((waited_for, order, *given))
-
-    def _put(self, message: tuple[Any, ...]) -> None:
+    def send(self, request: Request) -> None:
+        """Send a request through the pipe."""
         with contextlib.suppress(OSError):  # it is gone: `receive` says so
-            self._pipe.send(message)
+            self._pipe.send(request)
 
-    def receive(self, seconds: float | None = None) -> tuple[str, Any, dict[str, float]]:
-        found: tuple[str, Any, dict[str, float]] = self._heard(seconds)
-        return found
+    def receive(self, seconds: float | None = None) -> Reply:
+        """Wait for the next reply; without one in time the process is killed."""
+        reply: Reply | Failure = self._next(seconds)
+        return raise_failure(reply)
 
-    def _heard(self, seconds: float | None) -> Any:
+    def _next(self, seconds: float | None) -> Any:
         try:
             if not self._pipe.poll(seconds):
                 self.process.kill()  # what it may still say must not be taken for the answer to something else
-                raise Lost(f"gave no answer in {seconds:.0f} seconds")
-            kind, said = self._pipe.recv()
+                raise WorkerLost(f"gave no answer in {seconds:.0f} seconds")
+            return self._pipe.recv()
         except (EOFError, OSError):
             raise self._gone() from None
-        return told(kind, said)
 
-    def _gone(self) -> Lost:
+    def _gone(self) -> WorkerLost:
         self.process.join(5)
         code = self.process.exitcode
         if code == -signal.SIGKILL and _killed_for_memory() > self._killed_before:
-            return Lost("was ended for want of memory", memory=True)
+            return WorkerLost("was ended for want of memory", memory=True)
         if code is not None and code < 0:
-            return Lost(f"was ended by {signal.Signals(-code).name}")
-        return Lost(f"ended with exit code {code}")
+            return WorkerLost(f"was ended by {signal.Signals(-code).name}")
+        return WorkerLost(f"ended with exit code {code}")
 
-    def dismiss(self) -> None:
-        """Tell it to stop."""
+    def stop(self) -> None:
+        """Have the worker end by itself, after what it is doing; it is not waited for."""
         with contextlib.suppress(OSError, ValueError):
-            self._pipe.send((False, "stop"))
+            self._pipe.send(Stop())
         self._pipe.close()
 
     def close(self) -> None:
+        """Kill the process."""
         self._pipe.close()
         self.process.kill()
         self.process.join()
@@ -175,7 +165,7 @@ def _killed_for_memory() -> int:
 
 
 def end(processes: Iterable[multiprocessing.process.BaseProcess]) -> None:
-    """Wait five seconds for each process that was told to stop, and kill what is left of it."""
+    """Wait five seconds for each process that is to stop by itself, and kill what is left of it."""
     for process in processes:
         process.join(5)
         if process.is_alive():
@@ -184,24 +174,24 @@ def end(processes: Iterable[multiprocessing.process.BaseProcess]) -> None:
 
 
 def main(spec: WorkerSpec, pipe: Connection, parent: int) -> None:
-    """Serve orders until the pipe closes or says stop."""
+    """Serve requests until the pipe closes, one says stop, or the worker fails."""
     _die_with_parent(parent)
     end_quickly()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what Ctrl-C means
+    server = WorkerServer(lambda: Worker(spec))
     try:
-        worker = Worker(spec)
-        pipe.send(("found", worker.found))
-        worker.settle_on(*pipe.recv())
-        while True:
-            waited_for, order, *given = pipe.recv()
-            if order == "stop":
-                return
-            pipe.send(("answer", worker.obey(waited_for, order, *given)))
-    except (EOFError, ConnectionError):
+        calibrated = server.start()
+        pipe.send(calibrated)
+        failed = not isinstance(calibrated, Calibrated)
+        while not failed and not isinstance(request := pipe.recv(), Stop):
+            reply = server.reply(request)
+            pipe.send(reply)
+            failed = not isinstance(reply, Reply)
+    except (EOFError, ConnectionError):  # the executor is gone
         return
-    except Exception as error:  # the driver must hear of it, whatever it is
+    except Exception as error:  # what is sent takes memory, too
         with contextlib.suppress(OSError):
-            pipe.send(failure(error, begun="worker" in locals()))
+            pipe.send(failure_of(error))
 
 
 def _die_with_parent(parent: int) -> None:

@@ -10,10 +10,10 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 # Read by ray when it is imported: no word about this use leaves the cluster.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -23,11 +23,12 @@ from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from regsearch.errors import UserError
-from regsearch.executors.executor import COHORTS, Executor
+from regsearch.executors.executor import Executor, ExecutorSettings
 from regsearch.executors.local import MEMORY, THREADS, cores
-from regsearch.executors.study_bundle import Parcel, pack, unpack
-from regsearch.executors.worker import Found, Worker, WorkerSpec, failure
-from regsearch.executors.worker_handle import Lost, Member, NoPlace, told
+from regsearch.executors.messages import Calibrated, Failure, Reply, Request, WorkerSpec
+from regsearch.executors.study_bundle import StudyBundle, bundle_study, unpack_study
+from regsearch.executors.worker import Worker, WorkerServer
+from regsearch.executors.worker_handle import NoDevice, T, WorkerHandle, WorkerLost, raise_failure
 
 _ANSWERS_WITHIN = 5.0
 """Seconds in which an address must answer."""
@@ -38,91 +39,92 @@ _LOOK_EVERY = 1.0
 
 
 class RayExecutor(Executor):
-    """Trains lanes on the workers of a cluster.
+    """Train lanes on the workers of a cluster; see `regsearch.executors.executor.Executor`.
 
     Args:
         address: `local` for a cluster of this machine's cores that ends with the executor, `auto` for the one that this
             machine belongs to, else a cluster's address: HOST:PORT, or ray://HOST:PORT for Ray Client.
-        config, data, regularizers, lanes, width, compiled, say: as of `LocalExecutor`.
-        workers: at most so many; by default one per core, or per GPU.
-        device: `cpu`, or `cuda` for the GPUs of the cluster.
+        settings: with a device `cpu`, or `cuda` for the GPUs of the cluster.
 
     Raises:
-        UserError: the address does not answer, or runs other versions, or has no such device; the model or the data is
-            refused, or `compiled` is asked for and does not work.
+        UserError: the address does not answer, or runs other versions, or has no such device; or as of `Executor`.
     """
 
     def __init__(
-        self,
-        address: str,
-        config: str,
-        data: str,
-        regularizers: tuple[str, ...],
-        lanes: int,
-        workers: int | None = None,
-        width: int | None = None,
-        compiled: bool | None = None,
-        say: Callable[[str], None] = lambda line: None,
-        device: str = "cpu",
+        self, address: str, settings: ExecutorSettings, say: Callable[[str], None] = lambda line: None
     ) -> None:
-        self._on_gpu = device != "cpu"
-        connect(address, device)
-        self._coming: list[_Actor] = []
-        self._suspects: dict[str, float] = {}
-        self._looked = time.monotonic()
-        self._parcel = ray.put(pack(config, Path(data)))
-        there = sum(capacities(self._on_gpu).values())
-        self._most = min(workers or sys.maxsize, max(1, -(-lanes // COHORTS)))
+        on_gpu = settings.device != "cpu"
+        connect(address, settings.device)
         try:
-            super().__init__(
-                WorkerSpec(0, config, data, regularizers, 0, width, compiled, device="cuda" if self._on_gpu else "cpu"),
-                lanes,
-                min(there, self._most),
-                say,
-            )
+            host = RayHost(bundle_study(settings.config, Path(settings.data)), on_gpu)
+            super().__init__(replace(settings, device="cuda" if on_gpu else "cpu"), host, say)
         except BaseException:
             leave()
             raise
 
-    def hire(self, spec: WorkerSpec) -> Member:
+
+class RayHost:
+    """Start workers as actors on the cluster that this process has joined, one for each core or GPU of every node.
+
+    Args:
+        bundle: what they need of the study.
+        on_gpu: whether they are on GPUs.
+    """
+
+    def __init__(self, bundle: StudyBundle, on_gpu: bool) -> None:
+        self._bundle, self._on_gpu = ray.put(bundle), on_gpu
+        self._open: list[RayWorker] = []
+        self._coming: list[RayWorker] = []
+        self._suspects: dict[str, float] = {}
+        self._looked = time.monotonic()
+
+    def room(self, wanted: int | None) -> int:
+        """Count the cores or GPUs of the cluster, of those that are wanted."""
+        return min(wanted or sys.maxsize, sum(capacities(self._on_gpu).values()))
+
+    def memory(self) -> int | None:
+        """Return None: memory is measured on each node."""
+        return None
+
+    def start(self, spec: WorkerSpec) -> RayWorker:
+        """Start a worker on a node that has the fewest."""
         free = self._free()
         if not free:
-            raise NoPlace
-        return self._start(spec, free[0])
+            raise NoDevice
+        return self._start_on(free[0], spec)
 
-    def newcomers(self) -> list[Member]:
+    def arrivals(self, spec: WorkerSpec, wanted: int) -> list[WorkerHandle]:
+        """Return the workers that were started on nodes that have come; nodes are looked for every second."""
         if time.monotonic() < self._looked + _LOOK_EVERY:
             return []
         self._looked = time.monotonic()
-        ready: list[Member] = []
-        for actor in list(self._coming):
-            if actor.has_said():
-                self._coming.remove(actor)
-                try:
-                    actor.ready()
-                except (Lost, UserError):
-                    actor.close()
-                else:
-                    ready.append(actor)
-        wanted = self._most - self.workers - len(self._coming) - len(ready)
-        for node in self._free()[: max(0, wanted)]:
-            spec = replace(self._spec, index=len(self._coming), width=self.width, compiled=self.compiled)
-            self._coming.append(self._start(spec, node))
+        ready: list[WorkerHandle] = []
+        for worker in [worker for worker in self._coming if worker.has_replied()]:
+            self._coming.remove(worker)
+            try:
+                worker.ready()
+            except (WorkerLost, UserError):
+                worker.close()
+            else:
+                ready.append(worker)
+        for node in self._free()[: max(0, wanted - len(self._coming) - len(ready))]:
+            self._coming.append(self._start_on(node, replace(spec, index=len(self._coming))))
         return ready
 
-    def close(self) -> None:
-        for actor in self._coming:
-            actor.close()
-        super().close()
+    def close(self, handles: Iterable[WorkerHandle]) -> None:
+        """End these workers and those that are coming, and leave the cluster."""
+        for worker in (*self._coming, *handles):
+            worker.close()
         leave()
 
-    def _start(self, spec: WorkerSpec, node: str) -> _Actor:
-        return _Actor(spec, self._parcel, node, self._on_gpu, self._suspects)
+    def _start_on(self, node: str, spec: WorkerSpec) -> RayWorker:
+        worker = RayWorker(spec, self._bundle, node, self._on_gpu, self._suspects)
+        self._open = [*(each for each in self._open if not each.closed), worker]
+        return worker
 
     def _free(self) -> list[str]:
-        """The nodes that may have another worker, one entry for each, those with the fewest first."""
-        members = [*self._coming, *(post.member for post in self._crew.values())]
-        taken = Counter(actor.node for actor in members if isinstance(actor, _Actor) and not actor.closed)
+        """Return the nodes that may have another worker, one entry for each, those with the fewest first."""
+        taken = Counter(worker.node for worker in self._open if not worker.closed)
         now = time.monotonic()
         places = [
             (used, node)
@@ -134,7 +136,7 @@ class RayExecutor(Executor):
 
 
 def capacities(on_gpu: bool) -> dict[str, int]:
-    """How many workers each node of the cluster that is alive may have, by its id."""
+    """Count the workers that each node of the cluster that is alive may have, by its id."""
     kind = "GPU" if on_gpu else "CPU"
     return {node["NodeID"]: int(node["Resources"].get(kind, 0)) for node in _nodes() if node["Alive"]}
 
@@ -235,90 +237,83 @@ def _refuse_silent(address: str) -> None:
             raise UserError(what, key="--ray", value=address, allowed=_ADDRESSES) from None
 
 
-class _Remote:
-    """What runs in the actor. It raises nothing: what went wrong is an answer too."""
+class PackActor:
+    """Serve the requests of an executor in an actor; see `regsearch.executors.worker.WorkerServer`."""
 
-    def __init__(self, spec: WorkerSpec, parcel: Parcel) -> None:
-        self._given: tuple[WorkerSpec, Parcel] = spec, parcel
-        self._worker: Worker | None = None
+    def __init__(self, spec: WorkerSpec, bundle: StudyBundle) -> None:
+        def build() -> Worker:
+            config, data = unpack_study(spec.config, bundle)
+            return Worker(replace(spec, config=config, data=str(data)))
 
-    def found(self) -> tuple[str, Any]:
-        try:
-            spec, parcel = self._given
-            config, data = unpack(spec.config, parcel)
-            self._worker = Worker(replace(spec, config=config, data=str(data)))
-        except Exception as error:  # the driver must hear of it, whatever it is
-            return failure(error, begun=False)
-        return "found", self._worker.found
+        self._server = WorkerServer(build)
 
-    def settle_on(self, width: int, compiled: bool) -> None:
-        assert self._worker is not None, "it has found out what it needs"
-        self._worker.settle_on(width, compiled)
+    def start(self) -> Calibrated | Failure:
+        """Build the worker."""
+        return self._server.start()
 
-    def obey(self, waited_for: bool, order: str, *given: Any) -> tuple[str, Any]:
-        assert self._worker is not None, "it has found out what it needs"
-        try:
-            return "answer", self._worker.obey(waited_for, order, *given)
-        except Exception as error:  # as above
-            return failure(error, begun=True)
+    def reply(self, request: Request) -> Reply | Failure:
+        """Carry out a request."""
+        return self._server.reply(request)
 
 
-class _Actor:
-    """A worker in an actor of its own."""
+class RayWorker:
+    """Reach a worker in an actor of its own.
 
-    def __init__(self, spec: WorkerSpec, parcel: Any, node: str, on_gpu: bool, suspects: dict[str, float]) -> None:
+    Attributes:
+        node: the id of the node that it is on.
+        closed: whether it was ended.
+    """
+
+    def __init__(
+        self, spec: WorkerSpec, bundle: ray.ObjectRef[StudyBundle], node: str, on_gpu: bool, suspects: dict[str, float]
+    ) -> None:
         self.node, self.closed, self._suspects = node, False, suspects
         strategy = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
         here = {"num_gpus": 1} if on_gpu else {"num_cpus": 1}
-        remote: Any = ray.remote(_Remote)
-        options = remote.options(
+        actor: Any = ray.remote(PackActor)
+        options = actor.options(
             scheduling_strategy=strategy, max_restarts=0, runtime_env={"env_vars": THREADS | MEMORY}, **here
         )
-        self._actor = options.remote(spec, parcel)
-        self._found = self._actor.found.remote()
-        self._due: deque[Any] = deque()
-        self._why: Lost | None = None
+        self._actor = options.remote(spec, bundle)
+        self._calibrated: ray.ObjectRef[Calibrated | Failure] = self._actor.start.remote()
+        self._due: deque[ray.ObjectRef[Reply | Failure]] = deque()
+        self._loss: WorkerLost | None = None
 
-    def has_said(self) -> bool:
-        """Whether `ready` would not wait."""
-        return bool(ray.wait([self._found], timeout=0)[0])
+    def has_replied(self) -> bool:
+        """Return whether `ready` would not wait."""
+        return bool(ray.wait([self._calibrated], timeout=0)[0])
 
-    def ready(self) -> Found:
-        found: Found = self._get(self._found, None)
-        return found
+    def ready(self) -> Calibrated:
+        """Wait until the worker has measured what was to be measured."""
+        return self._get(self._calibrated, None)
 
-    def settle_on(self, width: int, compiled: bool) -> None:
-        self._actor.settle_on.remote(width, compiled)
+    def send(self, request: Request) -> None:
+        """Call the actor with a request."""
+        self._due.append(self._actor.reply.remote(request))
 
-    def send(self, waited_for: bool, order: str, *given: Any) -> None:
-        self._due.append(self._actor.obey.remote(waited_for, order, *given))
+    def receive(self, seconds: float | None = None) -> Reply:
+        """Wait for the next reply; without one in time the actor is killed."""
+        return self._get(self._due.popleft(), seconds)
 
-    def receive(self, seconds: float | None = None) -> tuple[str, Any, dict[str, float]]:
-        found: tuple[str, Any, dict[str, float]] = self._get(self._due.popleft(), seconds)
-        return found
-
-    def _get(self, reference: Any, seconds: float | None) -> Any:
-        if self._why is not None:
-            raise self._why
+    def _get(self, reference: ray.ObjectRef[T | Failure], seconds: float | None) -> T:
+        if self._loss is not None:
+            raise self._loss
         try:
-            kind, said = ray.get(reference, timeout=seconds)
+            return raise_failure(ray.get(reference, timeout=seconds))
         except GetTimeoutError:
-            self._gone(Lost(f"gave no answer in {seconds:.0f} seconds"))
+            loss = WorkerLost(f"gave no answer in {seconds:.0f} seconds")
         except RayError as error:
             self._suspects[self.node] = time.monotonic() + _SUSPECT
             first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            self._gone(Lost(f"is lost: {first.strip()}", memory="OutOfMemory" in type(error).__name__))
-        try:
-            return told(kind, said)
-        except Lost as lost:
-            self._gone(lost)
-
-    def _gone(self, lost: Lost) -> NoReturn:
-        self._why = lost
+            loss = WorkerLost(f"is lost: {first.strip()}", memory="OutOfMemory" in type(error).__name__)
+        except WorkerLost as lost:
+            loss = lost
+        self._loss = loss
         self.close()
-        raise lost
+        raise loss
 
     def close(self) -> None:
+        """Kill the actor."""
         self.closed = True
         with contextlib.suppress(RayError, ValueError):
             ray.kill(self._actor)

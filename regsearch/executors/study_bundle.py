@@ -12,23 +12,23 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 _DATA = ("manifest.json", "train_x.npy", "train_y.npy", "validation_x.npy", "validation_y.npy")
 
 
 @dataclass(frozen=True)
-class Parcel:
-    """Files by their place in the folder to be, as arrays of bytes, which an object store shares without a copy."""
+class StudyBundle:
+    """Carry files by their place in the folder to be, as bytes that an object store shares without a copy."""
 
     name: str
-    files: dict[str, np.ndarray[Any, Any]]
+    files: dict[str, npt.NDArray[np.uint8]]
 
 
-def pack(config: str, data: Path) -> Parcel:
-    """The parcel of a study (its configuration as JSON) whose data are sealed in a folder."""
+def bundle_study(config: str, data: Path) -> StudyBundle:
+    """Bundle a study (its configuration as JSON) whose data are sealed in a folder."""
     files = {f"data/{name}": data / name for name in _DATA}
     described = json.loads(config)
     module = (described["model"].get("factory") or "").partition(":")[0].partition(".")[0]
@@ -40,19 +40,19 @@ def pack(config: str, data: Path) -> Parcel:
     digest = hashlib.sha256()
     for name, array in arrays.items():
         digest.update(name.encode() + b"\0" + hashlib.sha256(array.tobytes()).digest())
-    return Parcel(digest.hexdigest()[:32], arrays)
+    return StudyBundle(digest.hexdigest()[:32], arrays)
 
 
-def unpack(config: str, parcel: Parcel) -> tuple[str, Path]:
-    """The configuration and the folder of the data, as they are on this machine; workers of a node share the files."""
+def unpack_study(config: str, bundle: StudyBundle) -> tuple[str, Path]:
+    """Write a study on this machine, once for all workers of a node; return its configuration and its data's folder."""
     home = Path(tempfile.gettempdir()) / f"regsearch-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
     home.mkdir(mode=0o700, exist_ok=True)
     if hasattr(os, "getuid") and home.stat().st_uid != os.getuid():
         raise PermissionError(f"{home} belongs to somebody else")
-    place = home / parcel.name
+    place = home / bundle.name
     if not place.exists():
         beside = Path(tempfile.mkdtemp(dir=home))
-        for name, array in parcel.files.items():
+        for name, array in bundle.files.items():
             file = beside / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(array.tobytes())

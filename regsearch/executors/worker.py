@@ -1,218 +1,235 @@
-"""A pack worker: one thread and its share of the lanes; takes orders and answers with reports.
+"""A pack worker: one thread and its share of the lanes; carries out requests and replies.
 
-How orders reach it and answers go back is its host's affair: a pipe on this machine, an actor on a cluster.
+How requests reach it and replies go back is its host's affair: a pipe on this machine, an actor on a cluster.
 """
 
 from __future__ import annotations
 
+import pickle
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import traceback
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, assert_never
 
 from regsearch.errors import UserError
+from regsearch.executors.messages import (
+    Answer,
+    Begin,
+    Calibrated,
+    Done,
+    Failure,
+    GetUsage,
+    GetWeights,
+    LaneReports,
+    LaneTrial,
+    PlaceLanes,
+    Reply,
+    Request,
+    RoundReports,
+    SavedTrials,
+    SaveTrials,
+    StudyRefused,
+    TrainRound,
+    TrialWeights,
+    Usage,
+    WorkerFailed,
+    WorkerSpec,
+)
 from regsearch.system.garbage import importing
 
 if TYPE_CHECKING:
-    from regsearch.core.pack import Pack, Saved, Start
-
-Lanes = Mapping[int, tuple[int, ...]]
-"""Lanes by cohort."""
-
-
-@dataclass(frozen=True)
-class WorkerSpec:
-    """What a worker needs to build its packs.
-
-    Args:
-        index: which of the workers that start together.
-        config: the study, as canonical JSON.
-        data: the folder of the sealed data, as this worker sees it.
-        regularizers: the names that make the program.
-        most: how many lanes of one cohort it may get.
-        width, compiled: None where they are to be found out.
-        memory: bytes that its packs may take, where it finds out their width; None: most of a GPU's.
-        device: where its packs are.
-    """
-
-    index: int
-    config: str
-    data: str
-    regularizers: tuple[str, ...]
-    most: int
-    width: int | None
-    compiled: bool | None
-    memory: int | None = None
-    device: str = "cpu"
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a worker found out before it began; see `regsearch.core.calibration.Calibration`."""
-
-    width: int
-    uncompiled: str | None
-    serial: str | None
+    from regsearch.core.calibration import Calibration
+    from regsearch.core.pack import Data, Pack, Saved
+    from regsearch.core.program import Program
 
 
 class Worker:
-    """Trains lanes in packs.
+    """Train lanes in packs.
+
+    Attributes:
+        calibrated: what was measured before it began.
 
     Raises:
         UserError: the model or the data is refused.
     """
 
     def __init__(self, spec: WorkerSpec) -> None:
-        with importing():
-            import torch
-
-            from regsearch.config import StudyConfig, study_space
-            from regsearch.core.build import build_program, load_data
-            from regsearch.core.calibration import calibrate
-            from regsearch.core.device import free_on, use
-            from regsearch.data import Manifest
-            from regsearch.regularizers import knobs
-            from regsearch.system.guard import guard
-
-        guard()
-        torch.set_num_threads(1)
-        device = use(spec.device)
-        folder = Path(spec.data)
-        config = StudyConfig.from_json(spec.config)
-        manifest = Manifest.load(folder)
-        space = study_space(config, knobs())
-        self.data = load_data(folder)
-        self._calibration = calibrate(
-            lambda: build_program(config, manifest, space, spec.regularizers),
-            self.data,
-            spec.most,
-            config.search.trials,
-            width=spec.width,
-            compiled=spec.compiled,
-            backwards=spec.index % 2 == 1,
-            memory=free_on(device) if spec.memory is None else spec.memory,
-        )
-        found = self._calibration
-        self.found = Found(found.width, found.uncompiled, found.serial)
-        self._place: dict[int, tuple[Pack, int]] = {}
+        self.data, self._calibration = _prepare(spec)
+        measured = self._calibration
+        self.calibrated = Calibrated(measured.width, measured.uncompiled, measured.serial)
+        self._program: Program
+        self._places: dict[int, tuple[Pack, int]] = {}
         self._width = 0
         self._steps = 0
         self._pack_cpu = self._waited = self._idle = 0.0
         self._since = time.perf_counter()
 
-    def settle_on(self, width: int, compiled: bool) -> None:
-        """Train in packs of this width from now on, compiled or not, as the driver decided for all workers alike."""
-        self._width = width
-        self._program = self._calibration.program(width)
-        if not compiled:
+    def reply(self, request: Request) -> Reply:
+        """Carry out a request, and account for the time since the last one."""
+        seconds = time.perf_counter() - self._since
+        if isinstance(request, TrainRound) and request.waited_for:
+            self._waited += seconds
+        else:
+            self._idle += seconds
+        answer = self._answer(request)
+        self._since = time.perf_counter()
+        return Reply(answer, self._usage())
+
+    def _answer(self, request: Request) -> Answer:
+        match request:
+            case TrainRound():
+                return RoundReports(self._train(request))
+            case SaveTrials():
+                self._load(request.loads)
+                return SavedTrials(self._save(request.lanes))
+            case GetWeights():
+                self._load(request.loads)
+                pack, slot = self._places[request.lane]
+                return TrialWeights({name: value.cpu().numpy() for name, value in pack.weights(slot).items()})
+            case PlaceLanes():
+                self._place(request)
+            case Begin():
+                self._begin(request)
+            case GetUsage():
+                pass
+            case _:
+                assert_never(request)
+        return Done()
+
+    def _begin(self, request: Begin) -> None:
+        self._width = request.width
+        self._program = self._calibration.program(request.width)
+        if not request.compiled:
             self._program.run_uncompiled()
 
-    def obey(self, waited_for: bool, order: str, *given: Any) -> tuple[str, Any, dict[str, float]]:
-        """Carry out an order: (order, its answer, what was spent so far).
-
-        Args:
-            waited_for: whether the time since the last answer was spent waiting for this order, not for want of trials.
-        """
-        seconds = time.perf_counter() - self._since
-        self._waited, self._idle = self._waited + seconds * waited_for, self._idle + seconds * (not waited_for)
-        carry_out: Callable[..., Any] = getattr(self, order)
-        answer = carry_out(*given)
-        self._since = time.perf_counter()
-        return order, answer, self._spent()
-
-    def _spent(self) -> dict[str, float]:
+    def _usage(self) -> Usage:
         steps = self._steps + sum(pack.trial_steps for pack in self._packs())
-        seconds = {"pack": self._pack_cpu, "cpu": time.process_time(), "waited": self._waited, "idle": self._idle}
-        return {**seconds, "steps": float(steps)}
+        return Usage(self._pack_cpu, time.process_time(), self._waited, self._idle, float(steps))
 
     def _packs(self) -> list[Pack]:
-        return list({id(pack): pack for pack, _ in self._place.values()}.values())
+        return list({id(pack): pack for pack, _ in self._places.values()}.values())
 
-    def save(self, lanes: list[int]) -> dict[int, Saved]:
-        """The trials in these lanes as they stand, for another worker to go on with."""
-        return {lane: self._place[lane][0].save(self._place[lane][1]) for lane in lanes}
+    def _save(self, lanes: Iterable[int]) -> dict[int, Saved]:
+        return {lane: self._places[lane][0].save(self._places[lane][1]) for lane in lanes}
 
-    def place(self, lanes: Lanes, saved: Mapping[int, Saved]) -> None:
-        """Have these lanes from now on, and these trials in them. Trials in lanes that stay go on where they are."""
+    def _place(self, request: PlaceLanes) -> None:
         from regsearch.core.pack import Pack
 
-        held = [lane for lane, (pack, slot) in self._place.items() if pack.loads[slot] is not None]
-        kept = {**self.save(held), **saved}
+        staying = [lane for lane, (pack, slot) in self._places.items() if pack.loads[slot] is not None]
+        trials = {**self._save(staying), **request.saved}
         self._steps += sum(pack.trial_steps for pack in self._packs())
-        self._place = {}
-        for mine in lanes.values():
-            for start in range(0, len(mine), self._width):
-                part = mine[start : start + self._width]
+        self._places = {}
+        for lanes in request.lanes.values():
+            for start in range(0, len(lanes), self._width):
+                part = lanes[start : start + self._width]
                 pack = Pack(self._program, self.data, min(self._width, len(part)))
                 for slot, lane in enumerate(part):
-                    self._place[lane] = pack, slot
-                    if lane in kept:
-                        pack.put(slot, kept[lane])
+                    self._places[lane] = pack, slot
+                    if lane in trials:
+                        pack.put(slot, trials[lane])
 
-    def round(self, loads: list[tuple[int, Start, int]], lanes: list[int]) -> list[tuple[int, Any]]:
-        """Load trials (bringing each to its epoch), then train `lanes` for one epoch: (lane, report) in lane order."""
+    def _train(self, request: TrainRound) -> LaneReports:
         start = time.process_time()
-        self._load(loads)
-        reports = []
-        for pack, mine in self._by_pack(lanes):
-            lane_of = {pack.loads[slot].number: lane for slot, lane in mine.items()}  # type: ignore[union-attr]
-            reports += [(lane_of[report.trial], report) for report in pack.train_epoch(sorted(mine))]
+        self._load(request.loads)
+        reports: LaneReports = []
+        for pack, lane_of in self._by_pack(request.lanes):
+            slots = sorted(lane_of)
+            reports += zip([lane_of[slot] for slot in slots], pack.train_epoch(slots), strict=True)
         self._pack_cpu += time.process_time() - start
-        return sorted(reports, key=lambda item: item[0])
+        return sorted(reports, key=lambda pair: pair[0])
 
-    def _load(self, loads: list[tuple[int, Start, int]]) -> None:
+    def _load(self, loads: Mapping[int, LaneTrial]) -> None:
+        """Put trials into their lanes, and train each up to its epoch."""
         from regsearch.core.pack import Load
 
-        for lane, start, _ in loads:
-            pack, slot = self._place[lane]
-            pack.load(slot, start) if isinstance(start, Load) else pack.put(slot, start)
-        wanted = {lane: epoch for lane, _, epoch in loads}
-        for pack, mine in self._by_pack(list(wanted)):
-            while behind := [slot for slot, lane in mine.items() if pack.epochs[slot] < wanted[lane]]:
+        for lane, trial in loads.items():
+            pack, slot = self._places[lane]
+            pack.load(slot, trial.start) if isinstance(trial.start, Load) else pack.put(slot, trial.start)
+        for pack, lane_of in self._by_pack(loads):
+            while behind := [slot for slot, lane in lane_of.items() if pack.epochs[slot] < loads[lane].epoch]:
                 pack.train_epoch(sorted(behind))
 
-    def _by_pack(self, lanes: list[int]) -> list[tuple[Pack, dict[int, int]]]:
-        """The packs that these lanes are in, with the lane of each of their slots."""
-        packs = {id(self._place[lane][0]): self._place[lane][0] for lane in lanes}
-        return [
-            (pack, {self._place[lane][1]: lane for lane in lanes if self._place[lane][0] is pack})
-            for pack in packs.values()
-        ]
-
-    def settle(self) -> None:
-        """Nothing: the answer says what was spent so far."""
-
-    def state(self, loads: list[tuple[int, Start, int]], lane: int) -> Saved:
-        """The trial in `lane` as it stands; `loads` as in `round`."""
-        self._load(loads)
-        return self.save([lane])[lane]
-
-    def weights(self, loads: list[tuple[int, Start, int]], lane: int) -> dict[str, Any]:
-        """The parameters and buffers of the trial in `lane` as NumPy arrays, by name; `loads` as in `round`."""
-        self._load(loads)
-        pack, slot = self._place[lane]
-        return {name: value.cpu().numpy() for name, value in pack.weights(slot).items()}
+    def _by_pack(self, lanes: Iterable[int]) -> list[tuple[Pack, dict[int, int]]]:
+        """Return the packs that these lanes are in, with the lane of each of their slots."""
+        packs: dict[int, tuple[Pack, dict[int, int]]] = {}
+        for lane in lanes:
+            pack, slot = self._places[lane]
+            packs.setdefault(id(pack), (pack, {}))[1][slot] = lane
+        return list(packs.values())
 
 
-def failure(error: Exception, begun: bool) -> tuple[str, Any]:
-    """What a worker that cannot go on says: that the study was refused, that memory ran out, or what failed.
+def _prepare(spec: WorkerSpec) -> tuple[Data, Calibration]:
+    """Load the rows that a worker trains on, and calibrate its program."""
+    with importing():
+        import torch
+
+        from regsearch.config import StudyConfig
+        from regsearch.core.build import build_program, load_data
+        from regsearch.core.calibration import calibrate
+        from regsearch.core.device import free_on, use
+        from regsearch.data import Manifest
+        from regsearch.system.guard import guard
+
+    guard()
+    torch.set_num_threads(1)
+    device = use(spec.device)
+    folder = Path(spec.data)
+    config = StudyConfig.from_json(spec.config)
+    manifest = Manifest.load(folder)
+    data = load_data(folder)
+    return data, calibrate(
+        lambda: build_program(config, manifest, spec.space),
+        data,
+        spec.most,
+        config.search.trials,
+        width=spec.width,
+        compiled=spec.compiled,
+        backwards=spec.index % 2 == 1,
+        memory=free_on(device) if spec.memory is None else spec.memory,
+    )
+
+
+class WorkerServer:
+    """Run a worker for its host: it raises nothing, what goes wrong is an answer too.
 
     Args:
-        begun: whether it had begun to train; before, an error of the user's is one of the study, not of a trial.
+        build: makes the worker.
     """
+
+    def __init__(self, build: Callable[[], Worker]) -> None:
+        self._build = build
+        self._worker: Worker | None = None
+
+    def start(self) -> Calibrated | Failure:
+        """Build the worker, which measures what is to be measured."""
+        try:
+            self._worker = self._build()
+        except Exception as error:  # the executor must hear of it, whatever it is
+            failure = failure_of(error)
+            # Before it begins, an error of the user's is one of the study, not of a trial.
+            refused = isinstance(error, UserError) and not failure.out_of_memory
+            return StudyRefused(failure.error) if refused else failure
+        return self._worker.calibrated
+
+    def reply(self, request: Request) -> Reply | Failure:
+        """Have the worker carry out a request; after a failure it is of no more use."""
+        assert self._worker is not None, "it is asked after it was started"
+        try:
+            return self._worker.reply(request)
+        except Exception as error:  # as above
+            return failure_of(error)
+
+
+def failure_of(error: Exception) -> WorkerFailed:
+    """Describe an error so that it can be sent, and say whether memory ran out."""
     from regsearch.core.footprint import out_of_memory
 
-    if out_of_memory(error):
-        return "memory", str(error)
-    return "refused" if isinstance(error, UserError) and not begun else "failed", _sendable(error)
+    return WorkerFailed(_sendable(error), out_of_memory(error))
 
 
 def _sendable(error: Exception) -> Exception:
-    """The error with where it was raised, or where it cannot be sent one that says as much."""
-    import pickle
-    import traceback
-
+    """Note where an error was raised; one that cannot be sent becomes one that says as much."""
     error.add_note(traceback.format_exc())
     try:
         pickle.loads(pickle.dumps(error))

@@ -1,14 +1,17 @@
-"""A worker as its executor sees it, on whatever machine it is."""
+"""A worker, and where workers are started, as the executor sees them on whatever machine they are."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Iterable
+from typing import Protocol, TypeVar
 
-from regsearch.executors.worker import Found
+from regsearch.executors.messages import Calibrated, Failure, Reply, Request, StudyRefused, WorkerFailed, WorkerSpec
+
+T = TypeVar("T", Reply, Calibrated)
 
 
-class Lost(Exception):
-    """A worker is gone.
+class WorkerLost(Exception):
+    """Say that a worker is gone.
 
     Args:
         why: in words that stand behind "the worker".
@@ -21,54 +24,79 @@ class Lost(Exception):
         self.why, self.memory, self.error = why, memory, error
 
 
-class NoPlace(Exception):
-    """There is no device for another worker."""
+class NoDevice(Exception):
+    """Say that there is no device for another worker."""
 
 
-def told(kind: str, said: Any) -> Any:
-    """What a worker said, unless it is one of the kinds of `regsearch.executors.worker.failure`.
+def raise_failure(message: T | Failure) -> T:
+    """Raise what a worker failed with, or pass on what else it says.
 
     Raises:
         UserError: it refuses the study.
-        Lost: it cannot go on.
+        WorkerLost: it cannot go on.
     """
-    if kind == "refused":
-        raise said
-    if kind == "memory":
-        raise Lost("ran out of memory", memory=True)
-    if kind == "failed":
-        raise Lost(f"failed: {type(said).__name__}: {said}", error=said)
-    return said
+    if isinstance(message, StudyRefused):
+        raise message.error
+    if isinstance(message, WorkerFailed):
+        if message.out_of_memory:
+            raise WorkerLost("ran out of memory", memory=True)
+        error = message.error
+        raise WorkerLost(f"failed: {type(error).__name__}: {error}", error=error)
+    return message
 
 
-class Member(Protocol):
-    """A worker as the executor sees it. Answers come in the order of the orders."""
+class WorkerHandle(Protocol):
+    """Reach one worker: send it requests, and receive its replies in the same order."""
 
-    def ready(self) -> Found:
-        """Wait until it has found out what was to be found out.
+    def ready(self) -> Calibrated:
+        """Wait until the worker has measured what was to be measured.
 
         Raises:
             UserError: it refuses the study.
-            Lost: it is gone.
+            WorkerLost: it is gone.
         """
         ...
 
-    def settle_on(self, width: int, compiled: bool) -> None:
-        """Let it begin."""
+    def send(self, request: Request) -> None:
+        """Send a request; that the worker is gone is said by `receive`."""
         ...
 
-    def send(self, waited_for: bool, order: str, *given: Any) -> None:
-        """Hand it an order; that it is gone is said by `receive`."""
-        ...
-
-    def receive(self, seconds: float | None = None) -> tuple[str, Any, dict[str, float]]:
-        """The answer to the oldest order without one, see `Worker.obey`.
+    def receive(self, seconds: float | None = None) -> Reply:
+        """Wait for the reply to the oldest request without one.
 
         Raises:
-            Lost: it is gone, or gave no answer within this time and was ended. So says every later call.
+            WorkerLost: the worker is gone, or gave no answer within this time and was ended. So says every later call.
         """
         ...
 
     def close(self) -> None:
-        """End it."""
+        """End the worker."""
+        ...
+
+
+class WorkerHost(Protocol):
+    """Start the workers of an executor, on this machine or on a cluster."""
+
+    def room(self, wanted: int | None) -> int:
+        """Count the workers that there is room for, of those that are wanted; None: of as many as there are devices."""
+        ...
+
+    def memory(self) -> int | None:
+        """Measure the bytes that the packs of all workers may take; None where each worker measures its own."""
+        ...
+
+    def start(self, spec: WorkerSpec) -> WorkerHandle:
+        """Start a worker; it is not waited for.
+
+        Raises:
+            NoDevice: there is nowhere to put it.
+        """
+        ...
+
+    def arrivals(self, spec: WorkerSpec, wanted: int) -> list[WorkerHandle]:
+        """Return the workers, `wanted` at most, that were started on devices that have come and are ready to begin."""
+        ...
+
+    def close(self, handles: Iterable[WorkerHandle]) -> None:
+        """End these workers and whatever else was started here."""
         ...

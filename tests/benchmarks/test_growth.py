@@ -105,17 +105,17 @@ def test_a_sampler_that_sees_the_last_trials_draws_the_same_while_these_are_all(
 
 
 def test_orders_reach_every_lane_once() -> None:
-    from growth_parts import LightCrew
+    from growth_parts import LightExecutor
 
     from regsearch.core.pack import Load
 
-    crew = LightCrew(5, 40, 3)
-    lanes = [lane for lane in range(40) if crew.cohort(lane) == 0]
-    crew.dispatch(0, [(lane, Load(lane, {}, lane), 0) for lane in lanes], lanes)
-    first = crew.wait(0)
-    crew.dispatch(0, [], lanes[::2])
+    executor = LightExecutor(5, 40, 3)
+    lanes = [lane for lane in range(40) if executor.cohort(lane) == 0]
+    executor.dispatch(0, [(lane, Load(lane, {}, lane), 0) for lane in lanes], lanes)
+    first = executor.wait(0)
+    executor.dispatch(0, [], lanes[::2])
     assert sorted(lane for lane, _ in first) == lanes
-    assert sorted((lane, report.trial, report.epoch) for lane, report in crew.wait(0)) == [
+    assert sorted((lane, report.trial, report.epoch) for lane, report in executor.wait(0)) == [
         (n, n, 2) for n in lanes[::2]
     ]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 
@@ -61,6 +63,36 @@ print([*_rates(greedy(), digits(20), [4, 8], 200_000_000, 300_000_000)])
     assert alone(code).split("\n")[:3] == ["[4]", "[4, 8]", "[2]"]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "CUDA error: CUSOLVER_STATUS_ALLOC_FAILED when calling `cusolverDnCreate(handle)`",
+        "cuFFT error: CUFFT_ALLOC_FAILED",
+        "CUDA error: out of memory",
+        "CUDA driver error: out of memory",
+        "[enforce fail at alloc_cpu.cpp] data. DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.",
+    ],
+)
+def test_libraries_that_allocate_by_themselves_run_out_of_memory_too(line: str) -> None:
+    assert out_of_memory(RuntimeError(line))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm(...)`",
+        "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED",
+        "CUDA error: device-side assert triggered",
+        "CUBLAS_STATUS_INVALID_VALUE",
+    ],
+)
+def test_other_failures_of_a_device_are_none_of_memory(line: str) -> None:
+    assert not out_of_memory(RuntimeError(line))
+
+
 def test_what_counts_as_out_of_memory() -> None:
     with pytest.raises(RuntimeError) as host:
         torch.ones(1 << 50)
@@ -70,4 +102,7 @@ def test_what_counts_as_out_of_memory() -> None:
         wrapped = wrapper
     assert out_of_memory(host.value) and out_of_memory(wrapped) and out_of_memory(MemoryError())
     assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    assert out_of_memory(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))) and not out_of_memory(
+        OSError(errno.ENOENT, "")
+    )
     assert not out_of_memory(RuntimeError("shape")) and not out_of_memory(ValueError("out of memory"))

@@ -10,6 +10,7 @@ from regsearch.data import Manifest, seal
 from regsearch.driver.plan import SearchPlan
 from regsearch.driver.retrain import trained_again
 from regsearch.driver.tune import TuneDriver
+from regsearch.executors.executor import ExecutorSettings
 from regsearch.executors.local import LocalExecutor
 from regsearch.search.journal import JournalFile
 from regsearch.search.optuna import OptunaSearch
@@ -90,8 +91,9 @@ class Played:
         self.trials: dict[int, Trial] = {}
 
     def executor(self) -> LocalExecutor:
-        names = self.study.space.regularizers()
-        return LocalExecutor(self.study.config.to_json(), str(self.folder / "data"), names, 8, 1, 4, compiled=False)
+        config, data = self.study.config.to_json(), str(self.folder / "data")
+        settings = ExecutorSettings(config, data, self.study.space, lanes=8, workers=1, width=4, compiled=False)
+        return LocalExecutor(settings)
 
     def run(self, drawn: int, play: Callable[[Scripted], Play]) -> MemoryTracker:
         asked = self.study.config.search.model_copy(update={"sampler": "random", "pruner": "none"})

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from regsearch.config import load_config
+from regsearch.config import load_config, study_space
 from regsearch.core.pack import Load
 from regsearch.data import seal
 from regsearch.driver.retrain import train_all
-from regsearch.executors.executor import Executor
+from regsearch.executors.executor import Executor, ExecutorSettings
+from regsearch.regularizers import knobs
 from regsearch.trial import Report, Trial
 
 STUDY = """
@@ -37,6 +38,15 @@ class Net(nn.Module):
             h = act(h)
         return self.out(h)
 
+if "MOST_SLOTS" in os.environ:
+    from regsearch.core.pack import Pack
+
+    def cramped(pack, program, data, width, make=Pack.__init__):
+        torch.ones(1 << 50 if width > int(os.environ["MOST_SLOTS"]) else 1)
+        make(pack, program, data, width)
+
+    Pack.__init__ = cramped
+
 def build(inputs, outputs):
     if "MAY_ADD" in os.environ and resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
         pages = int(open("/proc/self/statm").read().split()[0])
@@ -52,18 +62,18 @@ POISON = {"train.learning_rate": 1000.0}
 Curves = dict[int, list[Report]]
 
 
-def sealed(folder: Path, body: str | None = None, lanes: int = len(PARAMS)) -> tuple[str, str, tuple[str, ...], int]:
-    """What an executor is given for the digits and a model that does `body` to its hidden activations; an MLP without.
-
-    Configuration, folder of the data, regularizers, lanes.
-    """
+def sealed(
+    folder: Path, body: str | None = None, *, lanes: int = len(PARAMS), workers: int | None = 2, width: int = 4
+) -> ExecutorSettings:
+    """What an executor is given for the digits and a model that does `body` to its hidden activations; else an MLP."""
     model = "{name: mlp, hidden: [16]}" if body is None else '{factory: "net:build"}'
     (folder / "small.yaml").write_text(STUDY.replace("MODEL", model))
     (folder / "net.py").write_text(MODEL.replace("BODY", (body or "return h").replace("\n", "\n    ")))
     config = load_config(folder / "small.yaml")
     if not (folder / "data").exists():
         seal(config.data, config.folder, folder / "data")
-    return config.to_json(), str(folder / "data"), ("dropout", "l2"), lanes
+    space = study_space(config, knobs())
+    return ExecutorSettings(config.to_json(), str(folder / "data"), space, lanes, workers, width, compiled=False)
 
 
 said: list[str] = []

@@ -22,11 +22,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def executor(folder: Path, body: str | None = None, width: int = 4, workers: int = 2) -> Executor:
-    return LocalExecutor(*sealed(folder, body), workers, width, False, said.append)
+    return LocalExecutor(sealed(folder, body, workers=workers, width=width), said.append)
 
 
 def processes(made: Executor) -> list[int]:
-    return [post.member.process.pid for post in made._crew.values()]  # type: ignore[attr-defined]
+    return [slot.handle.process.pid for slot in made.pool.slots.values()]  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +73,9 @@ def test_every_worker_is_killed_again_and_again(here: Path, peace: Curves) -> No
 
 
 @pytest.mark.sweep
-def test_a_worker_that_hangs(here: Path, peace: Curves) -> None:
+def test_a_worker_that_hangs(here: Path, peace: Curves, monkeypatch: pytest.MonkeyPatch) -> None:
     made = executor(here)
-    made._lease = lambda: 2.0  # type: ignore[method-assign]
+    monkeypatch.setattr(made.pool, "answer_within", lambda: 2.0)
     stopped: list[int] = []
 
     def stop(made: Executor) -> None:
@@ -98,7 +98,7 @@ def test_out_of_memory_halves_the_packs(here: Path, monkeypatch: pytest.MonkeyPa
     """Sixteen slots cannot fit into what the worker may have; two fit seven times, but for what fragments."""
 
     def greedy(width: int) -> Executor:
-        return LocalExecutor(*sealed(here, GREEDY, lanes=32), 1, width, False, said.append)
+        return LocalExecutor(sealed(here, GREEDY, lanes=32, workers=1, width=width), said.append)
 
     peace, _ = trained(greedy(2), epochs=1)
     monkeypatch.setenv("MAY_ADD", str(1_800_000_000))
@@ -107,6 +107,21 @@ def test_out_of_memory_halves_the_packs(here: Path, monkeypatch: pytest.MonkeyPa
     assert disturbed == peace and not any(reasons.values())
     assert said[0] == "a pack worker ran out of memory: its packs go on with 8 slots"
     assert all("ran out of memory" in line for line in said) and made.width in (2, 4, 8)
+
+
+@pytest.mark.slow
+def test_out_of_memory_while_packs_are_made_halves_them(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even one cohort's packs of eight can be made; what the other is told then is told to nobody."""
+
+    def made(width: int) -> Executor:
+        said.clear()
+        return LocalExecutor(sealed(here, "return h", lanes=16, workers=1, width=width), said.append)
+
+    peace, _ = trained(made(2), epochs=1)
+    monkeypatch.setenv("MOST_SLOTS", "2")
+    cramped = made(8)
+    assert said == [f"a pack worker ran out of memory: its packs go on with {width} slots" for width in (4, 2)]
+    assert cramped.width == 2 and trained(cramped, epochs=1)[0] == peace
 
 
 ALONE = "if float(h.detach().mean()) > -1e9: pass\n"
@@ -123,11 +138,11 @@ POISONS = {
 @pytest.mark.sweep
 @pytest.mark.parametrize("name", POISONS)
 def test_a_trial_that_ends_its_worker_fails_and_its_neighbours_keep_their_bits(
-    here: Path, name: str, peace_alone: Curves
+    here: Path, name: str, peace_alone: Curves, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poison, reason = POISONS[name]
     made = executor(here, f"{ALONE}if float(h.detach().abs().max()) > 50: {poison}\nreturn h", width=1)
-    made._lease = lambda: 2.0  # type: ignore[method-assign]
+    monkeypatch.setattr(made.pool, "answer_within", lambda: 2.0)
     disturbed, reasons = trained(made, poison=[5])
     assert reasons == dict.fromkeys(range(len(PARAMS))) | {5: reason}
     assert {**disturbed, 5: None} == {**peace_alone, 5: None}

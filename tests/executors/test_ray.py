@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(200)
 def peace(tmp_path_factory: pytest.TempPathFactory) -> Curves:
     """What this machine gives."""
     folder = tmp_path_factory.mktemp("peace")
-    return trained(LocalExecutor(*sealed(folder), 2, 4, False, said.append))[0]
+    return trained(LocalExecutor(sealed(folder), said.append))[0]
 
 
 @pytest.fixture
@@ -43,18 +43,20 @@ def cluster() -> Iterator[Any]:
 
 
 def executor(folder: Path, cluster: Any, workers: int | None = None) -> RayExecutor:
-    return RayExecutor(cluster.address, *sealed(folder), workers, 4, False, said.append)
+    return RayExecutor(cluster.address, sealed(folder, workers=workers), said.append)
 
 
 def process(made: Executor, index: int) -> psutil.Process:
     """The process of a worker."""
-    actor: Any = made._crew[index].member
-    pid = ray.get(actor._actor.__ray_call__.remote(lambda self: os.getpid()))
+    worker: Any = made.pool.slots[index].handle
+    pid = ray.get(worker._actor.__ray_call__.remote(lambda self: os.getpid()))
     return psutil.Process(pid)
 
 
 @pytest.mark.sweep
-def test_a_worker_is_killed_and_one_stops_past_its_lease(tmp_path: Path, cluster: Any, peace: Curves) -> None:
+def test_a_worker_is_killed_and_one_stops_past_its_lease(
+    tmp_path: Path, cluster: Any, peace: Curves, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What the stopped one says when it goes on is heard by nobody."""
     made = executor(tmp_path, cluster)
     assert made.workers == 2 and trained(made)[0] == peace
@@ -62,7 +64,7 @@ def test_a_worker_is_killed_and_one_stops_past_its_lease(tmp_path: Path, cluster
     assert disturbed == peace and not any(reasons.values())
     assert said[0].startswith("a pack worker is lost: ")
     made = executor(tmp_path, cluster)
-    made._lease = lambda: 2.0  # type: ignore[method-assign]
+    monkeypatch.setattr(made.pool, "answer_within", lambda: 2.0)
     stopped = [process(made, 0), process(made, 1)]
     disturbed, _ = trained(made, lambda made: stopped[0].suspend())
     assert disturbed == peace and said[0].startswith("a pack worker gave no answer in 2 seconds")
@@ -84,7 +86,7 @@ def test_without_a_node_it_waits_for_one(tmp_path: Path, cluster: Any, peace: Cu
             cluster.add_node(num_cpus=1)
 
     heard: list[str] = []
-    made = RayExecutor(cluster.address, *sealed(tmp_path), None, 4, False, say)
+    made = RayExecutor(cluster.address, sealed(tmp_path, workers=None), say)
     disturbed, _ = trained(made, lambda made: lose(made, cluster, 0, 1))
     assert disturbed == peace and "there is no device left to train on: waiting for one" in heard
 
@@ -92,7 +94,7 @@ def test_without_a_node_it_waits_for_one(tmp_path: Path, cluster: Any, peace: Cu
 def lose(made: Executor, cluster: Any, *indices: int) -> None:
     """Kill the nodes of these workers, as a power cut would."""
     processes = [process(made, index) for index in indices]
-    gone = {made._crew[index].member.node for index in indices}  # type: ignore[attr-defined]
+    gone = {made.pool.slots[index].handle.node for index in indices}  # type: ignore[attr-defined]
     for node in [node for node in cluster.nodes if node.node_id in gone]:
         cluster.remove_node(node, allow_graceful=False)
     for each in processes:
@@ -110,11 +112,13 @@ def test_a_node_that_joins_gets_lanes_and_their_trials_go_on(tmp_path: Path, clu
 
     def another(made: Any) -> None:
         cluster.add_node(num_cpus=1)
-        until(lambda: made._free() != [])
-        made._looked = 0.0
-        assert made.newcomers() == [] and len(made._coming) == 1
-        until(lambda: made._coming[0].has_said())
-        made._looked = 0.0
+        host = made.pool.host
+        until(lambda: host._free() != [])
+        host._looked = 0.0
+        made.pool.add_arrivals()
+        assert made.workers == 1 and len(host._coming) == 1
+        until(lambda: host._coming[0].has_replied())
+        host._looked = 0.0
 
     disturbed, _ = trained(made, another)
     assert disturbed == peace and said == ["another pack worker has come: there are 2"]
@@ -129,7 +133,7 @@ def until(true: Callable[[], bool]) -> None:
 
 @pytest.mark.sweep
 def test_this_machine_as_a_cluster(tmp_path: Path, peace: Curves) -> None:
-    made = RayExecutor("local", *sealed(tmp_path), 2, 4, False, said.append)
+    made = RayExecutor("local", sealed(tmp_path), said.append)
     idle = [process(made, index).memory_info().rss for index in range(2)]
     assert max(idle) < 700e6, "an idle worker"
     assert trained(made)[0] == peace
@@ -148,7 +152,7 @@ def test_a_client_trains_on_the_cluster_that_it_is_no_part_of(tmp_path: Path, pe
         head_node_args={"num_cpus": 2, "include_dashboard": False, "ray_client_server_port": port},
     )
     try:
-        made = RayExecutor(f"ray://127.0.0.1:{port}", *sealed(tmp_path), 2, 4, False, said.append)
+        made = RayExecutor(f"ray://127.0.0.1:{port}", sealed(tmp_path), said.append)
         assert ray.util.client.ray.is_connected() and made.workers == 2
         disturbed, reasons = trained(made, lambda made: process(made, 1).kill())
         assert disturbed == peace and not any(reasons.values())

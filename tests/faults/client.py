@@ -51,10 +51,10 @@ def main() -> None:
     from regsearch.cli.app import main as regsearch
 
     if os.environ.get("FAULTS_LEASE"):
-        from regsearch.executors.worker_pool import Crew
+        from regsearch.executors.worker_pool import WorkerPool
 
         seconds = float(os.environ["FAULTS_LEASE"])
-        Crew._lease = lambda self: seconds  # type: ignore[method-assign]
+        WorkerPool.answer_within = lambda self: seconds  # type: ignore[method-assign]
     keep(Path(os.environ["FAULTS_HISTORY"]))
     regsearch()
 

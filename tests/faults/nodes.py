@@ -44,7 +44,7 @@ def _workers(node: Any) -> list[psutil.Process]:
     """The pack workers of a node."""
     with suppress(psutil.Error):
         raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
-        return [each for each in raylet.children(recursive=True) if _named(each).startswith("ray::_Remote")]
+        return [each for each in raylet.children(recursive=True) if _named(each).startswith("ray::PackActor")]
     return []
 
 

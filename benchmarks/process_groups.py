@@ -1,4 +1,4 @@
-"""Processes that measure together: one crew for each way of using the machine, each a process per core or one for all.
+"""Processes that measure together: one group for each way of using the machine, each a process per core or one for all.
 
 A process keeps its variants as iterators over steps between measurements, so that variants can be measured in turn.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from peers import Rows
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-CREWS = {
+GROUPS = {
     # Whether there is a process per core, or one with a thread per core; and the math library's mode, None: not set.
     "packs": (True, "AVX2"),
     "singles": (True, None),
@@ -38,14 +38,14 @@ _COMPILED = "compiled loops"
 
 @dataclass(frozen=True)
 class Variant:
-    """One way of doing the work of a model: its name, the crew that does it, and what is called to begin.
+    """One way of doing the work of a model: its name, the group that does it, and what is called to begin.
 
     Args:
         begin: called in each process with the process's `Bench` and `given`; gives the steps.
     """
 
     name: str
-    crew: str
+    group: str
     begin: Callable[..., Iterator[int]]
     given: tuple[Any, ...] = ()
 
@@ -131,12 +131,12 @@ def _serve(pipe: Connection) -> None:
             pipe.send((None, traceback.format_exc()))
 
 
-class Crew:
-    """The processes of one entry of `CREWS` on so many cores; a context, which ends them."""
+class ProcessGroup:
+    """The processes of one entry of `GROUPS` on so many cores; a context, which ends them."""
 
     def __init__(self, name: str, cores: int) -> None:
         self.name = name
-        single, mode = CREWS[name]
+        single, mode = GROUPS[name]
         count, threads = (cores, 1) if single else (1, cores)
         # Read when torch and its math library load.
         settings = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "MKL_CBWR": mode}
@@ -173,10 +173,10 @@ class Crew:
         answers = [pipe.recv() for pipe in self._pipes]
         failed = next((why for _, why in answers if why), None)
         if failed:
-            raise RuntimeError(f"the crew {self.name} failed:\n{failed}")
+            raise RuntimeError(f"the group {self.name} failed:\n{failed}")
         return [answer for answer, _ in answers]
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> ProcessGroup:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
