@@ -177,9 +177,9 @@ def show(name: Name, as_json: Json = False) -> None:
     elif isinstance(found, Answer):
         _print_answer(found, as_json)
     else:
-        from regsearch.cli.printing import print_standing
+        from regsearch.cli.printing import print_status
 
-        print_standing(found)
+        print_status(found)
 
 
 command(study_app, "compare")(compare)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from regsearch.analysis.importance import Importance
     from regsearch.core.cost import Cost
     from regsearch.workspace.answer import Answer
-    from regsearch.workspace.status import Standing
+    from regsearch.workspace.status import StudyStatus
 
 FRONT = 12
 """Trials of a front that are printed at most."""
@@ -124,7 +124,7 @@ def _print_front(front: Sequence[Mapping[str, Any]]) -> None:
     _print(table)
 
 
-def print_standing(found: Standing) -> None:
+def print_status(found: StudyStatus) -> None:
     """How far a study is: its trials by state, the best so far, and what goes on with it."""
     works = {True: "at work", False: "not at work", None: "not finished"}[found.running]
     _print(Text.assemble("\n", (found.study, "bold"), f": {found.ended:,} of {found.total:,} trials ended, {works}"))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from regsearch.core.cost import Cost
     from regsearch.study.progress import Progress
     from regsearch.study.replay import Replay
-    from regsearch.workspace.status import Standing
+    from regsearch.workspace.status import StudyStatus
 
 
 class Study:
@@ -214,13 +214,13 @@ class Study:
         with self.spec.folder.lock():
             return replay(self.spec, number)
 
-    def show(self) -> Answer | Standing:
+    def show(self) -> Answer | StudyStatus:
         """Give the study's answer where it has one, else how far it is; another process may be working on it."""
-        from regsearch.workspace.status import read_standing
+        from regsearch.workspace.status import read_status
 
         if self.spec.folder.answer.exists():
             return Answer.read(self.spec.folder)
-        return read_standing(self.folder, self.config)
+        return read_status(self.folder, self.config)
 
     def delete(self) -> None:
         """Delete the study here, in the MLflow store and for TensorBoard; the ledger keeps its openings of the test."""

@@ -17,7 +17,7 @@ _PRIMARY, _GREATER = "mlflow.experiment.primaryMetric.name", "mlflow.experiment.
 
 
 @dataclass(frozen=True)
-class Standing:
+class StudyStatus:
     """A study on its way.
 
     Args:
@@ -62,7 +62,7 @@ class Standing:
         }
 
 
-def read_standing(folder: Path, config: StudyConfig) -> Standing:
+def read_status(folder: Path, config: StudyConfig) -> StudyStatus:
     """How far the study kept in `folder` is; what is being written at this moment may be missing.
 
     Raises:
@@ -81,7 +81,7 @@ def read_standing(folder: Path, config: StudyConfig) -> Standing:
     maximize = history.experiment.get(_PRIMARY) == objective and history.experiment.get(_GREATER) == "true"
     sign = -1.0 if maximize else 1.0
     best = min(values, key=lambda number: (sign * values[number], number), default=None)
-    return Standing(
+    return StudyStatus(
         config.name,
         is_held(folder / "lock"),
         config.search.trials,

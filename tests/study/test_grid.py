@@ -62,8 +62,8 @@ def test_a_grid_that_is_exhausted_ends_the_study_whatever_disturbs_it(tmp_path: 
     killed = start(two, "start", str(grid_file(two, 4, 2)))
     kill_at(killed, two, 40, within=60)
     assert killed.returncode == -signal.SIGKILL
-    standing, _ = show(two, "show", "small")
-    assert not standing["finished"] and sum(standing["trials"].values()) == 10
+    status, _ = show(two, "show", "small")
+    assert not status["finished"] and sum(status["trials"].values()) == 10
     assert answer(start(two, "resume", "small")) == peace
     assert settings(two) == drawn
     again, _ = show(two, "resume", "small")

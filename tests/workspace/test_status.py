@@ -17,7 +17,7 @@ from regsearch.tracking.log.outbox import Outbox
 from regsearch.tracking.log.records import Metrics, Note, Record, RunEnd, RunStages, RunStart
 from regsearch.trial import Stage, TrialState
 from regsearch.workspace.folder import write_record
-from regsearch.workspace.status import read_standing
+from regsearch.workspace.status import read_status
 from tests.study.small import study_file
 
 STRENGTH = "l2.strength"
@@ -61,7 +61,7 @@ def config(folder: Path) -> StudyConfig:
 
 
 def test_counts_and_the_best_so_far(folder: Path, tmp_path: Path) -> None:
-    found = read_standing(folder, config(tmp_path))
+    found = read_status(folder, config(tmp_path))
     assert found.counts() == {"complete": 2, "pruned": 1, "failed": 0, "running": 1, "waiting": 20}
     assert sum(found.states.values()) == found.total == 24
     assert found.best == {"number": 1, "value": 0.5, "params": {STRENGTH: 0.1}}, "of the epoch that it restored"
@@ -73,7 +73,7 @@ def test_what_is_to_be_larger_is_ranked_so(folder: Path, tmp_path: Path) -> None
     primary = "mlflow.experiment.primaryMetric"
     with Outbox(folder / "outbox.jsonl") as outbox:
         outbox.append(Note({}, experiment={f"{primary}.name": "val_loss", f"{primary}.greaterIsBetter": "true"}))
-    best = read_standing(folder, config(tmp_path)).best
+    best = read_status(folder, config(tmp_path)).best
     assert best is not None
     assert best["number"] == 0
 
@@ -89,14 +89,14 @@ def test_one_that_was_set_back_counts_as_it_is_now(folder: Path, tmp_path: Path)
         for epoch, value in ((3, 0.3), (4, 0.4)):
             outbox.append(Metrics("trial", 4, epoch, {"val_loss": value}, 0))
         outbox.append(RunEnd("trial", 4, "COMPLETE", None, 0, restored=3))
-    best = read_standing(folder, config(tmp_path)).best
+    best = read_status(folder, config(tmp_path)).best
     assert best == {"number": 4, "value": 0.3, "params": {STRENGTH: 0.7}}
 
 
 def test_a_line_that_is_being_written_is_left(folder: Path, tmp_path: Path) -> None:
     with open(folder / "outbox.jsonl", "a") as file:
         file.write('{"type":"run_end","kind":"trial","nu')
-    assert read_standing(folder, config(tmp_path)).states[TrialState.RUNNING] == 1
+    assert read_status(folder, config(tmp_path)).states[TrialState.RUNNING] == 1
 
 
 def test_a_study_at_work_is_told_from_one_that_stopped(folder: Path) -> None:

@@ -18,7 +18,7 @@ END_STATUS: Mapping[TrialState, EndStatus] = {
     TrialState.FAIL: "FAIL",
 }
 """How a trial that ended in a state is recorded."""
-StudyStatus = Literal["RUNNING", "COMPLETE", "INTERRUPTED", "FAIL"]
+StudyState = Literal["RUNNING", "COMPLETE", "INTERRUPTED", "FAIL"]
 
 # The tracker's word for each end: the contract between Optuna's states and MLflow's.
 MLFLOW_STATUS: Mapping[str, str] = {
@@ -159,7 +159,7 @@ class StudyEnd:
     """The study came to rest in `status`; a resumed study says RUNNING first and ends again."""
 
     type: ClassVar[str] = "study_end"
-    status: StudyStatus
+    status: StudyState
     time_ms: int
 
 
