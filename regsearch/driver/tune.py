@@ -28,7 +28,7 @@ from regsearch.tracking.log.records import RunStages, Tracker
 from regsearch.trial import Report, Stage, Trial, TrialState
 
 if TYPE_CHECKING:
-    from regsearch.search.ray_tune.mailbox import Asked
+    from regsearch.search.ray_tune.mailbox import ProxyRequest
     from regsearch.search.ray_tune.session import TuneSearch
 
 _LOOK_SECONDS = 0.2
@@ -89,7 +89,7 @@ class TuneDriver(StudyDriver["TuneSearch"]):
     def _take_requests(self) -> None:
         """Take what proxies ask and what Tune ended; make it durable before anybody is told."""
         start = time.perf_counter()
-        requests = self.search.asked(0.0 if self._lanes.flying else _LOOK_SECONDS)
+        requests = self.search.requests(0.0 if self._lanes.flying else _LOOK_SECONDS)
         self.timing.ask += time.perf_counter() - start
         ended = self.search.ended()
         answers = {}
@@ -105,7 +105,7 @@ class TuneDriver(StudyDriver["TuneSearch"]):
             self._commit({"turn": self.turn})
             self.search.answer(answers)
 
-    def _answer(self, request: Asked) -> Any:
+    def _answer(self, request: ProxyRequest) -> Any:
         """What can be answered at once; None where an epoch has to be trained first."""
         proxy = self._proxy(request.number)
         trial = self.trials[request.number]
@@ -127,7 +127,7 @@ class TuneDriver(StudyDriver["TuneSearch"]):
                 self._record_start(trial, setting)
         return self._proxies[number]
 
-    def _begin(self, trial: Trial, proxy: ProxyState, request: Asked) -> None:
+    def _begin(self, trial: Trial, proxy: ProxyState, request: ProxyRequest) -> None:
         """Set a trial to where its proxy begins: its seed or a saved state, with other knobs perhaps."""
         self._arrivals.came()
         if self._lanes.in_flight(proxy.lane):  # the proxy before this one was lost while it waited

@@ -14,7 +14,7 @@ from regsearch.executors.executor import ExecutorSettings
 from regsearch.executors.local import LocalExecutor
 from regsearch.search.journal import JournalFile
 from regsearch.search.optuna import OptunaSearch
-from regsearch.search.ray_tune.mailbox import Asked
+from regsearch.search.ray_tune.mailbox import ProxyRequest
 from regsearch.search.ray_tune.session import TuneSearch
 from regsearch.space import Value
 from regsearch.study.study import Study
@@ -24,7 +24,7 @@ from regsearch.trial import Report, Trial, TrialState, derive_seed
 from tests.study.small import study_file
 
 EPOCHS = 6
-Play = Generator[list[Asked], dict[int, Any], None]
+Play = Generator[list[ProxyRequest], dict[int, Any], None]
 
 
 class Scripted(TuneSearch):
@@ -37,7 +37,7 @@ class Scripted(TuneSearch):
 
     play: Play
     drawn = 0
-    meanwhile: tuple[Asked, ...] = ()
+    meanwhile: tuple[ProxyRequest, ...] = ()
 
     def start(self) -> None:
         while len(self.flat) < self.drawn:
@@ -54,7 +54,7 @@ class Scripted(TuneSearch):
         """The settings by number, as Tune knows them."""
         return self._numbered.issued
 
-    def asked(self, seconds: float) -> list[Asked]:
+    def requests(self, seconds: float) -> list[ProxyRequest]:
         found, self._asks = self._asks, list(self.meanwhile) if self._asks else []
         self.meanwhile = self.meanwhile if not found else ()
         return found
@@ -137,17 +137,17 @@ class Played:
         return {trial.number: trial.reports for trial, _ in again}
 
 
-def begin(search: Scripted, number: int) -> Asked:
-    return Asked(number, "begin", search.flat[number])
+def begin(search: Scripted, number: int) -> ProxyRequest:
+    return ProxyRequest(number, "begin", search.flat[number])
 
 
-def copy_of(search: Scripted, number: int, donor: int, snapshot: str, rate: float) -> Asked:
-    return Asked(number, "begin", {**search.flat[donor], "dropout.p": rate}, snapshot)
+def copy_of(search: Scripted, number: int, donor: int, snapshot: str, rate: float) -> ProxyRequest:
+    return ProxyRequest(number, "begin", {**search.flat[donor], "dropout.p": rate}, snapshot)
 
 
 def to_the_end(*numbers: int, at: int) -> Play:
     for _ in range(at, EPOCHS):
-        yield [Asked(number, "epoch") for number in numbers]
+        yield [ProxyRequest(number, "epoch") for number in numbers]
 
 
 def test_a_copy_has_the_past_of_the_state_it_copied_and_trains_again_to_the_bit(tmp_path: Path) -> None:
@@ -160,10 +160,10 @@ def test_a_copy_has_the_past_of_the_state_it_copied_and_trains_again_to_the_bit(
     def play(search: Scripted) -> Play:
         yield [begin(search, number) for number in (1, 2, 3, 4)]
         for _ in (2, 3):
-            yield [Asked(number, "epoch") for number in (1, 2, 3, 4)]
-        names = yield [Asked(1, "save"), Asked(2, "save")]
+            yield [ProxyRequest(number, "epoch") for number in (1, 2, 3, 4)]
+        names = yield [ProxyRequest(1, "save"), ProxyRequest(2, "save")]
         yield [copy_of(search, 2, 1, names[1], 0.41), copy_of(search, 4, 1, names[1], 0.44)]
-        yield [copy_of(search, 3, 2, names[2], 0.43), Asked(1, "epoch")]
+        yield [copy_of(search, 3, 2, names[2], 0.43), ProxyRequest(1, "epoch")]
         setting.update({number: search.setting(number) for number in range(5)})
         assert search.trials()[4].params == {**setting[1], "dropout.p": 0.44}
         yield [begin(search, 4)]
@@ -197,7 +197,7 @@ def test_what_has_ended_stays_as_it_ended(tmp_path: Path) -> None:
 
     def play(search: Scripted) -> Play:
         yield [begin(search, 1), begin(search, 2)]
-        names.update((yield [Asked(1, "save")]))
+        names.update((yield [ProxyRequest(1, "save")]))
         yield [copy_of(search, 2, 1, names[1], 0.41)]
         yield from to_the_end(2, at=2)
         yield from to_the_end(1, at=1)
@@ -212,7 +212,7 @@ def test_what_has_ended_stays_as_it_ended(tmp_path: Path) -> None:
         yield from to_the_end(1, 3, at=1)
         got = {}
         while not got.get("done"):
-            got = (yield [Asked(2, "epoch")])[2][-1]
+            got = (yield [ProxyRequest(2, "epoch")])[2][-1]
         assert got["epoch"] == EPOCHS
 
     tracker = played.run(3, resumed)
@@ -231,13 +231,13 @@ def test_a_proxy_is_answered_when_tune_can_decide(tmp_path: Path) -> None:
     def play(search: Scripted) -> Play:
         got = yield [begin(search, 1), begin(search, 2)]
         assert (epochs(got[1]), epochs(got[2])) == ([1], [1])
-        got = yield [Asked(1, "epoch")]
+        got = yield [ProxyRequest(1, "epoch")]
         assert epochs(got[1]) == [2, 3]
         search.meanwhile = (begin(search, 1),)
-        got = yield [Asked(1, "epoch"), Asked(2, "epoch")]
+        got = yield [ProxyRequest(1, "epoch"), ProxyRequest(2, "epoch")]
         assert (epochs(got[1]), epochs(got[2])) == ([1], [2, 3])
-        assert epochs((yield [Asked(1, "epoch")])[1]) == [2, 3]
-        got = yield [Asked(1, "epoch"), Asked(2, "epoch")]
+        assert epochs((yield [ProxyRequest(1, "epoch")])[1]) == [2, 3]
+        got = yield [ProxyRequest(1, "epoch"), ProxyRequest(2, "epoch")]
         for answer in got.values():
             assert epochs(answer) == [4, 5, 6] and [each["done"] for each in answer] == [False, False, True]
 

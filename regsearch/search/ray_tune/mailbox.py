@@ -1,4 +1,4 @@
-"""The desk over which proxies of trials ask for epochs, and the driver answers. It needs no Tune and starts fast."""
+"""Pass on what proxies of trials ask of the driver, and its answers. It needs no Tune and starts fast."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 from regsearch.space import Value
 
-DESK = "regsearch-desk"
+MAILBOX = "regsearch-mailbox"
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a proxy wants of the driver.
+class ProxyRequest:
+    """Hold what a proxy wants of the driver.
 
     Args:
         number: of its trial.
@@ -29,32 +29,32 @@ class Asked:
     snapshot: str | None = None
 
 
-class Desk:
-    """Takes what proxies ask to the driver, and its answers back. An actor without a CPU."""
+class Mailbox:
+    """Take what proxies ask to the driver, and its answers back: an actor without a CPU."""
 
     def __init__(self) -> None:
-        self._asked: list[Asked] = []
+        self._requests: list[ProxyRequest] = []
         self._due: dict[int, asyncio.Future[Any]] = {}
         self._something = asyncio.Event()
 
-    async def ask(self, asked: Asked) -> Any:
-        """Hand over what a proxy asks; the driver's answer."""
+    async def ask(self, request: ProxyRequest) -> Any:
+        """Hand over what a proxy asks; give the driver's answer."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._due[asked.number] = answer
-        self._asked.append(asked)
+        self._due[request.number] = answer
+        self._requests.append(request)
         self._something.set()
         return await answer
 
-    async def asked(self, seconds: float) -> list[Asked]:
-        """What has been asked since, after waiting at most this long for something."""
-        if not self._asked and seconds > 0:
+    async def requests(self, seconds: float) -> list[ProxyRequest]:
+        """Take what has been asked since, after waiting at most this long for something."""
+        if not self._requests and seconds > 0:
             try:
                 await asyncio.wait_for(self._something.wait(), seconds)
             except TimeoutError:
                 return []
         self._something.clear()
-        found, self._asked = self._asked, []
-        return found
+        requests, self._requests = self._requests, []
+        return requests
 
     async def answer(self, answers: Mapping[int, Any]) -> None:
         """Give proxies their answers, by number of their trials."""

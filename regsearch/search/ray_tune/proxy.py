@@ -17,7 +17,7 @@ with importing():
     import ray
     from ray.tune import Trainable
 
-from regsearch.search.ray_tune.mailbox import DESK, Asked
+from regsearch.search.ray_tune.mailbox import MAILBOX, ProxyRequest
 
 EPOCH = "epoch"
 """What schedulers count, in every result."""
@@ -34,7 +34,7 @@ class Proxy(Trainable):
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        self._desk: Any = ray.get_actor(DESK)
+        self._mailbox: Any = ray.get_actor(MAILBOX)
         self._begin(config)
 
     def _begin(self, config: dict[str, Any]) -> None:
@@ -49,17 +49,18 @@ class Proxy(Trainable):
 
     def train_buffered(self, buffer_time_s: float, max_buffer_length: int = 1000) -> list[dict[str, Any]]:
         """The results of all epochs that the driver answers with; how many these are is its affair, not Tune's."""
-        found: list[dict[str, Any]] = [self.train()]  # type: ignore[no-untyped-call]
+        results: list[dict[str, Any]] = [self.train()]  # type: ignore[no-untyped-call]
         while self._results and "failed" not in self._results[0]:
-            found.append(self.train())  # type: ignore[no-untyped-call]
-        return found
+            results.append(self.train())  # type: ignore[no-untyped-call]
+        return results
 
     def step(self) -> dict[str, Any]:
         if not self._results:
             number = int(self.trial_id)
-            asked = Asked(number, "epoch") if self._begun else Asked(number, "begin", self._setting, self._snapshot)
+            begin = ProxyRequest(number, "begin", self._setting, self._snapshot)
+            request = ProxyRequest(number, "epoch") if self._begun else begin
             self._begun = True
-            self._results = ray.get(self._desk.ask.remote(asked))
+            self._results = ray.get(self._mailbox.ask.remote(request))
         result = self._results.pop(0)
         if "failed" in result:
             raise Failed(result["failed"])
@@ -68,7 +69,7 @@ class Proxy(Trainable):
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         if not self._begun:
             return {"snapshot": self._snapshot}
-        return {"snapshot": ray.get(self._desk.ask.remote(Asked(int(self.trial_id), "save")))}
+        return {"snapshot": ray.get(self._mailbox.ask.remote(ProxyRequest(int(self.trial_id), "save")))}
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
         self._snapshot = (checkpoint or {}).get("snapshot")

@@ -1,7 +1,7 @@
 """Ray Tune as the search: its searchers, schedulers and Tuner, over trials that train in packs.
 
-`tune.Tuner` runs in a thread of the study's process. Each of its trials is a light proxy that asks over a desk for one
-epoch after another; the driver trains them in packs and answers. What counts is the study's own memory, an Optuna
+`tune.Tuner` runs in a thread of the study's process. Each of its trials is a light proxy that asks over a mailbox for
+one epoch after another; the driver trains them in packs and answers. What counts is the study's own memory, an Optuna
 journal: a trial's number and setting are in it before it trains, and its end is what the memory says. Tune's saved
 state, from which `Tuner.restore` goes on, may be older or newer, and is brought in line with it.
 """
@@ -9,42 +9,23 @@ state, from which `Tuner.restore` goes on, may be older or newer, and is brought
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
 import queue
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import ray
-from ray import tune
-from ray.tune import PlacementGroupFactory
-
 from regsearch.config import SearchConfig
 from regsearch.errors import UserError
 from regsearch.search.optuna import OptunaSearch
 from regsearch.search.protocol import Clock, Known
-from regsearch.search.ray_tune.adapters import Abandoned, Listener, Numbered
+from regsearch.search.ray_tune.adapters import Listener, Numbered
 from regsearch.search.ray_tune.choices import decisions, make_scheduler, make_searcher
 from regsearch.search.ray_tune.encoding import decode, sampled
-from regsearch.search.ray_tune.mailbox import DESK, Asked, Desk
-from regsearch.search.ray_tune.proxy import Proxy
+from regsearch.search.ray_tune.mailbox import ProxyRequest
+from regsearch.search.ray_tune.tuner import TunerThread
 from regsearch.space import Params, SearchSpace, Value
 from regsearch.trial import Stage, TrialState, derive_seed
-
-_PROXY_BYTES = 200 << 20
-"""What a proxy takes at least; there are as many as find room on the node, and no more than trials in flight."""
-_RETRIES = 3
-"""How often a proxy that is lost is started again."""
-_BUFFER = "TUNE_RESULT_BUFFER_LENGTH"
-_SETTINGS = {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_WARN_THRESHOLD_S": "60",
-    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-}
 
 
 class TuneSearch:
@@ -83,9 +64,7 @@ class TuneSearch:
         self._decisions = decisions(self.config, epochs)
         self._numbered = Numbered(self._issue, total - 1, self._searcher)
         self._listener = Listener()
-        self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None
-        self._desk: Any = None
+        self._tuner: TunerThread | None = None
 
     # --- the study's memory, from both threads ------------------------------------------------------------------------
 
@@ -167,89 +146,35 @@ class TuneSearch:
 
     def start(self) -> None:
         """Let Tune begin, or go on from where it was last saved."""
-        os.environ.update(_SETTINGS)
-        # `Proxy.train_buffered` says how many there are; where each epoch counts Tune warns of a buffer.
-        os.environ.pop(_BUFFER, None)
-        if len(self._decisions) < self._decisions[-1]:
-            os.environ[_BUFFER] = "1000000"
-        # As many are staged at once as there is room for: their processes start side by side.
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self._parallel)
-        for name in ("ray.tune", "ray.train", "ray.air"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-        self._desk = ray.remote(Desk).options(name=DESK, num_cpus=0, max_concurrency=1000).remote()
-        tuner = self._tuner()
+        buffered = len(self._decisions) < self._decisions[-1]
+        self._tuner = TunerThread(self._folder, self._parallel, self._listener, buffered)
+        self._tuner.open(self._numbered, self._scheduler, self._metric, self._mode)
         for number in sorted(self._numbered.issued):
             if number >= len(self._memory):  # Tune was saved after the memory
                 self._memory.enlist(decode(self._space, self._numbered.issued[number]))
-        self._thread = threading.Thread(target=self._fit, args=(tuner,), name="tune", daemon=True)
-        self._thread.start()
+        self._tuner.start()
 
-    def _tuner(self) -> tune.Tuner:
-        where = str(self._folder / "tune")
-        proxy = tune.with_resources(Proxy, self._place())
-        if tune.Tuner.can_restore(where):
-            with contextlib.suppress(Exception):  # whatever a kill left of it: the memory has all that counts
-                return tune.Tuner.restore(where, proxy, resume_unfinished=True)
-        return tune.Tuner(
-            proxy,
-            tune_config=tune.TuneConfig(
-                metric=self._metric,
-                mode=self._mode,
-                search_alg=self._numbered,
-                scheduler=self._scheduler,
-                num_samples=self._numbered.total_samples,
-                reuse_actors=True,
-                trial_dirname_creator=_folder_of,
-            ),
-            run_config=tune.RunConfig(
-                name="tune",
-                storage_path=str(self._folder),
-                callbacks=[self._listener],
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                failure_config=tune.FailureConfig(max_failures=_RETRIES),
-                verbose=0,
-            ),
-        )
-
-    def _place(self) -> PlacementGroupFactory:
-        """A proxy's place: this node, which has Tune's state on its disk, and room in its memory."""
-        here = ray.get_runtime_context().get_node_id()
-        node = next(each for each in ray.nodes() if each["NodeID"] == here)  # type: ignore[no-untyped-call]
-        room = max(_PROXY_BYTES, int(node["Resources"].get("memory", 0)) // self._parallel)
-        address = next(name for name in node["Resources"] if name.startswith("node:") and "__" not in name)
-        return PlacementGroupFactory([{"CPU": 0, "memory": room, address: 0.0001}])
-
-    def _fit(self, tuner: tune.Tuner) -> None:
-        try:
-            tuner.fit()
-        except Abandoned:
-            pass
-        except BaseException as error:  # it is raised again where the driver asks
-            self._error = error
-
-    def asked(self, seconds: float) -> list[Asked]:
-        """What proxies ask, after waiting at most this long for something.
+    def requests(self, seconds: float) -> list[ProxyRequest]:
+        """Take what proxies ask, after waiting at most this long for something.
 
         Raises:
             RuntimeError: Tune came to grief.
         """
-        if self._error is not None:
-            raise RuntimeError(f"Ray Tune failed: {self._error}") from self._error
-        found: list[Asked] = ray.get(self._desk.asked.remote(seconds))
-        return found
+        assert self._tuner is not None, "Tune was started"
+        return self._tuner.requests(seconds)
 
     def answer(self, answers: Mapping[int, Any]) -> None:
         """Give proxies their answers, by number of their trials."""
-        if answers:
-            self._desk.answer.remote(dict(answers))
+        assert self._tuner is not None, "Tune was started"
+        self._tuner.answer(answers)
 
     def ended(self) -> list[tuple[int, str | None]]:
-        """The trials that Tune ended since: number, and why if it failed."""
-        found = []
+        """Take the trials that Tune ended since: number, and why if it failed."""
+        ended = []
         with contextlib.suppress(queue.Empty):
             while True:
-                found.append(self._listener.ended.get_nowait())
-        return found
+                ended.append(self._listener.ended.get_nowait())
+        return ended
 
     @property
     def proxies(self) -> int:
@@ -261,16 +186,13 @@ class TuneSearch:
     @property
     def over(self) -> bool:
         """Whether Tune has come to its end."""
-        return self._thread is not None and not self._thread.is_alive()
+        return self._tuner is not None and self._tuner.over
 
     def stop(self) -> None:
         """End Tune where it stands."""
         self._listener.stop = True
-        if self._thread is not None:
-            self._thread.join(timeout=30)
-        if self._desk is not None:
-            with contextlib.suppress(Exception):
-                ray.kill(self._desk)
+        if self._tuner is not None:
+            self._tuner.stop()
 
 
 def check(config: SearchConfig, space: SearchSpace, epochs: int) -> None:
@@ -286,7 +208,3 @@ def check(config: SearchConfig, space: SearchSpace, epochs: int) -> None:
         )
     make_searcher(config, space, config.objectives[0], "min")
     make_scheduler(config, space, epochs)
-
-
-def _folder_of(trial: Any) -> str:
-    return str(trial.trial_id)
