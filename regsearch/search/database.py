@@ -12,9 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,16 +30,12 @@ from regsearch.errors import UserError
 from regsearch.search.bulk_tables import Tables
 from regsearch.search.journal import CLOCK
 from regsearch.search.lease import Busy, take_lease
+from regsearch.search.patience import Patience
 from regsearch.search.protocol import Clock
-from regsearch.search.schema import ATTRIBUTES, KEY, OWNER, foreign, open_tables, owner
-from regsearch.search.study_backup import Mirror, Part
-from regsearch.system.databases import said
+from regsearch.search.schema import ATTRIBUTES, OWNER, foreign, open_tables, owner
+from regsearch.search.study_backup import Part, StudyBackup
 
 MARK = "regsearch:commit"
-AWAY_SECONDS = 600.0
-SILENT_SECONDS = 30.0
-"""After which a database that holds a connection without an answer is spoken of."""
-RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 _AWAY = (OperationalError, InterfaceError, PendingRollbackError, StorageInternalError, Busy)
 
 
@@ -76,7 +70,7 @@ class DatabaseStorage:
         self.optuna = InMemoryStorage()
         self._tables = open_tables(address)
         self._trials = Tables(self._tables.engine)
-        self._mirror = Mirror(name, begun_ms, folder)
+        self._backup = StudyBackup(name, begun_ms, folder)
         self._study: int | None = None
         self._mark = ""
         self._commits = 0
@@ -106,48 +100,26 @@ class DatabaseStorage:
         Raises:
             UserError: as `commit`.
         """
-        if self._study is not None and self._mirror.news():
-            self._put(_Turn([], [], {}, {}, self._next_mark(), self._mirror.news()))
+        if self._study is not None and self._backup.news():
+            self._put(_Turn([], [], {}, {}, self._next_mark(), self._backup.news()))
 
     def _put(self, turn: _Turn) -> None:
-        until, tries = time.monotonic() + AWAY_SECONDS, 0
+        patience = Patience(self.address, self.name, self.say)
         while True:
             try:
-                with self._spoken_of():
+                with patience.spoken_of():
                     self._write(turn)
                 break
             except _AWAY as error:
-                self._wait(error, tries, until)
-                tries += 1
+                self.close()
+                patience.wait(error)
         self._mark = turn.mark
         self._commits += 1
         self._written |= {each.number: each for each in turn.trials}
         self._users |= turn.users
         self._systems |= turn.systems
-        self._mirror.written(turn.files)
-        if tries:
-            self.say("the database is back; the study goes on")
-
-    @contextlib.contextmanager
-    def _spoken_of(self) -> Iterator[None]:
-        """Say so while a database neither answers nor lets go: nothing else would tell why the study stands still."""
-        silent = threading.Event()
-
-        def speak() -> None:
-            silent.set()
-            self.say(
-                f"the database of {KEY} has given no answer in {SILENT_SECONDS:.0f} seconds, the study waits for it"
-            )
-
-        timer = threading.Timer(SILENT_SECONDS, speak)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-        if silent.is_set():
-            self.say("the database answers again; the study goes on")
+        self._backup.written(turn.files)
+        patience.end()
 
     def close(self) -> None:
         """End the session, and with it the lock."""
@@ -170,7 +142,7 @@ class DatabaseStorage:
         self._systems = self._tables.get_study_system_attrs(self._study)
         if self._connection is not None:
             with self._connection.begin():
-                self._mirror.load(self._connection)
+                self._backup.load(self._connection)
         copy = self.optuna.create_new_study(self._tables.get_study_directions(self._study), self.name)
         for name, value in self._users.items():
             self.optuna.set_study_user_attr(copy, name, value)
@@ -191,7 +163,7 @@ class DatabaseStorage:
             {name: value for name, value in users.items() if self._users.get(name) != value},
             {name: value for name, value in systems.items() if self._systems.get(name) != value},
             self._next_mark(),
-            self._mirror.news(),
+            self._backup.news(),
         )
 
     def _next_mark(self) -> str:
@@ -222,7 +194,7 @@ class DatabaseStorage:
             self._tables.set_study_user_attr(study, name, value)
         for name, value in turn.systems.items():
             self._tables.set_study_system_attr(study, name, value)
-        self._mirror.write(connection, turn.files)
+        self._backup.write(connection, turn.files)
         return self._trials.write(connection, study, turn.trials, self._written, rows)
 
     def _exchange(self, connection: sqlalchemy.Connection, turn: _Turn) -> tuple[int, bool]:
@@ -269,18 +241,3 @@ class DatabaseStorage:
                 if self._study is not None and self._present(connection) not in (self._mark, turn.mark):
                     raise self._overtaken() from None
             raise
-
-    def _wait(self, error: Exception, tries: int, until: float) -> None:
-        """Let go of the connection and wait a little."""
-        self.close()
-        why = said(error.__cause__ or error, self.address, KEY)
-        if time.monotonic() > until:
-            raise UserError(
-                f"the database did not come back within {AWAY_SECONDS / 60:.0f} minutes: {why}",
-                key=KEY,
-                value=self.address,
-                allowed=f"`regsearch study resume {self.name}` goes on from the last whole turn",
-            ) from None
-        if not tries:
-            self.say(f"the database of {KEY} is away, the study waits for it: {why}")
-        time.sleep(RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)])

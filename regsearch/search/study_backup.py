@@ -41,7 +41,7 @@ class Part:
     content: bytes
 
 
-class Mirror:
+class StudyBackup:
     """What the database holds of one study's folder, and what is new there.
 
     Args:

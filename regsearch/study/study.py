@@ -34,8 +34,7 @@ class Study:
         ray: the Ray cluster that trains its packs, see `regsearch.executors.ray.RayExecutor`; None for this machine.
 
     Attributes:
-        spec: what the study is.
-        stop: ends the search early when it is asked to.
+        spec, stop: what the study is; ends the search early when it is asked to.
     """
 
     def __init__(self, config: StudyConfig, created_ms: int | None = None, ray: str | None = None) -> None:
@@ -178,7 +177,6 @@ class Study:
         progress: Progress | None = None,
     ) -> Answer:
         """Hold the finals of a study, again if it had some; a search that was stopped goes on to its end first.
-
         The arguments take the place of the study file's `finalize`, from here on.
 
         Raises:
@@ -215,7 +213,7 @@ class Study:
             return replay(self.spec, number)
 
     def show(self) -> Answer | StudyStatus:
-        """Give the study's answer where it has one, else how far it is; another process may be working on it."""
+        """Give the study's answer, or how far it is without one; another process may be working on it."""
         from regsearch.workspace.status import read_status
 
         if self.spec.folder.answer.exists():

@@ -209,7 +209,7 @@ def test_a_database_that_is_stopped_hard_is_waited_for(tmp_path: Path) -> None:
 
 def test_a_database_that_freezes_is_spoken_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its processes stop with the connection open: nothing fails, and nothing goes on."""
-    monkeypatch.setattr("regsearch.search.database.SILENT_SECONDS", 0.3)
+    monkeypatch.setattr("regsearch.search.patience.SILENT_SECONDS", 0.3)
     said: list[str] = []
     with postgres() as server:
         storage = opened(server.uri, tmp_path, said)
@@ -228,7 +228,7 @@ def test_a_database_that_freezes_is_spoken_of(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_database_that_stays_away_ends_the_wait_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("regsearch.search.database.AWAY_SECONDS", 0.5)
+    monkeypatch.setattr("regsearch.search.patience.AWAY_SECONDS", 0.5)
     with postgres() as server:
         storage = opened(server.uri, tmp_path)
         found = search(storage)

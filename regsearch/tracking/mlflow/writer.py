@@ -33,11 +33,12 @@ from regsearch.tracking.log.cursor import (
 )
 from regsearch.tracking.log.history import StudyHistory
 from regsearch.tracking.log.outbox import read_from
-from regsearch.tracking.log.records import Artifact, Model, Record, StudyStart
-from regsearch.tracking.mlflow.changes import Change, RunKey, Step, merge, unended
-from regsearch.tracking.mlflow.delivered import latest_models, missing_runs, read_delivered
-from regsearch.tracking.mlflow.failures import DiscreetFormatter, StoreLostError, is_permanent, one_line
+from regsearch.tracking.log.records import Record, StudyStart
+from regsearch.tracking.mlflow.changes import Step, merge, unended
+from regsearch.tracking.mlflow.delivered import missing_runs, read_delivered
+from regsearch.tracking.mlflow.failures import DiscreetFormatter, StoreLostError, one_line
 from regsearch.tracking.mlflow.package import DamagedPackage
+from regsearch.tracking.mlflow.steps import Refusals, StepDelivery
 
 LOOK_SECONDS = 0.25
 ROUND_SECONDS = 1.5
@@ -45,7 +46,6 @@ ROUND_SECONDS = 1.5
 ROUND_SHARE = 0.1
 BATCH_BYTES = 4 << 20
 RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
-TRIES_BEFORE_REFUSAL = 3
 CHECKS = 5
 """How often a refusal has a writer look for what the store lost; what is refused again and again is so for itself."""
 PR_SET_PDEATHSIG = 1
@@ -81,8 +81,8 @@ class Writer:
         self._unchecked, self._checks_left = self._offset > 0, CHECKS
         self._study: Any = None
         self._lane: Any = None
-        self._tries: dict[RunKey, int] = {}
-        self._refused: set[RunKey] = set()
+        self._delivery: StepDelivery
+        self._refusals = Refusals()
         self._failures = 0
         # The batch that is being delivered: what is left of it, where it ends, and its records.
         self._steps: list[Step] = []
@@ -149,9 +149,9 @@ class Writer:
                 self._leash.woken.wait(LOOK_SECONDS)
                 return
             while self._steps:
-                self._deliver(self._steps[0])
+                self._delivery.deliver(self._steps[0])
                 del self._steps[0]
-            self._not_taken |= self._refused
+            self._not_taken |= self._refusals.refused
             write_cursor(self._outbox, self._until, self._not_taken)
         except StoreLostError:
             self._reopen()
@@ -210,6 +210,9 @@ class Writer:
             self._check(study)
             fits = delivery_sqlite.fits(self._uri)
             self._study, self._lane = study, delivery_sqlite.BulkLane(study) if fits else study
+            self._delivery = StepDelivery(
+                self._outbox, self._study, self._lane, self.status, self._refusals, self._suspect
+            )
         self.status.lane = self._lane.name
         self.say("delivering")
 
@@ -223,7 +226,7 @@ class Writer:
             if again:
                 self._offset, self._steps, self._records = 0, [], 0
                 self._history = self._delivered_history()
-                self._not_taken, self._refused, self._tries = set(), set(), {}
+                self._not_taken, self._refusals = set(), Refusals()
                 write_cursor(self._outbox, 0)
         self._unchecked = False
         if told:
@@ -262,68 +265,11 @@ class Writer:
             self._study.reconcile()
             self._unsure = False
 
-    def _deliver(self, step: Step) -> None:
-        if isinstance(step, list):
-            with self.status.clock("delivery"):
-                step[:] = [change for change in step if change.key not in self._refused]
-                self._deliver_changes(step)
-            return
-        key = (f"{step.type} of {step.kind}", step.number)
-        if key in self._refused:
-            return
-        if isinstance(step, Artifact) and not Path(step.path).exists():
-            logging.warning("artifact %s is gone before it was delivered", step.path)
-            self.status.refused += 1
-            return
-        if isinstance(step, Model) and _key(latest_models(self._outbox)[step.folder]) != _key(step):
-            logging.warning("the model of %s %s is gone: a later one took its folder", step.kind, step.number)
-            return
-        with self.status.clock("models"):
-            try:
-                if isinstance(step, Artifact):
-                    self._study.artifact(step)
-                else:
-                    from regsearch.tracking.mlflow.champion import deliver_model
-
-                    deliver_model(self._study, step)
-            except Exception as error:
-                self._judge(key, error)
-
-    def _deliver_changes(self, changes: list[Change]) -> None:
-        try:
-            self._lane.apply(changes)
-        except Exception as error:
-            if not is_permanent(error):
-                raise
-            self._suspect(error)
-            logging.warning("a batch was refused, its changes are tried one by one", exc_info=True)
-            self._study.reconcile()
-            while changes:
-                try:
-                    self._study.apply(changes[:1])
-                except Exception as alone:
-                    self._judge(changes[0].key, alone)
-                del changes[0]
-
-    def _judge(self, key: RunKey, error: Exception) -> None:
-        """Give up on what the store refuses again and again for its content; else let the round be tried again."""
-        self._tries[key] = self._tries.get(key, 0) + 1
-        if not is_permanent(error) or self._tries[key] < TRIES_BEFORE_REFUSAL:
-            raise error
-        self._suspect(error)
-        logging.error("the store refuses %s %s: %s", *key, one_line(error), exc_info=error)
-        self._refused.add(key)
-        self.status.refused += 1
-
     def _size(self) -> int:
         try:
             return self._outbox.stat().st_size
         except FileNotFoundError:
             return 0
-
-
-def _key(model: Model) -> RunKey:
-    return (model.kind, model.number)
 
 
 def die_with(parent: int) -> None:
