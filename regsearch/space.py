@@ -152,9 +152,13 @@ Searched = Range | Choice
 class Suggest(Protocol):
     """The questions a space asks of a sampler while it draws one setting."""
 
-    def categorical(self, name: str, choices: tuple[Value, ...]) -> Value: ...
+    def categorical(self, name: str, choices: tuple[Value, ...]) -> Value:
+        """Choose one of some values."""
+        ...
 
-    def number(self, of: Range) -> float: ...
+    def number(self, of: Range) -> float:
+        """Draw a number from a range."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ class TrialState(StrEnum):
 
     @property
     def ended(self) -> bool:
+        """Whether a trial in this state has ended."""
         return self in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 

@@ -69,6 +69,7 @@ class CandidateSummary:
     more: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
+        """Give the summary as plain JSON."""
         means = {"val_loss": number(self.val_loss), "train_metric": number(self.train_metric)}
         spans = {"test_metric": self.test_metric.to_json(), "gap": self.gap.to_json()}
         params = {name: v if isinstance(v, str) else number(v) for name, v in self.params.items()}
@@ -78,6 +79,7 @@ class CandidateSummary:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> CandidateSummary:
+        """Read the summary that `to_json` wrote."""
         val_loss, train_metric = (
             math.nan if data[name] is None else data[name] for name in ("val_loss", "train_metric")
         )
@@ -106,11 +108,13 @@ class Other:
     p_adjusted: float
 
     def to_json(self) -> dict[str, Any]:
+        """Give the comparison as plain JSON."""
         tested = {"contrast": self.contrast.to_json(), "p": number(self.p), "p_adjusted": number(self.p_adjusted)}
         return {"role": self.role, **self.summary.to_json(), **tested}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Other:
+        """Read the comparison that `to_json` wrote."""
         p, adjusted = (math.nan if data[name] is None else data[name] for name in ("p", "p_adjusted"))
         summary, contrast = CandidateSummary.from_json(data), Contrast.from_json(data["contrast"])
         return cls(data["role"], summary, contrast, p, adjusted)
@@ -143,13 +147,16 @@ class FinalsSummary:
 
     @property
     def claim(self) -> bool:
+        """Whether the interval of the difference favours the winner as a whole."""
         return self.contrast.claim
 
     @property
     def p_better(self) -> float:
+        """The share of bootstrap draws in which the winner is better."""
         return self.contrast.p_better
 
     def to_json(self) -> dict[str, Any]:
+        """Give the summary as plain JSON."""
         candidates = {"winner": self.winner.to_json(), "baseline": self.baseline.to_json()}
         verdict = {"p_better": number(self.p_better), "claim": self.claim}
         rest = {"contrast": self.contrast.to_json(), "optimism": self.optimism.to_json()}

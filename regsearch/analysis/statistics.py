@@ -54,10 +54,12 @@ class Interval:
     high: float
 
     def to_json(self) -> dict[str, float | None]:
+        """Give value and bounds as a list."""
         return {"value": number(self.value), "low": number(self.low), "high": number(self.high)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Interval:
+        """Read the interval that `to_json` wrote."""
         return cls(*_from_json(data, value=math.nan, low=-math.inf, high=math.inf))
 
 
@@ -108,12 +110,14 @@ class Contrast:
         return math.nan if math.isnan(self.p_better) else min(1.0, max(2 * rarer, 1 / draws))
 
     def to_json(self) -> dict[str, Any]:
+        """Give the contrast as plain JSON."""
         numbers = {name: number(getattr(self, name)) for name in ("difference", "low", "high", "p_better")}
         words = {"favours_winner": self.favours_winner, "claim": self.claim, "level": self.level}
         return {"metric": self.metric, **numbers, **words, "seeds": self.seeds, "rows": self.rows}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Contrast:
+        """Read the contrast that `to_json` wrote."""
         difference, low, high = _from_json(data, difference=math.nan, low=-math.inf, high=math.inf)
         (p_better,) = _from_json(data, p_better=math.nan)
         return cls(data["metric"], difference, low, high, data["level"], p_better, data["seeds"], data["rows"])

@@ -28,13 +28,24 @@ class Runs(Protocol):
     """What a store tells of a study, see `regsearch.tracking.mlflow.runs.StudyRuns`."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name of the study."""
+        ...
+
     @property
-    def params(self) -> Mapping[str, str]: ...
+    def params(self) -> Mapping[str, str]:
+        """Parameters of its parent run."""
+        ...
+
     @property
-    def tags(self) -> Mapping[str, str]: ...
+    def tags(self) -> Mapping[str, str]:
+        """Tags of its parent run."""
+        ...
+
     @property
-    def runs(self) -> pd.DataFrame: ...
+    def runs(self) -> pd.DataFrame:
+        """Its trials and finals, a row each."""
+        ...
 
 
 @dataclass(frozen=True)

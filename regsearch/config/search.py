@@ -70,26 +70,32 @@ class SearchConfig(Section):
 
     @property
     def pruner_name(self) -> str:
+        """The name of the pruner, whichever way the file says it."""
         return _named(self.pruner)[0]
 
     @property
     def pruner_options(self) -> dict[str, Any]:
+        """The options of the pruner."""
         return _named(self.pruner)[1]
 
     @property
     def algorithm_name(self) -> str:
+        """The name of the algorithm of Ray Tune."""
         return _named(self.algorithm or ("random" if self.is_population else "optuna"))[0]
 
     @property
     def algorithm_options(self) -> dict[str, Any]:
+        """The options of the algorithm."""
         return _named(self.algorithm or "optuna")[1]
 
     @property
     def scheduler_name(self) -> str:
+        """The name of the scheduler of Ray Tune."""
         return _named(self.scheduler)[0]
 
     @property
     def scheduler_options(self) -> dict[str, Any]:
+        """The options of the scheduler."""
         return _named(self.scheduler)[1]
 
     @property

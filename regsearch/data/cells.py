@@ -62,6 +62,7 @@ class Cells:
     marks: Array
 
     def write(self, file: Any) -> None:
+        """Write the cells of a table."""
         np.savez(file, names=self.names, wholes=self.wholes, marks=self.marks)
 
     @classmethod

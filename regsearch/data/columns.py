@@ -58,11 +58,13 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Preprocessing:
+        """Read the preprocessing that `to_json` wrote."""
         shape, missing = data.get("shape"), tuple(data.get("missing", MISSING))
         rows = None if shape is None else tuple(shape)
         return cls(tuple(data["columns"]), rows, data.get("window"), missing, data.get("series"))
 
     def to_json(self) -> dict[str, Any]:
+        """Give the preprocessing as plain JSON."""
         rest: dict[str, Any] = {"shape": None if self.shape is None else list(self.shape), "window": self.window}
         rest |= {"missing": None if self.missing == MISSING else list(self.missing), "series": self.series}
         return {"columns": list(self.columns), **{key: value for key, value in rest.items() if value is not None}}

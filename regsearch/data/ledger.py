@@ -52,6 +52,7 @@ class Opened:
         return f"{words}; {share} of its rows were in other tests too, opened {_times(self.others)}"
 
     def to_json(self) -> dict[str, Any]:
+        """Give the openings as plain JSON."""
         return asdict(self)
 
 

@@ -63,15 +63,18 @@ class Manifest:
         return {"beyond training": f"{what}; columns {named}{more}"}
 
     def to_json(self) -> str:
+        """Give the manifest as plain JSON."""
         return json.dumps(asdict(self), indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
+        """Read the manifest that `to_json` wrote."""
         data = json.loads(text)
         return cls(**{**data, "inputs": tuple(data["inputs"])})
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
+        """Read the manifest of the sealed data in a folder."""
         return cls.from_json((folder / "manifest.json").read_text())
 
 

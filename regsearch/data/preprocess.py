@@ -20,6 +20,7 @@ _QUANTILES = 100
 
 
 def is_numeric(values: pd.Series) -> bool:
+    """Tell whether a column holds numbers; truth values are none."""
     return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
 
 

@@ -16,15 +16,29 @@ class Dependence(Protocol):
     """How losses go with one knob: see `regsearch.analysis`."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The flat name of the knob."""
+        ...
+
     @property
-    def log(self) -> bool: ...
+    def log(self) -> bool:
+        """Whether its scale is logarithmic."""
+        ...
+
     @property
-    def x(self) -> Sequence[float]: ...
+    def x(self) -> Sequence[float]:
+        """Values of the knob, [K]."""
+        ...
+
     @property
-    def loss(self) -> Sequence[float]: ...
+    def loss(self) -> Sequence[float]:
+        """Validation loss at each of them, [K]."""
+        ...
+
     @property
-    def gap(self) -> Sequence[float]: ...
+    def gap(self) -> Sequence[float]:
+        """Gap at each of them, [K]."""
+        ...
 
 
 class Interaction(Protocol):
@@ -32,32 +46,63 @@ class Interaction(Protocol):
     Friedman's H."""
 
     @property
-    def one(self) -> str: ...
+    def one(self) -> str:
+        """The flat name of the first knob."""
+        ...
+
     @property
-    def other(self) -> str: ...
+    def other(self) -> str:
+        """The flat name of the second knob."""
+        ...
+
     @property
-    def x(self) -> Sequence[float]: ...
+    def x(self) -> Sequence[float]:
+        """Values of the first knob, [K]."""
+        ...
+
     @property
-    def y(self) -> Sequence[float]: ...
+    def y(self) -> Sequence[float]:
+        """Values of the second knob, [L]."""
+        ...
+
     @property
-    def loss(self) -> Sequence[Sequence[float]]: ...
+    def loss(self) -> Sequence[Sequence[float]]:
+        """Validation loss over both, [L, K]."""
+        ...
+
     @property
-    def h(self) -> float: ...
+    def h(self) -> float:
+        """Friedman's H of the two, 0 where they add up."""
+        ...
 
 
 class Importance(Protocol):
     """Each knob's share in what tells good trials from all, for validation loss and for gap."""
 
     @property
-    def loss(self) -> Mapping[str, float]: ...
+    def loss(self) -> Mapping[str, float]:
+        """The share of each knob in the validation loss, by flat name."""
+        ...
+
     @property
-    def gap(self) -> Mapping[str, float]: ...
+    def gap(self) -> Mapping[str, float]:
+        """The share of each knob in the gap, by flat name."""
+        ...
+
     @property
-    def dependence(self) -> Sequence[Dependence]: ...
+    def dependence(self) -> Sequence[Dependence]:
+        """The curves of the knobs that matter most."""
+        ...
+
     @property
-    def interaction(self) -> Interaction | None: ...
+    def interaction(self) -> Interaction | None:
+        """How the two that matter most go together; None where there is one."""
+        ...
+
     @property
-    def trials(self) -> int: ...
+    def trials(self) -> int:
+        """How many trials it is about."""
+        ...
 
 
 @dataclass(frozen=True)

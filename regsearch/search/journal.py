@@ -34,6 +34,7 @@ class JournalFile:
             self.optuna = JournalStorage(self._backend)
 
     def commit(self, study: optuna.Study, clock: Clock) -> None:
+        """Write what a turn changed and its clock in one go."""
         study.set_user_attr(CLOCK, dict(clock))
         self._backend.flush()
 
@@ -74,9 +75,11 @@ class BatchJournal(BaseJournalBackend):
         return 0
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
+        """Read the logs from a number on."""
         return self._logs[log_number_from:]
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Keep logs for the next commit."""
         for log in logs:
             line = json.dumps(log, separators=(",", ":"))
             self._pending.append(line)

@@ -207,6 +207,7 @@ class OptunaSearch:
         reason: str | None = None,
         constraints: Mapping[str, float] | None = None,
     ) -> None:
+        """Tell Optuna how a trial ended."""
         identifier = self._ids[number]
         values = None if value is None else [float(v) for v in (value if isinstance(value, Sequence) else [value])]
         if state is TrialState.COMPLETE and (values is None or not all(map(math.isfinite, values))):
@@ -232,13 +233,16 @@ class OptunaSearch:
         return _plain(self._storage.get_trial(self._ids[number]).user_attrs[_PARAMS])
 
     def commit(self, clock: Clock) -> None:
+        """Make everything since the last commit durable, with the clock."""
         self._kept.commit(self.study, clock)
 
     def clock(self) -> Clock | None:
+        """Read the clock of the last commit, None before the first."""
         found: Clock | None = self.study.user_attrs.get(CLOCK)
         return found
 
     def trials(self) -> list[Known]:
+        """List all trials by number, as they are remembered."""
         found = []
         for trial in self.study.get_trials(deepcopy=False):
             values = tuple(trial.values or ())

@@ -108,6 +108,7 @@ def read_state(address: str, name: str) -> dict[str, bytes]:
 
 
 def foreign(name: str) -> UserError:
+    """Refuse a database that has another study of this name."""
     return UserError(
         "the database of search.storage has a study of this name that is not this one",
         key="name",

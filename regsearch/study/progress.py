@@ -49,6 +49,7 @@ class Snapshot:
 
     @property
     def ended(self) -> int:
+        """How many trials have ended."""
         return self.complete + self.pruned + self.failed
 
 

@@ -60,6 +60,7 @@ class Replay:
 
     @property
     def agrees(self) -> bool:
+        """Whether no value differs."""
         return not self.differences
 
     def sentence(self) -> str:

@@ -54,11 +54,11 @@ def _from_project(path: str, home: Path, is_folder: bool) -> str:
     project = home.absolute().parent
     if path == _PROJECT or path.startswith(f"{_PROJECT}/"):
         return os.path.normpath(f"{project}{path.removeprefix(_PROJECT)}")
-    place = Path(path)
-    if not place.is_absolute() or place.exists():
+    place, is_there = Path(path), Path.is_dir if is_folder else Path.exists
+    if not place.is_absolute() or is_there(place):
         return path
     ends = [place.parts[first:] for first in range(1, len(place.parts))]
     # A store or a table of elsewhere that is away is not another of its name here.
     fitting = [Path(project, *end) for end in ends if is_folder or end[0] == home.name]
-    here = next((each for each in fitting if each.exists()), project if is_folder else place)
+    here = next((each for each in fitting if is_there(each)), project if is_folder else place)
     return str(here)

@@ -43,6 +43,7 @@ class StudyStatus:
 
     @property
     def ended(self) -> int:
+        """How many trials have ended."""
         return sum(count for state, count in self.states.items() if state.ended)
 
     def counts(self) -> dict[str, int]:
@@ -52,6 +53,7 @@ class StudyStatus:
         return {word: self.states.get(state, 0) for word, state in zip(words, states, strict=True)}
 
     def to_json(self) -> dict[str, Any]:
+        """Give the object that `--json` prints."""
         return {
             "study": self.study,
             "finished": False,

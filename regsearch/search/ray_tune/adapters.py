@@ -56,12 +56,15 @@ class Numbered(SearchAlgorithm):
 
     @property
     def total_samples(self) -> int:
+        """How many trials there are."""
         return self._total
 
     def add_configurations(self, experiments: Any) -> None:
+        """Take the experiment that trials are made of."""
         self._experiment = experiments[0] if isinstance(experiments, list) else experiments
 
     def next_trial(self) -> TuneTrial | None:
+        """Give Tune its next trial, None where there is none now."""
         if self.is_finished():
             return None
         issued = self._issue()
@@ -78,17 +81,21 @@ class Numbered(SearchAlgorithm):
         return trial
 
     def is_finished(self) -> bool:
+        """Tell whether every setting was issued."""
         return self._finished or len(self.issued) >= self._total
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Pass a result on to the searcher."""
         if self._searcher is not None:
             self._searcher.on_trial_result(trial_id, result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Tell the searcher how a trial ended."""
         if self._searcher is not None:
             self._searcher.on_trial_complete(trial_id, result, error)
 
     def save_to_dir(self, dirpath: str, session_str: str = "", **kwargs: Any) -> None:
+        """Save what was issued, and the searcher."""
         state = {"issued": self.issued, "experiment": self._experiment}
         path = Path(dirpath, "numbered.pkl")
         beside = path.with_suffix(".new")
@@ -98,9 +105,11 @@ class Numbered(SearchAlgorithm):
         beside.replace(path)
 
     def has_checkpoint(self, dirpath: str) -> bool:
+        """Tell whether a folder holds a saved state."""
         return Path(dirpath, "numbered.pkl").exists()
 
     def restore_from_dir(self, dirpath: str) -> None:
+        """Load what was issued, and the searcher."""
         state = pickle.loads(Path(dirpath, "numbered.pkl").read_bytes())
         self.issued, self._experiment = state["issued"], state["experiment"]
         if self._searcher is not None:
@@ -126,14 +135,18 @@ class Listener(Callback):
         return _found, ("listener",)
 
     def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
+        """Abandon Tune where the study was stopped."""
         if self.stop:
             raise Abandoned
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        """Note a trial that Tune starts."""
         self.trials[int(trial.trial_id)] = trial
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        """Note a trial that Tune ended."""
         self.ended.put((int(trial.trial_id), None))
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        """Note a trial that failed, and why."""
         self.ended.put((int(trial.trial_id), "its proxy was lost again and again"))

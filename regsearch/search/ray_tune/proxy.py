@@ -34,6 +34,7 @@ class Proxy(Trainable):
     """
 
     def setup(self, config: dict[str, Any]) -> None:
+        """Find the mailbox, and begin with the setting of the trial."""
         self._mailbox: Any = ray.get_actor(MAILBOX)
         self._begin(config)
 
@@ -44,6 +45,7 @@ class Proxy(Trainable):
         self._results: list[dict[str, Any]] = []
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Begin with the setting of another trial."""
         self._begin(new_config)
         return True
 
@@ -55,6 +57,7 @@ class Proxy(Trainable):
         return results
 
     def step(self) -> dict[str, Any]:
+        """Give the result of the next epoch."""
         if not self._results:
             number = int(self.trial_id)
             begin = ProxyRequest(number, "begin", self._setting, self._snapshot)
@@ -67,10 +70,12 @@ class Proxy(Trainable):
         return result
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        """Have the driver save the trial's state; the checkpoint holds its name."""
         if not self._begun:
             return {"snapshot": self._snapshot}
         return {"snapshot": ray.get(self._mailbox.ask.remote(ProxyRequest(int(self.trial_id), "save")))}
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        """Begin with the state of that name."""
         self._snapshot = (checkpoint or {}).get("snapshot")
         self._begun, self._results = False, []

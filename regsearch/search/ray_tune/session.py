@@ -69,13 +69,16 @@ class TuneSearch:
     # --- the study's memory, from both threads ------------------------------------------------------------------------
 
     def trials(self) -> list[Known]:
+        """List all trials by number, as they are remembered."""
         with self._lock:
             return self._memory.trials()
 
     def clock(self) -> Clock | None:
+        """Read the clock of the last commit, None before the first."""
         return self._memory.clock()
 
     def commit(self, clock: Clock) -> None:
+        """Make everything since the last commit durable, with the clock."""
         with self._lock:
             self._memory.commit(clock)
 
@@ -87,6 +90,7 @@ class TuneSearch:
         reason: str | None = None,
         constraints: Mapping[str, float] | None = None,
     ) -> None:
+        """Remember how a trial ended."""
         with self._lock:
             self._memory.tell(number, state, value, reason, constraints)
         if state is TrialState.FAIL and number in self._listener.trials:

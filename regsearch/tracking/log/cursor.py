@@ -55,10 +55,12 @@ class Status:
 
 
 def cursor_path(outbox: Path) -> Path:
+    """Name the cursor of an outbox."""
     return outbox.with_suffix(".cursor")
 
 
 def status_path(outbox: Path) -> Path:
+    """Name the status file of an outbox."""
     return outbox.with_suffix(".status")
 
 
@@ -102,6 +104,7 @@ def read_status(path: Path) -> Status:
 
 
 def write_status(path: Path, status: Status) -> None:
+    """Write what a writer is doing."""
     # Only a hint for people and the driver: not worth waiting for the disk.
     with contextlib.suppress(OSError):
         _replace(path, json.dumps(asdict(status)), durable=False)

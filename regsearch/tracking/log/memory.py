@@ -22,6 +22,7 @@ class MemoryTracker:
         return True
 
     def commit(self) -> None:
+        """Count the commit."""
         self.committed = len(self.records)
 
     def of(self, kind: type[R]) -> list[R]:

@@ -95,6 +95,7 @@ class Outbox:
         self._pending.clear()
 
     def close(self) -> None:
+        """Commit what is pending and close the file."""
         self.commit()
         os.close(self._file)
 

@@ -70,6 +70,7 @@ class BulkLane:
             study.annotate(change)
 
     def close(self) -> None:
+        """Close the connections to the database."""
         self._engine.dispose()
 
     def _create(self, change: Change, rows: _Rows) -> str:

@@ -22,6 +22,7 @@ class DiscreetFormatter(logging.Formatter):
         self._uri = uri
 
     def format(self, record: logging.LogRecord) -> str:
+        """Format a record without passwords."""
         return scrub(super().format(record), self._uri)
 
 

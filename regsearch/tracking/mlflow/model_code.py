@@ -19,6 +19,7 @@ class Champion(PythonModel):
     """Raw columns in; class probabilities (a column a class) or values in the target's units out."""
 
     def load_context(self, context: PythonModelContext) -> None:
+        """Load the packaged model."""
         path = Path(context.artifacts["predict"])
         spec = importlib.util.spec_from_file_location("regsearch_champion_predict", path)
         if spec is None or spec.loader is None:
@@ -32,6 +33,7 @@ class Champion(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
+        """Predict a table's rows, as `predict.py` does."""
         try:
             answer: pd.DataFrame = self._model(model_input)
         except ValueError as error:

@@ -62,6 +62,7 @@ class Leash(threading.Thread):
         self.woken = threading.Event()
 
     def run(self) -> None:
+        """Follow the driver's words until its pipe closes."""
         for word in sys.stdin:
             self.draining |= word.strip() == "drain"
             self.flushing = True
@@ -135,6 +136,7 @@ class Writer:
         return False
 
     def say(self, state: str, error: str = "") -> None:
+        """Write the status of the writer."""
         self.status.state, self.status.error, self.status.offset = state, error, self._offset
         self.status.cpu["total"] = time.process_time()
         write_status(status_path(self._outbox), self.status)
@@ -281,6 +283,7 @@ def die_with(parent: int) -> None:
 
 
 def main(arguments: list[str]) -> int:
+    """Deliver an outbox until the driver says that it is whole, or is gone."""
     parent, outbox, uri = int(arguments[0]), Path(arguments[1]), os.environ.pop(URI)
     artifacts = Path(arguments[2]) if len(arguments) > 2 else None
     die_with(parent)

@@ -31,6 +31,7 @@ class WriterHandle:
     _heard: int = 0
 
     def alive(self) -> bool:
+        """Tell whether the writer is running."""
         return self.process.poll() is None
 
     def status(self) -> Status:

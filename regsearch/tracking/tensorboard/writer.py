@@ -211,6 +211,7 @@ def _plain(name: str, value: Any) -> bool | float | str:
 
 
 def main(arguments: list[str]) -> int:
+    """Write event files until the driver says that the outbox is whole, or is gone."""
     parent, outbox, folder = int(arguments[0]), Path(arguments[1]), Path(arguments[2])
     die_with(parent)
     end_quickly()
