@@ -30,6 +30,7 @@ from regsearch.system.processes import child_environment
 
 if TYPE_CHECKING:
     from regsearch.config import DataConfig
+    from regsearch.data.parts import Parts
     from regsearch.data.sources import Table
 
 _REFUSED = 3
@@ -118,14 +119,7 @@ def _cut(config: DataConfig, folder: str, out: Path, test: bool) -> None:
     aside.mkdir(parents=True)
     (aside / SEALED).mkdir(mode=0o700)
     for part in PARTS:
-        for name, arrays in (("x", parts.x), ("y", parts.y)):
-            array = np.ascontiguousarray(arrays[part])
-            digest.update(array.tobytes())
-            if part != "test":
-                _write(aside / f"{part}_{name}.npy", array)
-            elif test and len(array):
-                _write(aside / SEALED / f"{part}_{name}.npy", array, mode=0o600)
-        digest.update(parts.rows[part].tobytes())
+        _write_part(aside, parts, part, digest, test)
     if test and len(marks):
         _write(aside / SEALED / "test_rows.npy", marks, mode=0o600)
         cells = cells_of_test(table, parts)
@@ -148,6 +142,18 @@ def _cut(config: DataConfig, folder: str, out: Path, test: bool) -> None:
     (aside / "manifest.json").write_text(manifest.to_json())
     shutil.rmtree(out, ignore_errors=True)
     os.replace(aside, out)
+
+
+def _write_part(folder: Path, parts: Parts, part: str, digest: hashlib._Hash, test: bool) -> None:
+    """Write the arrays of one part, the test's only with `test`; the digest takes in all of them and their rows."""
+    for name, arrays in (("x", parts.x), ("y", parts.y)):
+        array = np.ascontiguousarray(arrays[part])
+        digest.update(array.tobytes())
+        if part != "test":
+            _write(folder / f"{part}_{name}.npy", array)
+        elif test and len(array):
+            _write(folder / SEALED / f"{part}_{name}.npy", array, mode=0o600)
+    digest.update(parts.rows[part].tobytes())
 
 
 def _write(path: Path, array: np.ndarray[Any, Any], mode: int = 0o644) -> None:

@@ -153,11 +153,7 @@ def _scatter(
         row = shown[shown["number"] == number]
         if not row.empty:
             at = (x.at(float(row[across[0]].iloc[0])), y.at(float(row[upward[0]].iloc[0])))
-            plot.mark(*at, "ring", who, size=7)
-            # The winner's name stands below its mark and the baseline's above: the two may be close.
-            below = 15 if who == "winner" and at[1] + 22 < bottom else -13
-            side = "end" if at[0] > 0.75 * WIDTH else "start" if at[0] < 0.3 * WIDTH else "middle"
-            plot.text(at[0], at[1] + below, who, f"{who} halo", side)
+            _ring(plot, who, at, bottom)
     plot.height = bottom + 40
     said = f"{len(shown):,} trials"
     lost = len(record.trials) - len(shown)
@@ -165,6 +161,14 @@ def _scatter(
     said += f"; {len(drawn):,} of them are drawn" if len(drawn) < len(shown) else ""
     said += f"; {beyond:,} lie beyond the axes, at their edge" if beyond else ""
     return Picture(name, title, f"{said}. {remark}", plot.drawn(), plot.height, elsewhere=TABLE)
+
+
+def _ring(plot: Plot, who: str, at: tuple[float, float], bottom: float) -> None:
+    """Ring the mark of a named trial; the winner's name stands below it and the baseline's above: they may be close."""
+    plot.mark(*at, "ring", who, size=7)
+    below = 15 if who == "winner" and at[1] + 22 < bottom else -13
+    side = "end" if at[0] > 0.75 * WIDTH else "start" if at[0] < 0.3 * WIDTH else "middle"
+    plot.text(at[0], at[1] + below, who, f"{who} halo", side)
 
 
 def _parallel(record: StudyRecord, shown: pd.DataFrame, knobs: Sequence[str]) -> Picture:
