@@ -127,9 +127,7 @@ def _scatter(
     pruned = bool((drawn["state"].astype(str) == "PRUNED").any())
     if pruned:
         entries.append(("circle", "quiet hollow", "pruned, at its last report"))
-    named = {"winner": record.winner, "baseline": 0}
-    if record.winner == 0:
-        named = {"baseline": 0}
+    named = {"baseline": 0} if record.winner == 0 else {"winner": record.winner, "baseline": 0}
     entries += [("ring", who, who) for who in named]
     top = plot.key(8, entries) + 28
     bottom = top + 210

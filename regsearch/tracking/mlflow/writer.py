@@ -99,7 +99,7 @@ class Writer:
             self._leash.woken.clear()
             draining = self._leash.draining
             urgent = draining or self._leash.flushing
-            if self._size() > self._offset or self._unchecked:
+            if _size(self._outbox) > self._offset or self._unchecked:
                 if urgent or time.monotonic() >= next_round:
                     spent = self.status.cpu.get("delivery", 0.0)
                     self._round()
@@ -267,11 +267,12 @@ class Writer:
             self._study.reconcile()
             self._unsure = False
 
-    def _size(self) -> int:
-        try:
-            return self._outbox.stat().st_size
-        except FileNotFoundError:
-            return 0
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def die_with(parent: int) -> None:
