@@ -72,15 +72,15 @@ def _read(uri: str, name: str) -> StudyRuns:
     folder = home() / "studies" / name
     here = (folder / "study.json").exists() and Study.open(name).uri == uri
     try:
-        found = read_study(uri, name)
+        study = read_study(uri, name)
     except UserError:
         if here:
             refuse_lost(folder, ())
         raise
     if here:
-        parent = [("study", 0)] if found.params else []
-        refuse_lost(folder, [*zip(found.runs["kind"], found.runs["number"], strict=True), *parent])
-    return found
+        parent = [("study", 0)] if study.params else []
+        refuse_lost(folder, [*zip(study.runs["kind"], study.runs["number"], strict=True), *parent])
+    return study
 
 
 def to_json(found: Comparison) -> dict[str, Any]:
