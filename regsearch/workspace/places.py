@@ -15,28 +15,33 @@ _KIND = re.compile(r"(csv:|parquet:|sqlite(?:\+\w+)?:///|)(.*)", re.DOTALL)
 
 
 def portable(config: dict[str, Any], home: Path) -> dict[str, Any]:
-    """The same configuration with `{project}` for the folder of `home` in its paths: the two may be moved together."""
-    return _with_places(config, lambda path, is_folder: _to_project(path, home))
+    """Write a configuration's paths from `{project}`, the folder of `home`: the two may be moved together."""
+    return _with_places(config, lambda path: _to_project(path, home))
 
 
 def placed(config: dict[str, Any], home: Path) -> dict[str, Any]:
-    """The configuration that `portable` wrote, with the paths that it has here.
+    """Read the configuration that `portable` wrote, with the paths that it has here.
 
-    Earlier versions wrote them as they were then; such a one that is gone is looked for in the folder of `home`.
+    Earlier versions wrote them as they were then; those that are gone are looked for in the folder of `home`.
     """
-    return _with_places(config, lambda path, is_folder: _from_project(path, home, is_folder))
+    here = _with_places(config, lambda path: _from_project(path, home))
+    then = Path(config.get("folder", ""))
+    if not then.is_absolute() or then.is_dir():
+        return here
+    now = _now(then, home.absolute().parent)
+    return {**_with_places(here, lambda path: _along(path, then, now, home)), "folder": str(now)}
 
 
-def _with_places(config: dict[str, Any], change: Callable[[str, bool], str]) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(json.dumps(config))
+def _with_places(config: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    changed: dict[str, Any] = json.loads(json.dumps(config))
     for *sections, key in _PLACES:
-        section = found
+        section = changed
         for name in sections:
             section = section.get(name) or {}
         if isinstance(section.get(key), str):
             kind, path = _KIND.match(section[key]).groups()  # type: ignore[union-attr]  # it matches everything
-            section[key] = f"{kind}{change(path, key == 'folder')}"
-    return found
+            section[key] = f"{kind}{change(path)}"
+    return changed
 
 
 def _to_project(path: str, home: Path) -> str:
@@ -50,15 +55,22 @@ def _to_project(path: str, home: Path) -> str:
     return path
 
 
-def _from_project(path: str, home: Path, is_folder: bool) -> str:
-    project = home.absolute().parent
+def _from_project(path: str, home: Path) -> str:
     if path == _PROJECT or path.startswith(f"{_PROJECT}/"):
-        return os.path.normpath(f"{project}{path.removeprefix(_PROJECT)}")
-    place, is_there = Path(path), Path.is_dir if is_folder else Path.exists
-    if not place.is_absolute() or is_there(place):
-        return path
-    ends = [place.parts[first:] for first in range(1, len(place.parts))]
-    # A store or a table of elsewhere that is away is not another of its name here.
-    fitting = [Path(project, *end) for end in ends if is_folder or end[0] == home.name]
-    here = next((each for each in fitting if is_there(each)), project if is_folder else place)
-    return str(here)
+        return os.path.normpath(f"{home.absolute().parent}{path.removeprefix(_PROJECT)}")
+    return path
+
+
+def _now(then: Path, project: Path) -> Path:
+    """Where a folder that is gone is in the project: the longest end of its path that is there, else the project."""
+    ends = [Path(project, *then.parts[first:]) for first in range(1, len(then.parts))]
+    return next((place for place in ends if place.is_dir()), project)
+
+
+def _along(path: str, then: Path, now: Path, home: Path) -> str:
+    """A path that went along when the folder of the study file was moved from `then` to `now`, or the home was."""
+    place = Path(path)
+    if place.is_relative_to(then):
+        return str(now / place.relative_to(then))
+    _, mark, rest = path.rpartition(f"/{home.name}/")
+    return str(home / rest) if mark and place.is_absolute() and (home / rest).exists() else path

@@ -95,10 +95,18 @@ def test_paths_of_an_earlier_version_are_looked_for_in_the_project(tmp_path: Pat
     home.mkdir()
     (home / "mlflow.db").touch()
     (tmp_path / "now" / "shared.db").touch()
-    for before, after in (("/gone/then/files", "now/files"), ("/gone/then", "now")):
-        assert placed({"folder": before}, home)["folder"] == str(tmp_path / after)
-    uri = {"tracking": {"uri": "sqlite:////gone/then/mlruns/mlflow.db"}}
-    assert placed(uri, home)["tracking"]["uri"] == f"sqlite:///{home}/mlflow.db"
+    there = {
+        "tracking": {"uri": "sqlite:////gone/then/mlruns/mlflow.db", "tensorboard": "/gone/then/files/tb"},
+        "search": {"storage": "sqlite:////gone/then/files/search.db"},
+        "data": {"source": "csv:/gone/then/files/rows.csv"},
+    }
+    found = placed({"folder": "/gone/then/files", **there}, home)
+    files = tmp_path / "now" / "files"
+    assert found["folder"] == str(files)
+    assert found["tracking"] == {"uri": f"sqlite:///{home}/mlflow.db", "tensorboard": f"{files}/tb"}
+    assert found["search"]["storage"] == f"sqlite:///{files}/search.db"
+    assert found["data"]["source"] == f"csv:{files}/rows.csv"
+    assert placed({"folder": "/gone/then"}, home)["folder"] == str(tmp_path / "now")
     # A store of elsewhere that is away is not another of its name here.
     for address in ("sqlite:////gone/share/shared.db", "postgresql://there/mlflow", "http://there:5000"):
-        assert placed({"tracking": {"uri": address}}, home)["tracking"]["uri"] == address
+        assert placed({"folder": "/gone/then", "tracking": {"uri": address}}, home)["tracking"]["uri"] == address

@@ -70,7 +70,7 @@ def read_cursor(outbox: Path) -> int:
 
 
 def read_refused(outbox: Path) -> set[tuple[str, int]]:
-    """What of the delivered part the store would not take for what it holds, by kind and number."""
+    """Read what of the delivered part the store would not take for what it holds, by kind and number."""
     return _read(outbox)[1]
 
 

@@ -26,7 +26,7 @@ _RUNNING = "RUNNING"
 
 @dataclass
 class DeliveredRun:
-    """One run as a store was given it.
+    """Describes one run as a store was given it.
 
     Args:
         status: in MLflow's words.
@@ -39,7 +39,7 @@ class DeliveredRun:
 
 @dataclass
 class Delivered:
-    """All that a store was given of a study.
+    """Describes all that a store was given of a study.
 
     Args:
         runs: by kind and number, the parent run included.
@@ -53,32 +53,32 @@ class Delivered:
 
 
 def read_delivered(outbox: Path, until: int, refused: Collection[RunKey] = ()) -> Delivered:
-    """What the first `until` bytes of the outbox hold.
+    """Read what the first `until` bytes of the outbox hold.
 
     Args:
         refused: the runs, and `("artifact of study", 0)` and the like, that the store would never take.
     """
-    found = Delivered()
+    delivered = Delivered()
     for record, end in read_from(outbox) if outbox.exists() else ():
         if end > until:
             break
-        _add(found, record, refused)
+        _add(delivered, record, refused)
     last = {model.folder: model for model in latest_models(outbox).values()}
-    found.models = [
+    delivered.models = [
         model
-        for model in found.models
-        if last[model.folder] == model and Path(model.folder).exists() and _key(model) in found.runs
+        for model in delivered.models
+        if last[model.folder] == model and Path(model.folder).exists() and _key(model) in delivered.runs
     ]
-    return found
+    return delivered
 
 
 def latest_models(outbox: Path) -> Mapping[str, Model]:
-    """Of each folder of a package the model that was written there last: the earlier ones are no more."""
+    """Map the folder of each package to the model that was written there last: the earlier ones are no more."""
     return {record.folder: record for record, _ in read_from(outbox) if isinstance(record, Model)}
 
 
 def delivered_runs(outbox: Path) -> set[RunKey]:
-    """Kind and number of the runs that a store was given, the parent run included."""
+    """List the runs that a store was given by kind and number, the parent run included."""
     until = read_cursor(outbox)
     begun = [record for record, end in read_from(outbox) if end <= until] if until else []
     starts = {_key(record) for record in begun if isinstance(record, RunStart)}
@@ -86,12 +86,12 @@ def delivered_runs(outbox: Path) -> set[RunKey]:
 
 
 def lacks_runs(outbox: Path, runs: Collection[RunKey]) -> int:
-    """How many runs a store was given that are not among its `runs`."""
+    """Count the runs that a store was given and that are not among its `runs`."""
     return len(delivered_runs(outbox) - read_refused(outbox) - set(runs))
 
 
 def missing_runs(given: Delivered, held: dict[RunKey, DeliveredRun]) -> set[RunKey]:
-    """The runs that a store was given and has not, or has as they were before: older than the cursor says."""
+    """List the runs that a store was given and has not, or has as they were before: older than the cursor says."""
     return {key for key, run in given.runs.items() if key not in held or _older(held[key], run)}
 
 
@@ -99,22 +99,22 @@ def _older(held: DeliveredRun, given: DeliveredRun) -> bool:
     return held.epoch < given.epoch or (held.status != given.status and given.status != "RUNNING")
 
 
-def _add(found: Delivered, record: Any, refused: Collection[RunKey]) -> None:
+def _add(delivered: Delivered, record: Any, refused: Collection[RunKey]) -> None:
     key = STUDY if isinstance(record, StudyStart | StudyEnd) else _key(record)
     if isinstance(record, StudyStart | RunStart):
         if key not in refused:
-            found.runs[key] = DeliveredRun()
-    elif key not in found.runs or (f"{record.type} of {key[0]}", key[1]) in refused:
+            delivered.runs[key] = DeliveredRun()
+    elif key not in delivered.runs or (f"{record.type} of {key[0]}", key[1]) in refused:
         return
     elif isinstance(record, Metrics):
-        found.runs[key].epoch = max(found.runs[key].epoch, record.epoch)
+        delivered.runs[key].epoch = max(delivered.runs[key].epoch, record.epoch)
     elif isinstance(record, RunEnd | StudyEnd):
-        found.runs[key].status = MLFLOW_STATUS[record.status]
+        delivered.runs[key].status = MLFLOW_STATUS[record.status]
     elif isinstance(record, Artifact):
         if Path(record.path).exists():
-            found.files.setdefault((key, record.artifact_path), set()).add(Path(record.path).name)
+            delivered.files.setdefault((key, record.artifact_path), set()).add(Path(record.path).name)
     elif isinstance(record, Model):
-        found.models.append(record)
+        delivered.models.append(record)
 
 
 def _key(record: Any) -> RunKey:

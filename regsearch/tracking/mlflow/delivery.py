@@ -85,7 +85,7 @@ class ClientLane:
                 self.runs[key], self.held[key] = run.info.run_id, DeliveredRun(run.info.status, _last_epoch(run))
 
     def in_place(self) -> bool:
-        """Whether the store has the study's experiment still, under its name and not deleted."""
+        """Tell whether the store has the study's experiment still, under its name and not deleted."""
         return is_in_place(self.client, self.experiment)
 
     def mend(self, given: Delivered) -> tuple[list[str], bool]:
@@ -94,11 +94,11 @@ class ClientLane:
         Returns:
             What was found, in words, and whether all has to be delivered again.
         """
-        told, missing = [], missing_runs(given, self.held)
+        lines, missing = [], missing_runs(given, self.held)
         if restored := self._restore(missing):
             self.reconcile()
             missing = missing_runs(given, self.held)
-            told.append(f"{restored} of the runs were in MLflow's trash and are restored")
+            lines.append(f"{restored} of the runs were in MLflow's trash and are restored")
         lost = [f"{len(missing)} of {len(given.runs)} runs"] if missing else []
         if not missing:
             if files := missing_files(self.client, given, self.runs):
@@ -106,8 +106,8 @@ class ClientLane:
             if models := missing_models(self.client, self.experiment_id, given, self.start.time_ms):
                 lost.append(f"{len(models)} of the models")
         if lost:
-            told.append(f"it lacks {' and '.join(lost)} that it had been given: everything is written anew")
-        return told, bool(lost)
+            lines.append(f"it lacks {' and '.join(lost)} that it had been given: everything is written anew")
+        return lines, bool(lost)
 
     def _restore(self, missing: set[RunKey]) -> int:
         """Take these runs out of MLflow's trash, of several of one trial the fullest; how many were there."""

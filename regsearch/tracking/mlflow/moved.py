@@ -96,8 +96,8 @@ def _rename(uri: str, old: str, new: str) -> int:
             for before in (old, f"file://{old}"):
                 rest = func.substr(column, len(before) + 1, type_=String)
                 mine = (column == before) | (func.substr(column, 1, len(before) + 1) == f"{before}/")
-                done = connection.execute(table.update().where(mine).values({place: literal(new, String) + rest}))
-                experiments += done.rowcount if name == "experiments" else 0
+                result = connection.execute(table.update().where(mine).values({place: literal(new, String) + rest}))
+                experiments += result.rowcount if name == "experiments" else 0
     return experiments
 
 

@@ -54,7 +54,7 @@ def retire_deleted(client: MlflowClient, experiment: Experiment) -> None:
 
 
 def is_in_place(client: MlflowClient, experiment: Experiment) -> bool:
-    """Whether the store has this experiment still, under its name and not deleted."""
+    """Tell whether the store has this experiment still, under its name and not deleted."""
     try:
         now = client.get_experiment(experiment.experiment_id)
     except MlflowException as error:
@@ -65,7 +65,7 @@ def is_in_place(client: MlflowClient, experiment: Experiment) -> bool:
 
 
 def missing_files(client: MlflowClient, given: Delivered, runs: dict[RunKey, str]) -> int:
-    """How many files a store was given that are not among the artifacts of its runs."""
+    """Count the files that a store was given and that are not among the artifacts of its runs."""
     count = 0
     for (key, folder), names in given.files.items():
         try:
@@ -73,12 +73,12 @@ def missing_files(client: MlflowClient, given: Delivered, runs: dict[RunKey, str
         except Exception as error:  # each kind of store for artifacts has its own; this is no reason to stop
             logging.warning("the artifacts of %s %s cannot be listed: %s", *key, error)
             continue
-        count += len(names - {each.path.rsplit("/", 1)[-1] for each in listed})
+        count += len(names - {file.path.rsplit("/", 1)[-1] for file in listed})
     return count
 
 
 def missing_models(client: MlflowClient, experiment_id: str, given: Delivered, begun_ms: int) -> list[Model]:
-    """The models that a store was given and that are not logged with its runs, or not registered."""
+    """List the models that a store was given and that are not logged with its runs, or not registered."""
     if not given.models:
         return []
     logged = set(_logged_sources(client, experiment_id))
@@ -96,7 +96,7 @@ def missing_models(client: MlflowClient, experiment_id: str, given: Delivered, b
 
 
 def source_of(model: Model) -> str:
-    """How a model's tags name the run that it came from."""
+    """Name the run that a model came from, as its tags do."""
     return f"{model.kind}-{model.number}"
 
 

@@ -220,19 +220,19 @@ class Writer:
 
     def _check(self, study: Any) -> None:
         """Hold the store against the cursor: where it lost something, the whole outbox is delivered again."""
-        told = [study.mended] if study.mended else []
+        lines = [study.mended] if study.mended else []
         if self._unchecked:
             given = read_delivered(self._outbox, self._offset, self._not_taken)
-            found, again = study.mend(given)
-            told += found
+            mended, again = study.mend(given)
+            lines += mended
             if again:
                 self._offset, self._steps, self._records = 0, [], 0
                 self._history = self._delivered_history()
                 self._not_taken, self._refusals = set(), Refusals()
                 write_cursor(self._outbox, 0)
         self._unchecked = False
-        if told:
-            self.status.notices.append(f"of this study the MLflow store had lost something: {'; '.join(told)}")
+        if lines:
+            self.status.notices.append(f"of this study the MLflow store had lost something: {'; '.join(lines)}")
 
     def _reopen(self) -> None:
         """Look at the store anew before the next delivery, as a new writer would."""
