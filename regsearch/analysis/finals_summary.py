@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 from regsearch.analysis.bootstrap import Grid
 from regsearch.analysis.statistics import Contrast, Interval, holm, interval, metric_interval, number, paired_bootstrap
 from regsearch.errors import UserError
+from regsearch.system.schema import check_fields
 
 NO_TRIAL = -1
+SUMMARY = "the summary of finals"
+_OF_OTHERS = ("role", "contrast", "p", "p_adjusted")
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,16 @@ class CandidateSummary:
         return {"number": trial, "label": self.label, "params": params, **means, **spans, **more}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> CandidateSummary:
-        """Read the summary that `to_json` wrote."""
+    def from_json(cls, data: Mapping[str, Any], besides: tuple[str, ...] = ()) -> CandidateSummary:
+        """Read a candidate that `to_json` wrote; fields that are not its own are refused.
+
+        Args:
+            besides: fields that another reads.
+
+        Raises:
+            UserError: it has one.
+        """
+        check_fields(data, (*(part.name for part in fields(cls)), *besides), SUMMARY, "a candidate")
         val_loss, train_metric = (
             math.nan if data[name] is None else data[name] for name in ("val_loss", "train_metric")
         )
@@ -116,7 +127,7 @@ class Other:
     def from_json(cls, data: Mapping[str, Any]) -> Other:
         """Read the comparison that `to_json` wrote."""
         p, adjusted = (math.nan if data[name] is None else data[name] for name in ("p", "p_adjusted"))
-        summary, contrast = CandidateSummary.from_json(data), Contrast.from_json(data["contrast"])
+        summary, contrast = CandidateSummary.from_json(data, _OF_OTHERS), Contrast.from_json(data["contrast"])
         return cls(data["role"], summary, contrast, p, adjusted)
 
 
@@ -165,7 +176,12 @@ class FinalsSummary:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> FinalsSummary:
-        """The summary that `to_json` wrote; other keys are ignored."""
+        """Read the summary that `to_json` wrote, with its sentence or without; other fields are refused.
+
+        Raises:
+            UserError: it has one.
+        """
+        check_fields(data, (*(part.name for part in fields(cls)), "p_better", "claim", "sentence"), SUMMARY)
         winner, baseline = (CandidateSummary.from_json(data[name]) for name in ("winner", "baseline"))
         contrast, optimism = Contrast.from_json(data["contrast"]), Interval.from_json(data["optimism"])
         others = tuple(Other.from_json(each) for each in data.get("others", ()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from regsearch.analysis.dependence import Dependence, Forest, Interaction
 from regsearch.analysis.encoding import Column, columns
 from regsearch.errors import UserError
 from regsearch.space import Knob, SearchSpace
+from regsearch.system.schema import check_fields
 
 LEAST = 20
 """Complete trials without which no share is given."""
@@ -53,7 +54,12 @@ class Importance:
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Importance:
-        """What `to_json` gave."""
+        """Read what `to_json` gave; a field that it does not give is refused.
+
+        Raises:
+            UserError: it has one.
+        """
+        check_fields(found, [part.name for part in fields(cls)], "importance.json")
         both = found["interaction"]
         return cls(
             dict(found["loss"]),

@@ -16,6 +16,7 @@ from regsearch.config.search import SearchConfig
 from regsearch.config.words import brief, one_of
 from regsearch.config.yaml12 import read_yaml
 from regsearch.errors import UserError
+from regsearch.system import schema
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,10 @@ class StartOptions:
 def load_config(path: str | Path, options: StartOptions | None = None) -> StudyConfig:
     """Read the study that the YAML file at `path` describes, checked and completed with its defaults.
 
+    A key that is not known is refused with those that are, a file of a newer regsearch by its number under `schema`.
+
     Args:
-        path: the study file.
+        path: the study file; its `schema`, where it says one, is the number of its form.
         options: what takes the place of its values.
 
     Raises:
@@ -120,8 +123,9 @@ def _read(file: Path) -> dict[str, Any]:
     if "folder" in raw:
         allowed = one_of(keys_of(StudyConfig))
         raise UserError("unknown key", file=file, key="folder", value=brief(raw["folder"]), allowed=allowed)
+    schema.check_version(raw.get(schema.KEY), schema.STUDY_FILE, file)
     # A section with nothing below its key is one left at its defaults.
-    return {key: value for key, value in raw.items() if value is not None}
+    return {key: value for key, value in raw.items() if value is not None and key != schema.KEY}
 
 
 def _refuse_idle_sizes(config: StudyConfig, raw: dict[str, Any], file: Path) -> None:

@@ -58,13 +58,20 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Preprocessing:
-        """Read the preprocessing that `to_json` wrote."""
+        """Read what `to_json` wrote. Entries of `columns` are kept as they are.
+
+        Raises:
+            ValueError: beside them stands something that this file does not know, and would leave out.
+        """
+        unknown = sorted(set(data) - {"columns", "shape", "window", "missing", "series"})
+        if unknown:
+            raise ValueError(f"the preprocessing has the unknown field(s) {', '.join(unknown)}")
         shape, missing = data.get("shape"), tuple(data.get("missing", MISSING))
         rows = None if shape is None else tuple(shape)
         return cls(tuple(data["columns"]), rows, data.get("window"), missing, data.get("series"))
 
     def to_json(self) -> dict[str, Any]:
-        """Give the preprocessing as plain JSON."""
+        """Write it as plain JSON."""
         rest: dict[str, Any] = {"shape": None if self.shape is None else list(self.shape), "window": self.window}
         rest |= {"missing": None if self.missing == MISSING else list(self.missing), "series": self.series}
         return {"columns": list(self.columns), **{key: value for key, value in rest.items() if value is not None}}

@@ -7,6 +7,9 @@ file without some columns has a page of its own, and is counted with the others 
 seed tests on other rows, some of which may have been opened before, and is told so. Pages of versions that made no
 marks of cells are compared by the rows as they were prepared. A ledger belongs to one folder of studies; it is a
 memory, not a lock, and whoever deletes it forgets.
+
+Pages have no number of their form: a line is never written again, so nothing in it is ever lost, and one of a later
+version that says more, or cannot be read, counts as an opening like any other.
 """
 
 from __future__ import annotations

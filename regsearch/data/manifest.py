@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from regsearch.system import schema
 
 
 @dataclass(frozen=True)
@@ -63,19 +65,33 @@ class Manifest:
         return {"beyond training": f"{what}; columns {named}{more}"}
 
     def to_json(self) -> str:
-        """Give the manifest as plain JSON."""
-        return json.dumps(asdict(self), indent=1)
+        """Write it as the text of `manifest.json`."""
+        return json.dumps({schema.KEY: schema.MANIFEST, **asdict(self)}, indent=1)
 
     @classmethod
-    def from_json(cls, text: str) -> Manifest:
-        """Read the manifest that `to_json` wrote."""
+    def from_json(cls, text: str | bytes, file: Path | str | None = None) -> Manifest:
+        """Read what `to_json` wrote; a field that it does not write is refused.
+
+        Args:
+            file: it stands in, named in what is refused.
+
+        Raises:
+            UserError: it has an unknown field, or a newer regsearch wrote it.
+        """
         data = json.loads(text)
+        schema.check(data, schema.MANIFEST, [part.name for part in fields(cls)], file)
+        data.pop(schema.KEY, None)
         return cls(**{**data, "inputs": tuple(data["inputs"])})
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
-        """Read the manifest of the sealed data in a folder."""
-        return cls.from_json((folder / "manifest.json").read_text())
+        """Read the manifest of the sealed split in `folder`.
+
+        Raises:
+            UserError: it has an unknown field, or a newer regsearch wrote it.
+        """
+        file = folder / "manifest.json"
+        return cls.from_json(file.read_text(), file)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from regsearch.errors import UserError
 from regsearch.export.onnx import MissingForm, write_onnx
 from regsearch.export.readme import readme
 from regsearch.publish.champion import CHAMPION
+from regsearch.system import schema
 from regsearch.tracking.mlflow.package import PREDICT, SUMS, DamagedPackage, check, seal
 from regsearch.workspace.answer import Answer
 from regsearch.workspace.folder import StudyFolder, home
@@ -141,7 +142,7 @@ def _answer(spec: StudySpec, package: Path) -> Answer:
     if not file.exists():
         allowed = f"`regsearch study resume {name}` goes on"
         raise UserError("the study has no answer yet, hence no champion", key="NAME", value=name, allowed=allowed)
-    answer = Answer.from_json(json.loads(file.read_text()))
+    answer = Answer.from_json(json.loads(file.read_text()), file)
     if answer.finals is None and not package.exists():
         skipped = spec.config.finalize.seeds == 0
         why = "its finals are skipped (finalize: {seeds: 0})" if skipped else "no finals could be held"
@@ -185,6 +186,7 @@ def _build(name: str, champion: Champion, new: Path, onnx: bool | None) -> str |
     versions = {package: version(package).split("+")[0] for package in PACKAGES}
     (new / "requirements.txt").write_text("".join(f"{each}=={number}\n" for each, number in versions.items()))
     manifest = json.loads((new / "manifest.json").read_text())
+    schema.check_version(manifest.get(schema.KEY), schema.MANIFEST, "manifest.json of the champion")
     example = _write_example(champion.package, new, manifest)
     no_onnx = None if onnx is False else _try_onnx(new, manifest, required=onnx is True)
     text = readme(name, champion.sentence, champion.origin, manifest, versions, example, (new / "model.onnx").exists())

@@ -11,6 +11,7 @@ import pandas as pd
 
 from regsearch.errors import UserError
 from regsearch.space import SCHEDULE, SearchSpace, knob_of, regularizer_of
+from regsearch.system import schema
 from regsearch.system.files import write_json
 from regsearch.tracking.log.records import Artifact, Tracker
 from regsearch.trial import Report, Trial, TrialState
@@ -35,7 +36,7 @@ def keep_importance(trials: Iterable[Trial], space: SearchSpace, folder: Path, t
     except UserError:
         return None
     folder.mkdir(exist_ok=True)
-    write_json(folder / "importance.json", found.to_json())
+    write_json(folder / "importance.json", {schema.KEY: schema.FINALS, **found.to_json()})
     tracker.append(Artifact("study", 0, str(folder / "importance.json"), "importance"))
     for path in pictures(found, folder):
         tracker.append(Artifact("study", 0, str(path), "pictures"))

@@ -13,6 +13,7 @@ from regsearch.finals.hold import FinalsResult
 from regsearch.finals.plan import Contender
 from regsearch.regularizers import strength_knobs
 from regsearch.space import active_regularizers
+from regsearch.system import schema
 from regsearch.system.files import write_json
 from regsearch.tracking.log.records import Artifact, Note, Tracker
 from regsearch.trial import Trial, TrialState
@@ -32,7 +33,7 @@ def keep_finals(finals: FinalsResult, epochs: int, loss_words: str, folder: Path
     folder.mkdir(exist_ok=True)
     ours, theirs = (_curves(contender, epochs) for contender in (finals.winner, finals.baseline))
     _keep_pictures(learning_curves(ours, theirs, loss_words, folder / "learning_curves"), tracker)
-    write_json(folder / "summary.json", finals.summary.to_json())
+    write_json(folder / "summary.json", {schema.KEY: schema.FINALS, **finals.summary.to_json()})
     tracker.append(Artifact("study", 0, str(folder / "summary.json"), "finals"))
 
 
@@ -63,7 +64,8 @@ def keep_front(result: SearchResult, folder: Path, tracker: Tracker) -> None:
     from regsearch.analysis.front_pictures import pareto_front
 
     folder.mkdir(exist_ok=True)
-    write_json(folder / "front.json", {"objectives": list(result.plan.objectives), "front": rows})
+    front = {"objectives": list(result.plan.objectives), "front": rows}
+    write_json(folder / "front.json", {schema.KEY: schema.FINALS, **front})
     tracker.append(Artifact("study", 0, str(folder / "front.json"), "front"))
     numbers = [row["number"] for row in rows]
     tracker.append(Note({"regsearch.front": " ".join(map(str, numbers))[:500]}))

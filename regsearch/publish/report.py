@@ -20,12 +20,14 @@ from regsearch.data import Manifest, Opened, opened
 from regsearch.data.ledger import openings
 from regsearch.pages import StudyRecord, study_page
 from regsearch.space import Range
+from regsearch.system import schema
 from regsearch.system.files import write_asked
 from regsearch.tasks import TASKS
 from regsearch.tracking.log.history import RunHistory, StudyHistory, trials_frame
 from regsearch.tracking.log.outbox import Outbox
 from regsearch.tracking.log.records import Artifact
 from regsearch.workspace.folder import home
+from regsearch.workspace.machine import recorded_machine
 from regsearch.workspace.spec import StudySpec
 from regsearch.workspace.stores import without_addresses
 
@@ -40,18 +42,19 @@ def local_record(spec: StudySpec, *, sentence: str | None = None) -> StudyRecord
         sentence: the answer of a study that is just ending and has none on disk yet.
     """
     config, folder = spec.config, spec.folder
-    answer = _json(folder.answer)
+    answer = _json(folder.answer, schema.ANSWER)
     ended = sentence is not None or bool(answer)
     manifest = Manifest.load(folder.data)
     runs = list(StudyHistory.read(folder.outbox).runs.values())
     trials = trials_frame(runs)
-    found = _json(folder.finals / "summary.json") if ended and config.finalize.seeds else {}
+    found = _json(folder.finals / "summary.json", schema.FINALS) if ended and config.finalize.seeds else {}
     summary = FinalsSummary.from_json(found) if found else None
     task = TASKS[manifest.task]
     higher = frozenset(f"{part}_{name}" for part in ("train", "val") for name in task.higher)
     known = opened(folder.ledger, manifest.test_digest)
     best = answer.get("best") or {}
     first = config.search.objectives[0]
+    front = _json(folder.finals / "front.json", schema.FINALS)
     return StudyRecord(
         name=config.name,
         trials=trials,
@@ -68,11 +71,11 @@ def local_record(spec: StudySpec, *, sentence: str | None = None) -> StudyRecord
         opened_words=str(known),
         openings=openings(folder.ledger, manifest.test_digest),
         data=_data(manifest),
-        machine=_machine(_json(folder.path / "machine.json")),
+        machine=_machine(recorded_machine(folder.path)),
         study_file=study_file(config),
         logs={of.name: of.log for of in spec.drawn_space(manifest).ranges() if isinstance(of, Range)},
         maximized=higher & set(config.search.objectives),
-        front=tuple(row["number"] for row in _json(folder.finals / "front.json").get("front", ()) if ended),
+        front=tuple(row["number"] for row in front.get("front", ()) if ended),
         importance=_importance(folder.finals / "importance.json") if ended else None,
         timing=answer.get("timing") or {},
     )
@@ -177,8 +180,10 @@ def _given(section: Any) -> Any:
     return {key: value for key, value in kept.items() if value != {}}
 
 
-def _json(file: Path) -> dict[str, Any]:
+def _json(file: Path, latest: int) -> dict[str, Any]:
+    """What a file holds, if it is there and of a form up to `latest`."""
     found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    schema.check_version(found.pop(schema.KEY, None), latest, file)
     return found
 
 
@@ -222,7 +227,7 @@ def _measured(run: RunHistory, number: int) -> bool:
 
 
 def _importance(path: Path) -> Importance | None:
-    found = _json(path)
+    found = _json(path, schema.FINALS)
     return Importance.from_json(found) if found else None
 
 

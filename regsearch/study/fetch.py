@@ -10,7 +10,7 @@ from typing import Any
 from regsearch.config import StudyConfig, check_name
 from regsearch.errors import UserError
 from regsearch.study.study import Study
-from regsearch.workspace.folder import StudyFolder, home, write_record
+from regsearch.workspace.folder import StudyFolder, home, parse_record, write_record
 from regsearch.workspace.places import placed
 
 
@@ -31,7 +31,7 @@ def open_or_fetch(
         UserError: the database cannot be used or has no such study, the data are not those that it was begun with, or
             the study is here with other stores.
     """
-    from regsearch.data import seal
+    from regsearch.data import Manifest, seal
     from regsearch.search.schema import read_state
     from regsearch.search.study_backup import MANIFEST, STUDY
 
@@ -39,7 +39,7 @@ def open_or_fetch(
     if storage is None or StudyFolder(home(), name).exists():
         return _here(name, storage, tracking_uri, ray)
     files = read_state(storage, name)
-    saved = json.loads(files[STUDY])
+    saved = parse_record(files[STUDY], STUDY)
     config = _at_home(placed(saved["config"], home()), storage, tracking_uri)
     if config.search.engine != "optuna":
         allowed = "resume it where its folder is: the saved rows of its trials are there alone"
@@ -47,7 +47,7 @@ def open_or_fetch(
     study = Study(config, saved["created_ms"], ray)
     with study.spec.folder.aside() as aside:
         sealed = seal(config.data, config.folder, aside / "data")
-        if sealed.digest != json.loads(files[MANIFEST])["digest"]:
+        if sealed.digest != Manifest.from_json(files[MANIFEST], MANIFEST).digest:
             raise UserError(
                 "the data are not those that the study was begun with",
                 key="data.source",

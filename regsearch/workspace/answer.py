@@ -7,7 +7,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from regsearch.system import schema
 
 if TYPE_CHECKING:
     from regsearch.analysis.finals_summary import FinalsSummary
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     from regsearch.workspace.folder import StudyFolder
 
 _FINALS = ("winner", "baseline", "p_better", "claim", "sentence")
+_TRIALS, _BEST, _NEEDED = ("complete", "pruned", "failed"), ("number", "value", "params"), ("study", "trials", "best")
+_FIELDS = (*_NEEDED, "front", "constraints", "pack", "finals", "timing", "test_opened", "sentence", "test_shared")
 
 
 @dataclass(frozen=True)
@@ -74,11 +79,26 @@ class Answer:
             "test_opened": self.test_opened,
         }
         found: dict[str, Any] = plain(contract)
-        return {**found, "sentence": self.sentence, "test_shared": plain(self.test_shared)} if full else found
+        if not full:
+            return found
+        more = {"sentence": self.sentence, "test_shared": plain(self.test_shared)}
+        return {schema.KEY: schema.ANSWER, **found, **more}
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> Answer:
-        """The answer that `to_json(full=True)` wrote."""
+    def from_json(cls, found: Mapping[str, Any], file: Path | None = None) -> Answer:
+        """Read the answer that `to_json(full=True)` wrote; a field that it does not write is refused.
+
+        What stands below `pack`, `finals`, `timing`, `test_shared`, `front` and `constraints` is taken as it is.
+
+        Args:
+            file: it stands in, named in what is refused.
+
+        Raises:
+            UserError: it has an unknown field, or a newer regsearch wrote it.
+        """
+        schema.check(found, schema.ANSWER, _FIELDS, file)
+        schema.check_fields(found["trials"], _TRIALS, file, "trials")
+        schema.check_fields(found["best"] or {}, _BEST, file, "best")
         shared = {name: found[name] for name in ("study", "best", "pack", "finals", "sentence", "test_opened")}
         more = {name: found[name] for name in ("front", "constraints", "test_shared") if name in found}
         return cls(**found["trials"], **shared, timing=dict(found["timing"]), **more)
@@ -88,7 +108,7 @@ class Answer:
         """Read the answer that a study keeps in its folder, with the openings of its test as they are by now."""
         from regsearch.data import Manifest, opened
 
-        known = cls.from_json(json.loads(folder.answer.read_text()))
+        known = cls.from_json(json.loads(folder.answer.read_text()), folder.answer)
         return known.after(opened(folder.ledger, Manifest.load(folder.data).test_digest))
 
     def after(self, opened: Opened) -> Answer:

@@ -12,6 +12,7 @@ from typing import Any
 
 from regsearch.config import StudyConfig
 from regsearch.errors import UserError
+from regsearch.system import schema
 from regsearch.system.addresses import password
 from regsearch.system.files import write_whole
 from regsearch.system.guard import guarded
@@ -19,6 +20,7 @@ from regsearch.system.locks import aside, hold
 from regsearch.workspace.places import placed, portable
 
 STUDY, ANSWER = "study.json", "answer.json"
+_FIELDS = ("config", "created_ms")
 
 
 def home() -> Path:
@@ -145,11 +147,26 @@ def read_record(folder: Path) -> StudyRecord:
         UserError: it is not what `write_record` wrote.
     """
     file = folder / STUDY
+    saved = parse_record(file.read_text(), file)
+    config = placed(saved["config"], folder.parents[1])
+    return StudyRecord(StudyConfig.from_json(json.dumps(config), file), saved["created_ms"])
+
+
+def parse_record(text: str | bytes, file: str | Path) -> dict[str, Any]:
+    """Parse the text of a study's record: its `config`, with the paths that `portable` wrote, and `created_ms`.
+
+    A field that no version has written is refused.
+
+    Raises:
+        UserError: it is not what `write_record` wrote, or a newer regsearch wrote it.
+    """
     try:
-        saved = json.loads(file.read_text())
-        config = placed(saved["config"], folder.parents[1])
-        return StudyRecord(StudyConfig.from_json(json.dumps(config), file), int(saved["created_ms"]))
-    except (ValueError, KeyError, TypeError) as error:
+        saved: dict[str, Any] = json.loads(text)
+        schema.check(saved, schema.STUDY, _FIELDS, file)
+        return {"config": dict(saved["config"]), "created_ms": int(saved["created_ms"])}
+    except UserError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"not a study's record: {error}", file=file) from None
 
 
@@ -157,15 +174,18 @@ def write_record(folder: Path, config: StudyConfig, created_ms: int) -> None:
     """Write the record of a study; nobody else may read it where it holds a password."""
     secret = any(password(address or "") for address in (config.tracking.uri, config.search.storage))
     plain = portable(json.loads(config.to_json()), folder.absolute().parents[1])
-    text = json.dumps({"config": plain, "created_ms": created_ms}, indent=1)
+    text = json.dumps({schema.KEY: schema.STUDY, "config": plain, "created_ms": created_ms}, indent=1)
     write_whole(folder / STUDY, text, 0o600 if secret else 0o644)
 
 
 def list_studies(root: Path) -> list[dict[str, Any]]:
-    """List every study begun here: name, when it began, whether it has its answer, its trials and source of data."""
-    return [
-        _row(file.parent, json.loads(file.read_text())) for file in sorted((root / "studies").glob(f"[!.]*/{STUDY}"))
-    ]
+    """List every study begun here: name, when it began, whether it has its answer, its trials and source of data.
+
+    Raises:
+        UserError: the record of one cannot be read, or a newer regsearch wrote it.
+    """
+    files = sorted((root / "studies").glob(f"[!.]*/{STUDY}"))
+    return [_row(file.parent, parse_record(file.read_text(), file)) for file in files]
 
 
 def _row(folder: Path, saved: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from regsearch.executors.executor import Executor
+from regsearch.system import schema
 from regsearch.system.files import write_json
 
 _FILE = "machine.json"
@@ -21,13 +22,21 @@ def machine() -> dict[str, Any]:
 
 
 def recorded_machine(folder: Path) -> dict[str, Any]:
-    """What `record_machine` kept of the study in this folder; nothing before it has begun."""
+    """What `record_machine` kept of the study in this folder; nothing before it has begun.
+
+    Raises:
+        UserError: a newer regsearch wrote it.
+    """
     file = folder / _FILE
     found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    schema.check_version(found.pop(schema.KEY, None), schema.MACHINE, file)
     return found
 
 
 def record_machine(folder: Path, executor: Executor) -> None:
-    """Keep what the bits of a curve depend on, and the width, which halves where memory runs out."""
+    """Keep what the bits of a curve depend on, and the width, which halves where memory runs out.
+
+    Fields that another version recorded stay.
+    """
     known = {"width": executor.width, "workers": executor.workers, "compiled": executor.compiled, **machine()}
-    write_json(folder / _FILE, known)
+    write_json(folder / _FILE, {schema.KEY: schema.MACHINE, **recorded_machine(folder), **known})

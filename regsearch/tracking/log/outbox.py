@@ -1,7 +1,9 @@
 """The outbox: a study's records on disk before anyone is told of them. Standard library only.
 
-One JSON object a line. A record is acknowledged once `commit` has returned: it then survives `kill -9`. A kill in the
-middle of a write leaves a torn last line, which the next `Outbox` cuts off: it was never acknowledged.
+One JSON object a line; the first says the number of its form, under `schema`, and so does the first that a later
+version adds to a log of an earlier form. A record is acknowledged once `commit` has returned: it then survives
+`kill -9`. A kill in the middle of a write leaves a torn last line, which the next `Outbox` cuts off: it was never
+acknowledged.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from regsearch.errors import UserError
+from regsearch.system import schema
 from regsearch.tracking.log.records import (
     Artifact,
     Metrics,
@@ -34,6 +38,7 @@ def _plain(value: Any) -> Any:
     return item() if callable(item) else os.fspath(value)
 
 
+_NO_LIMIT = 1 << 62
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=_plain).encode
 
 
@@ -57,10 +62,12 @@ class Outbox:
         self._aliases: dict[str, tuple[str, int]] = {}
         self._lives: dict[tuple[str, int], int] = {}
         self.status: str | None = None
+        self._numbered = False
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         self.repaired = self._repair()
-        for record, _ in read_from(self.path):
+        for record, _, number in _read(self.path, 0, _NO_LIMIT):
+            self._numbered = self._numbered or number == schema.LOG
             self._know(_relative(record, self._folder))
 
     def append(self, record: Record) -> bool:
@@ -71,7 +78,10 @@ class Outbox:
         record = _relative(record, self._folder)
         if not self._know(record, remember_conflict=True):
             return False
-        self._pending.append(_encode(to_json(record)))
+        # A log of an earlier form may be gone on with: what follows is of this version's.
+        number = {} if self._numbered else {schema.KEY: schema.LOG}
+        self._numbered = True
+        self._pending.append(_encode({**to_json(record), **number}))
         return True
 
     def commit(self) -> None:
@@ -165,7 +175,7 @@ class Outbox:
         return end != size
 
 
-def read_from(path: str | Path, offset: int = 0, limit: int = 1 << 62) -> Iterator[tuple[Record, int]]:
+def read_from(path: str | Path, offset: int = 0, limit: int = _NO_LIMIT) -> Iterator[tuple[Record, int]]:
     """The records from byte `offset` on, each with the offset after it; a line still being written is left.
 
     Files in the study's folder stand in it by their place there, and are given by where they are now.
@@ -174,8 +184,15 @@ def read_from(path: str | Path, offset: int = 0, limit: int = 1 << 62) -> Iterat
         limit: stop after about this many bytes, at a line's end.
 
     Raises:
+        UserError: a newer regsearch wrote it, or a record has a field that no version writes.
         ValueError: a whole line is no record (the file was edited or the disk is faulty).
     """
+    for record, until, _ in _read(path, offset, limit):
+        yield record, until
+
+
+def _read(path: str | Path, offset: int, limit: int) -> Iterator[tuple[Record, int, int | None]]:
+    """The same, each record with the number of the form that it says, if it does."""
     folder = Path(path).parent.absolute()
     with open(path, "rb") as file:
         file.seek(offset)
@@ -185,10 +202,13 @@ def read_from(path: str | Path, offset: int = 0, limit: int = 1 << 62) -> Iterat
                 return
             here, offset = offset, offset + len(line)
             try:
-                record = from_json(json.loads(line))
+                fields = json.loads(line)
+                record = from_json(fields, path)
+            except UserError:
+                raise
             except ValueError as error:
                 raise ValueError(f"{path}: unreadable record at byte {here}: {error}") from error
-            yield _placed(record, folder), offset
+            yield _placed(record, folder), offset, fields.get(schema.KEY)
             if offset >= stop:
                 return
 

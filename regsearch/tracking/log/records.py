@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
+from regsearch.errors import UserError
+from regsearch.system import schema
 from regsearch.trial import TrialState
 
 RunKind = Literal["trial", "final"]
@@ -194,18 +197,29 @@ def to_json(record: Record) -> dict[str, Any]:
     return fields
 
 
-def from_json(fields: dict[str, Any]) -> Record:
-    """The record that `to_json` wrote; fields that this version does not know are left out.
+def from_json(fields: dict[str, Any], file: str | Path | None = None) -> Record:
+    """Read the record that `to_json` wrote; a field that it does not write is refused.
+
+    Args:
+        fields: the object; one that says a number of its form, under `schema`, says it of all that follow too.
+        file: it stands in, named in what is refused.
 
     Raises:
+        UserError: it has an unknown field, or a newer regsearch wrote it.
         ValueError: the object is no record.
     """
+    if schema.KEY in fields:
+        schema.check_version(fields[schema.KEY], schema.LOG, file)
     try:
         make: Callable[..., Record] = RECORDS[fields["type"]]
         known = {name: fields[name] for name in FIELDS[fields["type"]] if name in fields}
+        if len(known) + 1 < len(fields):
+            schema.check_fields(fields, ("type", *FIELDS[fields["type"]]), file, fields["type"])
         if isinstance(known.get("dataset"), dict):
             known["dataset"] = Dataset(**known["dataset"])
         return make(**known)
+    except UserError:
+        raise
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a record of the outbox: {error!r}") from error
 

@@ -28,6 +28,8 @@ import numpy as np
 import pandas as pd
 
 ROWS_AT_ONCE = 4096
+SCHEMA = 2
+"""The latest form of `manifest.json` that this file reads; one without a number is of the first."""
 VALUES = ("regression", "forecasting", "recommendation")
 
 
@@ -40,10 +42,14 @@ class Model:
 
     Args:
         folder: holds `model.pt2`, `manifest.json` and, for tables, `columns.py`.
+
+    Raises:
+        ValueError: a newer regsearch wrote the manifest.
     """
 
     def __init__(self, folder: Path) -> None:
         self.manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+        _check_schema(self.manifest.get("schema", 1), folder / "manifest.json")
         self._program = _torch().export.load(folder / "model.pt2").module()
         self._preprocessing: Any = None
         if self.manifest.get("preprocessing") is not None:
@@ -149,6 +155,12 @@ class Model:
 def load(folder: str | Path | None = None) -> Model:
     """The model in `folder`, by default that of this file."""
     return Model(Path(folder) if folder is not None else Path(__file__).resolve().parent)
+
+
+def _check_schema(found: Any, file: Path) -> None:
+    if not isinstance(found, int) or found > SCHEMA:
+        written = f"written by a newer regsearch (schema {found}, this predict.py reads up to {SCHEMA})"
+        raise ValueError(f"{file}: {written}; pip install -U regsearch, and export the model again")
 
 
 def _torch() -> Any:

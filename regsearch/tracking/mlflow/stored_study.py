@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
 
 from regsearch.errors import UserError
+from regsearch.system import schema
 from regsearch.tracking.log.history import RunHistory
 from regsearch.tracking.mlflow.changes import REASON_TAG, RESTORED_TAG, STUDY
 from regsearch.tracking.mlflow.delivery import list_runs, run_key
@@ -49,7 +50,8 @@ def read_study(uri: str, study: str) -> StoredStudy:
     """The study of this name; the curves of the finals of winner and baseline are whole.
 
     Raises:
-        UserError: the store cannot be used, or has no such study, or no run of regsearch in it.
+        UserError: the store cannot be used, or has no such study, or no run of regsearch in it, or the finals are of a
+            newer regsearch.
     """
     client, experiment = find_experiment(uri, study, key="NAME")
     parent, runs = _sorted(client, experiment, study)
@@ -116,6 +118,7 @@ def _summary(client: MlflowClient, parent: Run) -> Mapping[str, Any] | None:
     with tempfile.TemporaryDirectory() as place:
         text = Path(client.download_artifacts(parent.info.run_id, _SUMMARY, place)).read_text()
     found: Mapping[str, Any] = json.loads(text)
+    schema.check_version(found.get(schema.KEY), schema.FINALS, f"{_SUMMARY} of {parent.info.run_name}")
     return found
 
 
