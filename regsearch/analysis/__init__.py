@@ -2,3 +2,5 @@
 
 Nothing is imported here: `pictures` needs matplotlib and `gaps` pandas, and a caller pays for what it uses.
 """
+
+__all__: list[str] = []

@@ -1,1 +1,3 @@
 """The longer commands of `regsearch study`, one file each, and what all commands share."""
+
+__all__: list[str] = []

@@ -16,7 +16,7 @@ import typer
 from regsearch.cli.compare import compare
 from regsearch.cli.export import export
 from regsearch.cli.importance import importance
-from regsearch.cli.options import Json, Name, Ray, TensorBoard, print_json
+from regsearch.cli.options import EXAMPLE, Json, Name, Ray, TensorBoard, print_json
 from regsearch.cli.report import report
 from regsearch.cli.watching import STOPPED, watched
 from regsearch.errors import UserError, mended_by_hand
@@ -56,8 +56,12 @@ def main() -> None:
         raise
 
 
-def command(group: typer.Typer, name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """Register a command whose refusals are one line on standard error and exit code 2, and whose Ctrl-C is 130."""
+def command(group: typer.Typer, name: str, example: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Register a command whose refusals are one line on standard error and exit code 2, and whose Ctrl-C is 130.
+
+    Args:
+        example: the words that may follow `regsearch` to use it; its help ends with them.
+    """
 
     def register(run: Callable[P, None]) -> Callable[P, None]:
         @functools.wraps(run)
@@ -74,12 +78,12 @@ def command(group: typer.Typer, name: str) -> Callable[[Callable[P, None]], Call
             except KeyboardInterrupt as error:
                 _end(f"regsearch: {str(error) or 'stopped'}", STOPPED)
 
-        return group.command(name)(guarded)
+        return group.command(name, epilog=f"{EXAMPLE} regsearch {example}")(guarded)
 
     return register
 
 
-@command(study_app, "start")
+@command(study_app, "start", "study start studies/digits.yaml --trials 50 --timeout 10m")
 def start(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The study file (YAML).")],
     trials: Annotated[int | None, typer.Option(help="Number of trials, in place of search.trials.")] = None,
@@ -112,7 +116,7 @@ def start(
     _print_answer(answer, as_json)
 
 
-@command(study_app, "resume")
+@command(study_app, "resume", "study resume digits")
 def resume(
     name: Name,
     storage: Annotated[str | None, typer.Option(help="Fetch the study from this database of its search.")] = None,
@@ -130,7 +134,7 @@ def resume(
     _print_answer(answer, as_json)
 
 
-@command(study_app, "finalize")
+@command(study_app, "finalize", "study finalize digits --top 2 --seeds 6")
 def finalize(
     name: Name,
     top: Annotated[int | None, typer.Option(help="How many of the best trials enter, for finalize.top.")] = None,
@@ -149,7 +153,7 @@ def finalize(
     _print_answer(answer, as_json)
 
 
-@command(study_app, "list")
+@command(study_app, "list", "study list --json")
 def list_studies(as_json: Json = False) -> None:
     """List the studies kept here."""
     from regsearch.study.study import Study
@@ -165,7 +169,7 @@ def list_studies(as_json: Json = False) -> None:
         typer.echo("no study yet; `regsearch study start FILE` starts one", err=True)
 
 
-@command(study_app, "show")
+@command(study_app, "show", "study show digits")
 def show(name: Name, as_json: Json = False) -> None:
     """Show a study: its answer, or how far it is."""
     from regsearch.study.study import Study
@@ -182,13 +186,13 @@ def show(name: Name, as_json: Json = False) -> None:
         print_status(found)
 
 
-command(study_app, "compare")(compare)
-command(study_app, "importance")(importance)
-command(study_app, "report")(report)
-command(study_app, "export")(export)
+command(study_app, "compare", "study compare digits-dropout digits-decay --html comparison.html")(compare)
+command(study_app, "importance", "study importance digits")(importance)
+command(study_app, "report", "study report digits")(report)
+command(study_app, "export", "study export digits champion")(export)
 
 
-@command(trial_app, "replay")
+@command(trial_app, "replay", "trial replay digits 17")
 def replay(
     name: Name,
     number: Annotated[int, typer.Argument(metavar="NUMBER", min=0, help="Number of the trial; 0 is the baseline.")],
@@ -206,7 +210,7 @@ def replay(
         raise typer.Exit(DIFFERS)
 
 
-@command(study_app, "delete")
+@command(study_app, "delete", "study delete digits --yes")
 def delete(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names of the studies.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
@@ -224,7 +228,7 @@ def delete(
         typer.echo(f"deleted {study.config.name}", err=True)
 
 
-@command(study_app, "cost")
+@command(study_app, "cost", "study cost studies/digits.yaml")
 def cost(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The study file (YAML).")], as_json: Json = False
 ) -> None:
@@ -242,7 +246,7 @@ def cost(
     print_cost(found)
 
 
-@command(study_app, "init")
+@command(study_app, "init", "study init patients.csv --target outcome")
 def init(
     table: Annotated[Path, typer.Argument(metavar="TABLE", help="Your table: a .csv or .parquet file.")],
     target: Annotated[str, typer.Option(help="The column that is to be predicted.")],
@@ -255,7 +259,7 @@ def init(
     typer.echo(f"{path} is written; `regsearch study start {path}` starts it")
 
 
-@command(app, "regularizers")
+@command(app, "regularizers", "regularizers weight_decay")
 def regularizers(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One regularizer in full.")] = None,
 ) -> None:
@@ -265,7 +269,7 @@ def regularizers(
     print_regularizers() if name is None else print_regularizer(name)
 
 
-@command(app, "ui")
+@command(app, "ui", "ui --port 5001")
 def ui(port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port; 5000, or a free one.")] = None) -> None:
     """Browse the studies in MLflow's own pages, on this machine alone, until Ctrl-C."""
     from regsearch.study.study import home

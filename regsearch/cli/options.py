@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+EXAMPLE = "Example:"
+"""How the last line of a command's help begins."""
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output, all else on standard error.")
 ]

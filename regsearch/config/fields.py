@@ -19,6 +19,7 @@ Natural = Annotated[int, Field(ge=0), Allowed("allowed are whole numbers from 0 
 Seed = Annotated[int, Field(ge=0, lt=2**63), Allowed("allowed are whole numbers from 0 up")]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False), Allowed("allowed are numbers above 0")]
 Share = Annotated[float, Field(ge=0, lt=1), Allowed("allowed are numbers from 0 to below 1")]
+Part = Annotated[float, Field(gt=0, le=1), Allowed("allowed are numbers above 0 to 1")]
 Size = Annotated[float, Allowed("allowed are shares from 0 to 1 and whole numbers of rows from 2 up")]
 Flag = Annotated[bool, Allowed("allowed are true and false")]
 Text = Annotated[str, Field(min_length=1), Allowed("text is needed (a number in quotes is text)")]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from regsearch.config.fields import Count, Flag, Natural, Section
+from regsearch.config.refusal import Example
 from regsearch.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,14 +19,14 @@ class FinalizeConfig(Section):
     """The finals: the best of the search, the baseline, the best single regularizer and the library default, trained
     again on fresh paired seeds, then tested once."""
 
-    top: Count = 1
+    top: Annotated[Count, Example("top: 3")] = 1
     """How many of the best trials enter, the winner-to-be among them."""
-    seeds: Natural = 10
-    """0 skips finals; the answer is then not tested on unseen data."""
-    splits: Count = 1
+    seeds: Annotated[Natural, Example("seeds: 20")] = 10
+    """Fresh seeds that each finalist is trained on. 0 skips finals; the answer is then not tested on unseen data."""
+    splits: Annotated[Count, Example("splits: 5")] = 1
     """Cuts of training and validation rows that all seeds are trained on, the study's own among them; above 1 the
     intervals cover the cut as well, and want five or more. The sealed test stays what it is."""
-    refit: Flag = False
+    refit: Annotated[Flag, Example("refit: true")] = False
     """Train the winner once more on training and validation rows together, to be the champion."""
 
 

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from regsearch.config.data import DataConfig
-from regsearch.config.fields import Count, Flag, Rate, Section, Share, Text, as_tuple
+from regsearch.config.fields import Count, Flag, Part, Rate, Section, Share, Text, as_tuple
 from regsearch.config.finals import FinalizeConfig, refuse_splits
-from regsearch.config.refusal import Allowed, SetByLoader, refusal
+from regsearch.config.refusal import Allowed, Example, SetByLoader, refusal
 from regsearch.config.search import SearchConfig
 from regsearch.config.stock import STOCK
 from regsearch.config.training import OPTIMIZER_DEFAULTS, OptimizerName, ScheduleName, train_knobs
@@ -28,10 +28,16 @@ class ModelConfig(Section):
     `options` holds those other keys; for a stock model they are checked here and completed with their defaults.
     """
 
-    name: Text | None = None
-    factory: Text | None = None
+    name: Annotated[Text | None, Allowed(f"allowed are {', '.join(STOCK)}"), Example("name: mlp, hidden: [64, 64]")] = (
+        None
+    )
+    """A model that comes with regsearch; its own keys stand beside it."""
+    factory: Annotated[
+        Text | None, Allowed("allowed is MODULE:CALLABLE, like net:build"), Example('factory: "net:build", width: 16')
+    ] = None
     """`MODULE:CALLABLE`, called with `inputs`, `outputs` and the options, returning a stock `nn.Module`."""
     options: Annotated[dict[str, Any], SetByLoader()] = Field(default_factory=dict)
+    """What stands beside `name` or `factory`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -76,35 +82,41 @@ class ModelConfig(Section):
 class TrainConfig(Section):
     """How one trial is trained."""
 
-    epochs: Count = 30
-    batch_size: Count = 64
-    optimizer: OptimizerName = "adamw"
+    epochs: Annotated[Count, Example("epochs: 50")] = 30
+    """Passes over the training rows, at most: pruning and early stopping may end a trial before."""
+    batch_size: Annotated[Count, Example("batch_size: 32")] = 64
+    """Rows of one training step."""
+    optimizer: Annotated[OptimizerName, Example("optimizer: nesterov, learning_rate: 0.05")] = "adamw"
     """`sgd` is plain, or has the `momentum` given beside it; `momentum` (heavy ball) and `nesterov` have 0.9 where none
     is given. Decoupled weight decay is the regularizer `weight_decay`, whatever the optimizer."""
-    learning_rate: Rate = 1e-3
-    momentum: Share | None = None
-    """Of `sgd`, `momentum` and `nesterov`."""
+    learning_rate: Annotated[Rate, Example("learning_rate: 3.0e-3")] = 1e-3
+    """Step size of the optimizer, before `schedule` and `warmup`; `train: {learning_rate: search}` in `space`
+    searches it."""
+    momentum: Annotated[Share | None, Example("optimizer: sgd, momentum: 0.8")] = None
+    """Share of the last step's direction that is kept, of `sgd`, `momentum` and `nesterov`."""
     betas: Annotated[
         tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]],
         BeforeValidator(as_tuple),
         Allowed("allowed are two numbers from 0 to below 1, like [0.9, 0.999]"),
+        Example("betas: [0.9, 0.99]"),
     ] = (0.9, 0.999)
-    """Of `adamw` and `adam`; `rmsprop` smooths by the second, 0.99 where none is given."""
-    schedule: ScheduleName = "constant"
+    """Shares of the mean gradient and of its square that are kept in a step, of `adamw` and `adam`; `rmsprop` smooths
+    by the second, 0.99 where none is given."""
+    schedule: Annotated[ScheduleName, Example("schedule: cosine, warmup: 0.1")] = "constant"
     """Of the learning rate: `cosine` and `linear` fall to 0 at the end, `step` falls at once now and then."""
-    warmup: Share = 0.0
+    warmup: Annotated[Share, Example("warmup: 0.1")] = 0.0
     """Share of the training over which the learning rate rises in equal steps; the schedule has the rest."""
-    step_every: Annotated[float, Field(gt=0, le=1), Allowed("allowed are numbers above 0 to 1")] = 1 / 3
+    step_every: Annotated[Part, Example("schedule: step, step_every: 0.25")] = 1 / 3
     """Of the schedule `step`: it falls after each such share of the training."""
-    step_factor: Annotated[float, Field(gt=0, le=1), Allowed("allowed are numbers above 0 to 1")] = 0.1
+    step_factor: Annotated[Part, Example("schedule: step, step_factor: 0.5")] = 0.1
     """Of the schedule `step`: what the learning rate is multiplied by when it falls."""
-    penalize_bias: Flag = False
+    penalize_bias: Annotated[Flag, Example("penalize_bias: true")] = False
     """Let penalties and decay act on biases and normalization parameters too."""
-    compile: Flag | None = None
+    compile: Annotated[Flag | None, Example("compile: false")] = None
     """Compile the training step; left out, where there is a C++ compiler and the study is long enough to gain."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the products of a training step; parameters, their updates and the evaluation stay in float32. On a GPU
-    bfloat16 is faster; few CPUs gain by it."""
+    precision: Annotated[Literal["float32", "bfloat16"], Example("precision: bfloat16")] = "float32"
+    """Number type of the products of a training step; parameters, their updates and the evaluation stay in float32.
+    On a GPU bfloat16 is faster; few CPUs gain by it."""
 
     @model_validator(mode="after")
     def _complete(self) -> TrainConfig:
@@ -127,14 +139,16 @@ class TrainConfig(Section):
 class TrackingConfig(Section):
     """Where MLflow records the study."""
 
-    uri: Text | None = None
-    models: Literal["champion", "finals", "all"] = "champion"
+    uri: Annotated[Text | None, Example('uri: "http://mlflow.example:5000"')] = None
+    """The MLflow store, a server or a database; left out, `MLFLOW_TRACKING_URI` or SQLite below `mlruns/`. User and
+    password stand in the address, or in `MLFLOW_TRACKING_USERNAME` and `MLFLOW_TRACKING_PASSWORD`."""
+    models: Annotated[Literal["champion", "finals", "all"], Example("models: finals")] = "champion"
     """Which trained models are kept: the champion; those of all finals besides, with their runs; those of complete
     trials besides, which are trained once more for it."""
-    method: Text | None = None
+    method: Annotated[Text | None, Example("method: dropout")] = None
     """What this study tries, in a word: `study compare` sets methods side by side; left out, the regularizers that its
     trials had on."""
-    tensorboard: Text | None = None
+    tensorboard: Annotated[Text | None, Example("tensorboard: events")] = None
     """A folder: the same curves for TensorBoard, in a folder below it that has the study's name."""
 
     @field_validator("tensorboard")
@@ -147,17 +161,27 @@ class TrackingConfig(Section):
 class StudyConfig(Section):
     """One study file, checked and completed with its defaults."""
 
-    name: Text
-    data: DataConfig
-    model: ModelConfig
-    train: TrainConfig = TrainConfig()
+    name: Annotated[Text, Example("name: patients")]
+    """The study's name, under which commands and MLflow find it: letters, digits, `-`, `_` and `.`, up to 128."""
+    data: Annotated[DataConfig, Example("data: {source: 'sklearn:digits'}")]
+    """Where the rows come from and what is to be predicted."""
+    model: Annotated[ModelConfig, Example("model: {name: mlp, hidden: [64, 64]}")]
+    """What is trained: a model that comes with regsearch, or your own."""
+    train: Annotated[TrainConfig, Example("train: {epochs: 50, batch_size: 32}")] = TrainConfig()
+    """How one trial is trained."""
     space: Annotated[
-        dict[str, Any] | None, Allowed("allowed is a section with choose and from, or regularizers and their knobs")
+        dict[str, Any] | None,
+        Allowed("allowed is a section with choose and from, or regularizers and their knobs"),
+        Example("space: {dropout: search, l2: search}"),
     ] = None
-    """As in the file; `build_space` reads it against the declared regularizers."""
-    search: SearchConfig = SearchConfig()
-    finalize: FinalizeConfig = FinalizeConfig()
-    tracking: TrackingConfig = TrackingConfig()
+    """The regularizers that the search may turn on, and the knobs that it sets; left out, the type of the weight
+    penalty, dropout and gradient clipping."""
+    search: Annotated[SearchConfig, Example("search: {trials: 200, sampler: tpe}")] = SearchConfig()
+    """How settings are drawn and trials ended early."""
+    finalize: Annotated[FinalizeConfig, Example("finalize: {top: 3, seeds: 10}")] = FinalizeConfig()
+    """Who enters the finals, and how often they are trained."""
+    tracking: Annotated[TrackingConfig, Example("tracking: {uri: 'http://mlflow.example:5000'}")] = TrackingConfig()
+    """Where MLflow records the study."""
     folder: Annotated[str, SetByLoader()] = ""
     """Folder of the study file, absolute: paths and modules are found from here first."""
 

@@ -25,6 +25,13 @@ class Allowed:
 
 
 @dataclass(frozen=True)
+class Example:
+    """How a key is used, for the reference: keys of its section as YAML, those among them that it needs beside it."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class SetByLoader:
     """Marks a field that no file may give."""
 
@@ -52,7 +59,7 @@ def refusal(model: type[BaseModel], error: ValidationError, file: str | Path | N
         known = keys_of(owner)
         allowed = one_of(known, place[-1]) if known else "it has no keys of its own"
         return UserError("unknown key", file=file, key=key, value=brief(given), allowed=allowed)
-    allowed = _allowed(field, given) if field else one_of(keys_of(owner))
+    allowed = allowed_words(field, given) if field else one_of(keys_of(owner))
     if first["type"] == "missing":
         return UserError("is missing", file=file, key=key, allowed=allowed)
     if given is None:
@@ -72,7 +79,7 @@ def _field_at(model: type[BaseModel], place: Place) -> tuple[type[BaseModel], Fi
     """The section that holds `place`, the field there if it has one, and `place` without pydantic's own words."""
     owner, field = model, None
     for depth, part in enumerate(place):
-        inner = _section(field)
+        inner = section_of(field)
         owner = inner or owner
         if (field and not inner) or not isinstance(part, str):
             # Below a plain value pydantic names the branch of a union; only positions in a list mean anything here.
@@ -83,16 +90,18 @@ def _field_at(model: type[BaseModel], place: Place) -> tuple[type[BaseModel], Fi
     return owner, field, place
 
 
-def _section(field: FieldInfo | None) -> type[BaseModel] | None:
-    kind = field.annotation if field else None
-    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+def section_of(field: FieldInfo | None) -> type[BaseModel] | None:
+    """Find the section that a field holds, also where it may be left out."""
+    kinds = _parts(field.annotation) if field else ()
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
-def _allowed(field: FieldInfo, given: Any) -> str:
+def allowed_words(field: FieldInfo, given: Any = None) -> str:
+    """Say what a field accepts: `allowed are ...`, with the word that is most like `given`, where there are words."""
     for each in field.metadata:
         if isinstance(each, Allowed):
             return each.words
-    section = _section(field)
+    section = section_of(field)
     if section:
         return f"allowed is a section with the keys {', '.join(keys_of(section))}"
     for each in _parts(field.annotation):

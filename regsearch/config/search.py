@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 
 from regsearch.config.constraints import FORM, Constraint, read_constraint
 from regsearch.config.fields import Count, Flag, Section, Seed, Text, as_tuple
-from regsearch.config.refusal import Allowed
+from regsearch.config.refusal import Allowed, Example
 from regsearch.config.words import one_of
 from regsearch.errors import UserError
 
@@ -24,47 +24,67 @@ POPULATIONS = ("pbt", "pb2")
 class SearchConfig(Section):
     """How settings are drawn and trials ended early."""
 
-    engine: Literal["optuna", "ray_tune"] = "optuna"
+    engine: Annotated[Literal["optuna", "ray_tune"], Example("engine: ray_tune, algorithm: hyperopt")] = "optuna"
     """Who draws settings and ends trials early: Optuna by `sampler` and `pruner`, or Ray Tune by `algorithm` and
     `scheduler`."""
-    sampler: Sampler = "tpe"
-    """`sobol` (or `qmc`) and `halton` fill the space evenly; `grid` tries each setting of a grid once, with five levels
-    of each number, and the search ends when there are no more."""
+    sampler: Annotated[Sampler, Example("sampler: gp")] = "tpe"
+    """How settings are drawn: `tpe`, `gp`, `cmaes`, `nsga2` and `nsga3` learn from the trials so far, `random` does
+    not; `sobol` (or `qmc`) and `halton` fill the space evenly; `grid` tries each setting of a grid once, with five
+    levels of each number, and the search ends when there are no more."""
     pruner: Annotated[
-        str | dict[str, Any], Allowed(f"allowed are {', '.join(PRUNERS)}, or {{name: ..., option: ...}}")
+        str | dict[str, Any],
+        Allowed(f"allowed are {', '.join(PRUNERS)}, or {{name: ..., option: ...}}"),
+        Example("pruner: {name: hyperband, reduction_factor: 3}"),
     ] = "asha"
-    """A name, or a mapping of `name` and the options of that pruner."""
+    """Which trials end early: a name, or a mapping of `name` and the options of that pruner."""
     algorithm: Annotated[
-        str | dict[str, Any] | None, Allowed(f"allowed are {', '.join(ALGORITHMS)}, or {{name: ..., option: ...}}")
+        str | dict[str, Any] | None,
+        Allowed(f"allowed are {', '.join(ALGORITHMS)}, or {{name: ..., option: ...}}"),
+        Example("engine: ray_tune, algorithm: hyperopt"),
     ] = None
-    """Of Ray Tune: a name, or a mapping of `name` and the options of Tune's class; `optuna` when left out, and for a
-    population `random`, which is all that it takes."""
+    """How Ray Tune draws settings: a name, or a mapping of `name` and the options of Tune's class; `optuna` when left
+    out, and for a population `random`, which is all that it takes."""
     scheduler: Annotated[
-        str | dict[str, Any], Allowed(f"allowed are {', '.join(SCHEDULERS)}, or {{name: ..., option: ...}}")
+        str | dict[str, Any],
+        Allowed(f"allowed are {', '.join(SCHEDULERS)}, or {{name: ..., option: ...}}"),
+        Example("engine: ray_tune, scheduler: {name: pbt, perturbation_interval: 3}"),
     ] = "asha"
-    """Of Ray Tune, like `algorithm`; the populations `pbt` and `pb2` change numbers in mid-training."""
-    trials: Count = 100
-    parallel: Count = 32
+    """Which trials Ray Tune ends early, given like `algorithm`; the populations `pbt` and `pb2` change numbers in
+    mid-training."""
+    trials: Annotated[Count, Example("trials: 200")] = 100
+    """Settings that are tried, the baseline among them; `--trials` on the command line takes its place."""
+    parallel: Annotated[Count, Example("parallel: 64")] = 32
     """Trials in flight; the answer depends on it, the number of workers never does."""
     objective: Annotated[
-        Text | tuple[Text, ...], BeforeValidator(as_tuple), Allowed("allowed is a tracked metric or a list of several")
+        Text | tuple[Text, ...],
+        BeforeValidator(as_tuple),
+        Allowed("allowed is a tracked metric or a list of several"),
+        Example("objective: [val_loss, gap]"),
     ] = "val_loss"
+    """What a trial is judged by; of a list there is no best trial but a front, and nothing is pruned."""
     constraint: Annotated[
-        Text | tuple[Text, ...], BeforeValidator(as_tuple), Allowed(f"{FORM}, or a list of such")
+        Text | tuple[Text, ...],
+        BeforeValidator(as_tuple),
+        Allowed(f"{FORM}, or a list of such"),
+        Example('constraint: "sparsity >= 0.2"'),
     ] = ()
     """What the best trial must keep to, `METRIC <= NUMBER` or `>=`, of the epoch that counts; or a list of several."""
-    seed: Seed = 0
-    deterministic: Flag = True
+    seed: Annotated[Seed, Example("seed: 1")] = 0
+    """Seed of the search: of its settings and of the trials' weights and batches; `--seed` takes its place."""
+    deterministic: Annotated[Flag, Example("engine: ray_tune, deterministic: false")] = True
     """Optuna's decisions follow a logical clock and cannot be turned loose; Ray Tune's follow the order of arrival."""
-    storage: Text | None = None
+    storage: Annotated[Text | None, Example('storage: "postgresql://me:${DB_PASSWORD}@db.example/studies"')] = None
     """A database for the search, `postgresql://...`, `mysql+pymysql://...` or `sqlite:///FILE`, by Optuna's own tables;
     left out, a journal file beside the study. `${NAME}` stands for the environment's NAME."""
-    width: Count | None = None
+    width: Annotated[Count | None, Example("width: 16")] = None
     """Slots of a pack, 1 for one trial at a time; measured when left out."""
-    workers: Count | None = None
+    workers: Annotated[Count | None, Example("workers: 4")] = None
     """Worker processes; when left out one per core, or per GPU."""
     device: Annotated[
-        str, Field(pattern=r"^(cpu|cuda(:\d+)?)$"), Allowed("allowed are cpu, cuda (every GPU) and one like cuda:0")
+        str,
+        Field(pattern=r"^(cpu|cuda(:\d+)?)$"),
+        Allowed("allowed are cpu, cuda (every GPU) and one like cuda:0"),
+        Example("device: cuda"),
     ] = "cpu"
     """Where the packs are; `--device` on the command line takes its place."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 from regsearch.config.fields import Count, Flag, Section, Share, Widths
+from regsearch.config.refusal import Example
 
 
 class LinearOptions(Section):
@@ -15,89 +16,102 @@ class LinearOptions(Section):
 class MLPOptions(Section):
     """The keys of the multilayer perceptron."""
 
-    hidden: Widths = (128, 128)
+    hidden: Annotated[Widths, Example("hidden: [64, 64]")] = (128, 128)
     """Units of each hidden layer."""
-    activation: Literal["relu", "tanh", "gelu"] = "relu"
-    norm: Literal["none", "batch", "layer"] = "none"
-    residual: Flag = False
+    activation: Annotated[Literal["relu", "tanh", "gelu"], Example("activation: gelu")] = "relu"
+    """The nonlinearity after each hidden layer."""
+    norm: Annotated[Literal["none", "batch", "layer"], Example("norm: batch")] = "none"
+    """Normalization that every trial has after each hidden layer."""
+    residual: Annotated[Flag, Example("hidden: [64, 64], residual: true")] = False
     """Layers as wide as the one before add to what they are given."""
 
 
 class _WithDropout(Section):
-    dropout: Share = 0.0
+    dropout: Annotated[Share, Example("dropout: 0.2")] = 0.0
     """The rate of the model's own dropout layers, where `dropout` is not in the space."""
 
 
 class ConvNetOptions(_WithDropout):
     """The keys of the small ConvNet."""
 
-    channels: Widths = (16, 32)
+    channels: Annotated[Widths, Example("channels: [8, 16]")] = (16, 32)
     """Channels of each convolution."""
-    norm: Literal["none", "batch"] = "none"
+    norm: Annotated[Literal["none", "batch"], Example("norm: batch")] = "none"
+    """Normalization that every trial has after each convolution."""
 
 
 class ResNetOptions(_WithDropout):
     """The keys of the ResNet."""
 
-    width: Count = 16
+    width: Annotated[Count, Example("width: 24")] = 16
     """Channels of the first of three stages."""
-    blocks: Count = 1
+    blocks: Annotated[Count, Example("blocks: 2")] = 1
     """Residual blocks in each stage."""
 
 
 class SeriesConvNetOptions(_WithDropout):
     """The keys of the ConvNet for series."""
 
-    channels: Widths = (32, 32)
-    kernel: Count = 3
+    channels: Annotated[Widths, Example("channels: [8, 16]")] = (32, 32)
+    """Channels of each convolution."""
+    kernel: Annotated[Count, Example("kernel: 5")] = 3
     """Positions that one convolution sees; an odd number."""
-    norm: Literal["none", "batch"] = "none"
-    pool: Literal["mean", "none"] = "mean"
+    norm: Annotated[Literal["none", "batch"], Example("norm: batch")] = "none"
+    """Normalization that every trial has after each convolution."""
+    pool: Annotated[Literal["mean", "none"], Example("pool: none")] = "mean"
     """The mean over positions, or all of them side by side."""
 
 
 class RecurrentOptions(_WithDropout):
     """The keys of the GRU and LSTM classifiers."""
 
-    embedding: Count = 32
+    embedding: Annotated[Count, Example("embedding: 16")] = 32
     """Width of a token's vector; texts alone."""
-    hidden: Count = 64
-    layers: Count = 1
-    pool: Literal["last", "mean"] = "last"
+    hidden: Annotated[Count, Example("hidden: 48")] = 64
+    """Values of the state."""
+    layers: Annotated[Count, Example("layers: 3")] = 1
+    """Recurrent layers, one upon the other."""
+    pool: Annotated[Literal["last", "mean"], Example("pool: mean")] = "last"
     """The last state, or the mean over the positions that are no padding."""
 
 
 class TransformerOptions(_WithDropout):
     """The keys of the Transformer encoder."""
 
-    width: Count = 32
-    heads: Count = 4
+    width: Annotated[Count, Example("width: 64")] = 32
+    """Values of each position's vector."""
+    heads: Annotated[Count, Example("heads: 2")] = 4
     """A divisor of the width."""
-    layers: Count = 2
-    inner: Count = 64
+    layers: Annotated[Count, Example("layers: 3")] = 2
+    """Blocks of attention and feed-forward layers."""
+    inner: Annotated[Count, Example("inner: 128")] = 64
     """Width of the feed-forward layers."""
 
 
 class LanguageModelOptions(_WithDropout):
     """The keys of the recurrent language model."""
 
-    cell: Literal["gru", "lstm"] = "gru"
-    embedding: Count = 32
-    hidden: Count = 128
+    cell: Annotated[Literal["gru", "lstm"], Example("cell: lstm")] = "gru"
+    """The recurrent layer."""
+    embedding: Annotated[Count, Example("embedding: 16")] = 32
+    """Width of a token's vector."""
+    hidden: Annotated[Count, Example("hidden: 48")] = 128
+    """Values of the state."""
 
 
 class FactorizationOptions(_WithDropout):
     """The keys of the matrix factorization."""
 
-    factors: Count = 16
+    factors: Annotated[Count, Example("factors: 8")] = 16
+    """Values of each user's and each item's vector."""
 
 
 class AutoencoderOptions(_WithDropout):
     """The keys of the autoencoder."""
 
-    hidden: Widths = (64,)
+    hidden: Annotated[Widths, Example("hidden: [32]")] = (64,)
     """Units of the encoder's hidden layers; the decoder has them in reverse."""
-    code: Count = 8
+    code: Annotated[Count, Example("code: 4")] = 8
     """Values that a row is reduced to."""
 
 

@@ -1,0 +1,3 @@
+"""The training core: many trials as one tensor program."""
+
+__all__: list[str] = []

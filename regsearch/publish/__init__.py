@@ -1,0 +1,3 @@
+"""What a finished study leaves behind: the champion, pictures, notes and the report."""
+
+__all__: list[str] = []

@@ -22,6 +22,7 @@ from regsearch.regularizers import (  # noqa: F401  (importing a site file decla
     targets,
     weights,
 )
+from regsearch.regularizers.activations import Activation
 from regsearch.regularizers.base import (
     REGISTRY,
     Context,
@@ -33,6 +34,15 @@ from regsearch.regularizers.base import (
     knob,
     regularizer,
 )
+from regsearch.regularizers.batches import Batch
+from regsearch.regularizers.decay import Decay
+from regsearch.regularizers.gradients import Gradient, TensorGradient
+from regsearch.regularizers.loops import Average, Loop
+from regsearch.regularizers.norms import Norm
+from regsearch.regularizers.penalties import ElementwisePenalty, Penalty
+from regsearch.regularizers.projections import Projection
+from regsearch.regularizers.targets import Target
+from regsearch.regularizers.weights import Weight
 from regsearch.space import Knob
 
 SITES = (
@@ -50,12 +60,26 @@ SITES = (
 
 __all__ = [
     "SITES",
+    "Activation",
+    "Average",
+    "Batch",
     "Context",
+    "Decay",
+    "ElementwisePenalty",
+    "Gradient",
+    "Knob",
+    "Loop",
+    "Norm",
     "Paper",
     "Parameter",
+    "Penalty",
+    "Projection",
     "Regularizer",
     "Shape",
     "Strength",
+    "Target",
+    "TensorGradient",
+    "Weight",
     "all_regularizers",
     "knob",
     "knobs",

@@ -51,12 +51,22 @@ def render() -> str:
     for site in SITES:
         members = [rule for rule in rules.values() if rule.site == site]
         parts += [_site(site, members)] if members else []
-    parts.append(_exceptions(rules, DOES_NOT_APPLY))
+    parts.append(f"## What does not apply where\n\n{_exceptions(rules, DOES_NOT_APPLY)}\n")
     return "\n".join(parts)
 
 
+def exceptions() -> str:
+    """Write the table of what does not apply where."""
+    return _exceptions(all_regularizers(), DOES_NOT_APPLY)
+
+
+def site_base(rule: type[Regularizer]) -> type[Regularizer]:
+    """Find the base class of a rule that names its site."""
+    return next(each for each in reversed(rule.__mro__) if getattr(each, "site", "") == rule.site)
+
+
 def _site(site: str, members: list[type[Regularizer]]) -> str:
-    base = next(each for each in reversed(members[0].__mro__) if getattr(each, "site", "") == site)
+    base = site_base(members[0])
     rows = [row for rule in members for row in _rows(rule)]
     notes = [f"- `{rule.name}`: {text}" for rule in members for text in paragraphs(rule)[1:]]
     space = [f"  {rule.name}: {{{', '.join(f'{k}: {v}' for k, v in settings(rule).items())}}}" for rule in members]
@@ -85,7 +95,7 @@ def _exceptions(rules: dict[str, type[Regularizer]], rows: tuple[tuple[str, str,
     named = {name: f"all of `{name}`" if name in SITES else f"`{name}`" for name, _, _ in rows}
     cells: list[tuple[str, ...]] = [(named[name], where, why) for name, where, why in rows]
     table = _table(("regularizer", "where", "why"), cells)
-    return "## What does not apply where\n\n" + (table if rows else "No exception is known.") + "\n"
+    return table if rows else "No exception is known."
 
 
 def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -1,0 +1,3 @@
+"""The machine: files, locks, addresses, memory."""
+
+__all__: list[str] = []
