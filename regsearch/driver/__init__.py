@@ -1,0 +1,1 @@
+"""Drive a search over its trials: ask, hand to the executor, decide over reports, and record every step."""

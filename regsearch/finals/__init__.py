@@ -1,0 +1,1 @@
+"""Hold the finals of a search: who enters, on which seeds, who wins, and what the sealed test says."""

@@ -1,0 +1,1 @@
+"""Publish what a study leaves behind: champion, pictures, importance, descriptions and the report."""

@@ -1,0 +1,1 @@
+"""Propose settings and decide which trials end early, with Optuna or Ray Tune, and remember both durably."""

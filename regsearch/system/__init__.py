@@ -1,0 +1,1 @@
+"""Ask the operating system: files written whole, locks, the guard of sealed rows, addresses, processes."""

@@ -1,0 +1,1 @@
+"""Record a study: one durable log, and the processes that deliver it to MLflow and TensorBoard."""

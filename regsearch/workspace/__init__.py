@@ -1,0 +1,1 @@
+"""Specify a study and name the documents in its folder: configuration, answer, status, machine, stores."""
