@@ -32,7 +32,7 @@ help:
 	@echo "make null    does the answer hold where the truth is known: studies of shuffled labels, placebos, planted effects"
 	@echo "make studies one study per area, on real data (ten minutes); studies/README.md gets their answers"
 	@echo "make suite   four methods of regularization on twelve data sets, compared (half an hour; goes on where it was)"
-	@echo "make docs    the demo's answer and picture in the README, and the page of the regularizers, anew"
+	@echo "make docs    the demo's answer and picture in the README, the page of the regularizers, the picture of the folders, anew"
 	@echo "make clean   remove the environment and caches; runs in mlruns/ stay"
 
 demo: .venv/installed

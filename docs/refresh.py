@@ -1,7 +1,8 @@
 """Bring up to date what the documentation shows: `make docs`, after `make demo`.
 
-From the demo's study in mlruns/: its answer, as docs/digits.json and in README.md, and its learning curves. From the
-declarations: the page of the regularizers. Where there was no demo, what is shown of it stays as it is.
+From the demo's study in mlruns/: its answer, as docs/digits.json and on the pages that show it, and its learning
+curves. From the declarations: the page of the regularizers. From the imports: the picture and the list of the folders.
+Where there was no demo, what is shown of it stays as it is.
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ import shutil
 import sys
 from pathlib import Path
 
+import architecture
+
 from regsearch.cli.printing import print_answer
 from regsearch.regularizers import page
 from regsearch.study.study import home
 from regsearch.workspace.answer import Answer
 
 ROOT = Path(__file__).resolve().parent.parent
-ANSWER, README = ROOT / "docs" / "digits.json", ROOT / "README.md"
+ANSWER = ROOT / "docs" / "digits.json"
+SHOWN = (ROOT / "README.md", ROOT / "docs" / "start" / "first-study.md")
+"""The pages that show the answer, in their first block of text."""
 BLOCK = re.compile(r"(?<=```text\n).*?(?=```)", re.DOTALL)
 
 
@@ -41,7 +46,9 @@ def main() -> None:
         shutil.copyfile(demo / "finals" / "learning_curves.png", ROOT / "docs" / "learning_curves.png")
     else:
         sys.stderr.write("no finished demo in mlruns/: its answer and picture stay as they are\n")
-    README.write_text(BLOCK.sub(lambda _: printed(), README.read_text(encoding="utf-8"), count=1), encoding="utf-8")
+    for shown in SHOWN:
+        shown.write_text(BLOCK.sub(lambda _: printed(), shown.read_text(encoding="utf-8"), count=1), encoding="utf-8")
+    architecture.main()
     page.PAGE.write_text(page.render(), encoding="utf-8")
 
 

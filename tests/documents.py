@@ -11,6 +11,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted(
+    file.relative_to(ROOT).as_posix()
+    for file in (ROOT / "docs").rglob("*.md")
+    if not any(part.startswith(("_", ".")) for part in file.relative_to(ROOT).parts)
+)
+"""The pages of the documentation."""
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "regsearch/regularizers/README.md",
+    "docker/README.md",
+    "examples/README.md",
+    "studies/README.md",
+    "tests/README.md",
+    *PAGES,
+)
+"""Every page that a reader is sent to."""
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,3 @@
-"""The longer commands of `regsearch study`, one file each, and what all commands share."""
+"""Serve the command `regsearch`: one file for each of the longer commands, and what all of them share."""
 
 __all__: list[str] = []

@@ -1,3 +1,3 @@
-"""The search of a study: its loop, its decisions, its executor and its end."""
+"""Drive a search over its trials: ask, hand to the executor, decide over reports, and record every step."""
 
 __all__: list[str] = []

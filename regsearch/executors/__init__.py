@@ -1,3 +1,3 @@
-"""Where packs train: worker processes of this machine, or of a Ray cluster."""
+"""Train lanes in packs on the workers of this machine or of a Ray cluster; a worker that is lost costs no trial."""
 
 __all__: list[str] = []

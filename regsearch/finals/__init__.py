@@ -1,3 +1,3 @@
-"""The finals: who enters them, their training, the sealed test and what it decides."""
+"""Hold the finals of a search: who enters, on which seeds, who wins, and what the sealed test says."""
 
 __all__: list[str] = []

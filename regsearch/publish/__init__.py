@@ -1,3 +1,3 @@
-"""What a finished study leaves behind: the champion, pictures, notes and the report."""
+"""Publish what a study leaves behind: champion, pictures, importance, descriptions and the report."""
 
 __all__: list[str] = []

@@ -38,7 +38,7 @@ mean nothing while it is off.
 Under each table stand the lines for the `space` section of a study file, with the ranges that are searched where a
 study names none. `dropout: search` is the same in short, `dropout: {p: 0.3}` holds a knob at one value in every trial.
 A strength may also follow a `schedule` over the training, rise in a `warmup`, or differ `per: layer`, each of them
-fixed or searched (README.md of the project shows how); loops have no schedule, and only rules that act on each layer
+fixed or searched (`docs/howto/strengths.md` shows how); loops have no schedule, and only rules that act on each layer
 by itself have `per`. `regsearch regularizers NAME` shows one rule on the command line.
 """
 _HEADER = ("regularizer", "what it does", "knob", "searched", "off", "unit", "source")

@@ -1,3 +1,3 @@
-"""Who draws settings and ends trials: Optuna, and Ray Tune in a folder of its own."""
+"""Propose settings and decide which trials end early, with Optuna or Ray Tune, and remember both durably."""
 
 __all__: list[str] = []

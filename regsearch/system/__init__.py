@@ -1,3 +1,3 @@
-"""The machine: files, locks, addresses, memory."""
+"""Ask the operating system: files written whole, locks, the guard of sealed rows, addresses, processes."""
 
 __all__: list[str] = []

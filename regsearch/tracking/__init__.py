@@ -1,3 +1,3 @@
-"""The record of a study: its log, and MLflow and TensorBoard, which are written from it."""
+"""Record a study: one durable log, and the processes that deliver it to MLflow and TensorBoard."""
 
 __all__: list[str] = []

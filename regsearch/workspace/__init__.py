@@ -1,3 +1,3 @@
-"""A study on disk: its folder, what it is, how far it is and its answer."""
+"""Specify a study and name the documents in its folder: configuration, answer, status, machine, stores."""
 
 __all__: list[str] = []

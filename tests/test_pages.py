@@ -1,0 +1,278 @@
+"""The pages: what they name exists, their study files are read, and their examples run as they stand there."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from regsearch.cli.app import app
+from regsearch.config import load_config
+from regsearch.workspace.spec import StudySpec
+from tests.documents import DOCUMENTS, PAGES, ROOT, Block, blocks, commands, run, run_both, spoken, write_files
+from tests.servers import USER, create_database, execute, mlflow_server, postgres
+
+OWN_MODEL, OWN_DATA, IN_PYTHON = "docs/start/own-model.md", "docs/howto/own-data.md", "docs/howto/notebooks.md"
+SAMPLERS, OBJECTIVES = "docs/howto/samplers-and-pruners.md", "docs/howto/several-objectives.md"
+FRAGMENT = {"name": "fragment", "data": {"source": "sklearn:wine"}, "model": {"name": "mlp"}}
+"""What stands around a piece of a study file that a page shows."""
+
+
+def patients(path: Path) -> None:
+    """120 patients of scikit-learn's breast cancer data as a table from practice: words, a category, missing values."""
+    from sklearn.datasets import load_breast_cancer
+
+    cancer = load_breast_cancer(as_frame=True)
+    table = cancer.data.iloc[:, :8].head(120).rename(columns=lambda name: name.replace(" ", "_"))
+    table["size"] = ["large" if radius > 14 else "small" for radius in table["mean_radius"]]
+    table.loc[table.index[::17], "mean_texture"] = None
+    table.loc[table.index[::23], "size"] = None
+    table["outcome"] = cancer.target.head(120).map(lambda code: cancer.target_names[code])
+    table.to_csv(path, index=False)
+
+
+# --- what the pages name ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_somewhere(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not target.startswith(("https://", "#")):
+            assert ((ROOT / document).parent / target.partition("#")[0]).exists(), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_commands_exist(document: str) -> None:
+    """Every `make` target, every script, and every `regsearch` command with its options that a document names."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for line in spoken(document):
+        program, *words = line.removeprefix(".venv/bin/").split() or [""]
+        if program == "make" and words:
+            assert re.search(rf"^{words[0]}:", makefile, flags=re.MULTILINE), line
+        elif program == "python" and words[-1].endswith(".py"):
+            assert (ROOT / words[-1]).exists(), line
+        elif program == "regsearch" and words and not words[0].startswith("-"):
+            named = words[: 2 if words[0] in ("study", "trial") else 1]
+            shown = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*named, "--help"], prog_name="regsearch")
+            assert shown.exit_code == 0, line
+            for option in re.findall(r"(?<=\s)--[a-z][\w-]*", line):
+                assert re.search(rf"{option}\b", shown.output), f"{option} of {line}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_files_exist(document: str) -> None:
+    """Every script, test and study of the repository that a document names in its text."""
+    for line in spoken(document):
+        if re.fullmatch(r"(tests|examples|studies|docs|benchmarks|regsearch)/[\w/.-]*", line):
+            assert (ROOT / line).exists(), line
+
+
+@pytest.mark.parametrize(
+    ("text", "check"),
+    [
+        ("`make tea`", test_commands_exist),
+        ("```sh\nmake tea    # or coffee\n```\n", test_commands_exist),
+        ("`.venv/bin/python -m pytest tests/test_tea.py`", test_commands_exist),
+        ("`.venv/bin/regsearch brew`", test_commands_exist),
+        ("```sh\nregsearch study brew mine.yaml\n```\n", test_commands_exist),
+        ("```sh\nregsearch study start mine.yaml --brew 3\n```\n", test_commands_exist),
+        ("`tests/test_tea.py`", test_files_exist),
+        ("[there](not/there.md)", test_links_lead_somewhere),
+        ("[there](not/there.md#part)", test_links_lead_somewhere),
+    ],
+)
+def test_what_does_not_exist_is_noticed(
+    text: str, check: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "Makefile").write_text("all:\n")
+    (tmp_path / "page.md").write_text(text)
+    monkeypatch.setattr("tests.documents.ROOT", tmp_path)
+    monkeypatch.setattr("tests.test_pages.ROOT", tmp_path)
+    with pytest.raises(AssertionError):
+        check("page.md")
+
+
+def study_files() -> list[tuple[str, Block]]:
+    """Every block of YAML on the pages."""
+    return [(page, block) for page in PAGES for block in blocks(page) if block.language == "yaml"]
+
+
+@pytest.mark.parametrize(("page", "block"), study_files(), ids=lambda each: each if isinstance(each, str) else "")
+def test_study_files_and_pieces_of_them_are_read(page: str, block: Block, tmp_path: Path) -> None:
+    content: dict[str, Any] = yaml.safe_load(block.text)
+    if block.file is None:
+        content = {**FRAGMENT, **content}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    (tmp_path / "as_shown.yaml").write_text(block.text)
+    file = tmp_path / ("study.yaml" if block.file is None else "as_shown.yaml")
+    assert StudySpec.of(load_config(file)).space.regularizers()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_blocks_are_code_that_can_be_read(page: str) -> None:
+    for block in blocks(page):
+        assert block.language in ("sh", "text", "yaml", "python") or block.language.startswith("{"), block.text
+        if block.language == "python":
+            assert block.file is not None
+            ast.parse(block.text)
+
+
+def test_the_start_page_leads_to_every_page() -> None:
+    listed = {
+        f"docs/{line.strip()}.md"
+        for block in blocks("docs/index.md")
+        for line in block.text.splitlines()
+        if re.fullmatch(r"[\w/-]+", line.strip())
+    }
+    own = {page for page in PAGES if not page.startswith("docs/reference/")}
+    assert own - {"docs/index.md"} <= listed
+    assert all((ROOT / page).exists() for page in listed)
+
+
+# --- their examples ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(900)
+def test_what_a_study_costs(tmp_path: Path) -> None:
+    patients(tmp_path / "patients.csv")
+    init, _, cost, _ = commands("docs/start/own-table.md", "Your own table")
+    run(init, tmp_path)
+    assert "µs per training step" in run(cost, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # half a minute on an idle machine
+def test_your_own_model_and_from_python(tmp_path: Path) -> None:
+    """It trains packed and nothing is complained of; other pages go over that study, as a reader would."""
+    write_files(OWN_MODEL, tmp_path)
+    write_files(IN_PYTHON, tmp_path)
+    start, *_ = commands(OWN_MODEL, "Your own model")
+    answer, said = run_both(start, tmp_path)
+    assert "mine: 12 trials" in answer
+    assert int(re.search(r"workers? with packs of (\d+)", answer)[1]) > 1  # type: ignore[index]
+    assert not re.search("warning|cannot be packed|no champion", said, re.IGNORECASE), said
+    shown = json.loads(run(["regsearch", "study", "show", "mine", "--json"], tmp_path))
+    printed = run(["python", "search.py"], tmp_path)
+    assert shown["finals"]["sentence"] in printed
+    head, *rows = printed.splitlines()[-6:]
+    assert head.split() == ["number", "state", "dropout.p", "val_loss", "gap"]
+    assert len(rows) == 5
+    report, finals, show = commands("docs/howto/finals.md", "Finals again, and the report")
+    page = Path(run(report, tmp_path).strip())
+    assert shown["finals"]["sentence"].partition(" (")[0] in page.read_text(encoding="utf-8")
+    assert "test opened once" in run(show, tmp_path)
+    assert "test opened 2 times" in run(finals, tmp_path) and "test opened 2 times" in run(show, tmp_path)
+    (replay,) = commands("docs/howto/resume-and-move.md", "Train a trial again")
+    assert "every one to the last bit" in run(replay, tmp_path)
+    # The champion of that study; tests/study/test_deployed.py serves one.
+    export, predict = commands("docs/howto/export-and-serve.md", "As a folder")
+    (serve,) = commands("docs/howto/export-and-serve.md", "As a server")
+    assert "model.onnx" in run(export, tmp_path)
+    assert run(predict, tmp_path).count("\n") == 6
+    assert serve[1:6] == ["mlflow", "models", "serve", "-m", "models:/mine@champion"]
+
+
+def test_your_own_model_is_thirty_lines_with_what_people_write() -> None:
+    """A residual part, BatchNorm, F.dropout, and a forward pass of its own."""
+    (text,) = (block.text for block in blocks(OWN_MODEL) if block.file == "net.py")
+    assert 20 <= len([line for line in text.splitlines() if line.strip()]) <= 30
+    for part in ("return h + ", "nn.BatchNorm1d(", "F.dropout(", "def forward(self, x)"):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("page", "section", "searched"),
+    [
+        ("docs/howto/strengths.md", None, {"l2.strength.schedule", "l2.strength.warmup", "train.momentum"}),
+        ("docs/howto/own-model.md", "Where regularizers act", {"dropout.p", "stochastic_depth.p"}),
+        (OWN_DATA, "A function of your own", {"dropout.p"}),
+    ],
+)
+def test_plans_are_made_as_the_pages_say(page: str, section: str | None, searched: set[str], tmp_path: Path) -> None:
+    write_files(page, tmp_path)
+    line, *_ = commands(page, section or "Strengths over time and by layer")
+    plan = json.loads(run([*line, "--json"], tmp_path))
+    assert "--dry-run" in line and searched <= set(plan["searched"])
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(600)
+def test_rows_of_a_function(tmp_path: Path) -> None:
+    write_files(OWN_DATA, tmp_path)
+    _, start = commands(OWN_DATA, "A function of your own")
+    assert "services: 8 trials" in run(start, tmp_path)
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(600)
+def test_a_space_that_is_filled_evenly(tmp_path: Path) -> None:
+    write_files(SAMPLERS, tmp_path)
+    (line,) = commands(SAMPLERS, "How settings are drawn")
+    assert "even: 16 trials" in run(line, tmp_path)
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(600)
+def test_studies_are_compared(tmp_path: Path) -> None:
+    page = "docs/howto/compare.md"
+    write_files(page, tmp_path)
+    *starts, compare = commands(page, "Compare studies and methods")
+    for start in starts:
+        run(start, tmp_path)
+    assert "with_dropout" in run(compare, tmp_path)
+    assert (tmp_path / "comparison.html").exists() and (tmp_path / "comparison.csv").exists()
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(600)
+def test_a_study_on_a_ray_cluster(tmp_path: Path) -> None:
+    write_files(OWN_MODEL, tmp_path)
+    somewhere, here = commands("docs/howto/ray-cluster.md", "A Ray cluster")
+    assert somewhere[:-1] == here[:-1] and here[-2:] == ["--ray", "local"]
+    assert "mine: 12 trials" in run(here, tmp_path)
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(600)
+def test_ray_tune_as_the_search(tmp_path: Path) -> None:
+    write_files(SAMPLERS, tmp_path)
+    (line,) = commands(SAMPLERS, "Ray Tune as the search")
+    answer, said = run_both(line, tmp_path)
+    assert "tuned: 24 trials" in answer and "0 failed" in answer
+    assert int(re.search(r"(\d+) pruned", answer)[1]) > 0  # type: ignore[index]
+    assert not re.search("warning|traceback", said, re.IGNORECASE), said
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(600)
+def test_a_study_on_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_files(OWN_MODEL, tmp_path)
+    ((*words, option, address),) = commands("docs/howto/servers.md", "Stores on servers")
+    assert words[-2] == "--storage" and option == "--tracking-uri" and address.startswith("http://")
+    with postgres() as database, mlflow_server(create_database(database, "mlflow")) as tracking:
+        monkeypatch.setenv("DB_PASSWORD", database.uri.split(":")[2].split("@")[0])
+        storage = words[-1].replace("me:", f"{USER}:").replace("db.example/studies", database.uri.rpartition("@")[2])
+        assert "mine: 12 trials" in run([*words[:-1], storage, option, tracking.uri], tmp_path)
+        assert execute(database.uri, "SELECT count(*) FROM trials") == [(12,)]
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(600)
+def test_several_objectives(tmp_path: Path) -> None:
+    write_files(OBJECTIVES, tmp_path)
+    search = load_config(tmp_path / "front.yaml").search
+    assert search.measures == ("val_loss", "gap", "sparsity") and len(search.constraints) == 1
+    start, importance = commands(OBJECTIVES, "Several objectives, and constraints")
+    answer, said = run_both(start, tmp_path)
+    assert "front: 60 trials" in answer and "0 pruned" in answer and "Pareto front: " in answer
+    assert "keep to sparsity >= 0.2" in answer and "nothing is pruned" in said
+    assert "early_stopping.patience" in run(importance, tmp_path)
