@@ -21,7 +21,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test slow sweep faults lint docs bench bench-ray scaling growth throughput null studies suite clean
+.PHONY: help demo test slow sweep faults lint docs site bench bench-ray scaling growth throughput null studies suite clean
 
 help:
 	@echo "make demo    search 200 settings on handwritten digits and print the answer"
@@ -33,6 +33,7 @@ help:
 	@echo "make studies one study per area, on real data (ten minutes); studies/README.md gets their answers"
 	@echo "make suite   four methods of regularization on twelve data sets, compared (half an hour; goes on where it was)"
 	@echo "make docs    the demo's answer and picture in the README, the page of the regularizers, the picture of the folders, anew"
+	@echo "make site    the documentation as a site, in build/site"
 	@echo "make clean   remove the environment and caches; runs in mlruns/ stay"
 
 demo: .venv/installed
@@ -67,6 +68,11 @@ suite: .venv/installed-suite
 
 docs: .venv/installed
 	$(BIN)/python docs/refresh.py
+
+# Warnings are errors. `-E` reads every page anew: the reference is made from the code.
+site: .venv/installed-dev
+	$(BIN)/python -m sphinx -W --keep-going -q -E -b html docs build/site
+	@echo "the site: build/site/index.html"
 
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/bench.py $(BENCH)
