@@ -1,7 +1,7 @@
 """Sphinx extension: the pages of the reference that are made from the code; no public name may lack an entry.
 
-Before Sphinx reads its sources, `generate.write_pages` writes the study file's keys, the commands and the
-regularizers as Markdown below `docs/reference/`, where git ignores them.
+Before Sphinx reads its sources, `generate.write_pages` writes the study file's keys, the commands, the regularizers and
+the repository's other pages as Markdown below `docs/`, where git ignores them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
-from site_reference import data_docs
+from site_reference import data_docs, repository
 from site_reference.generate import write_pages
 from site_reference.public_names import undocumented
 
@@ -23,13 +23,14 @@ _log = logging.getLogger(__name__)
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register them with Sphinx."""
     app.connect("builder-inited", _write)
+    app.connect("source-read", repository.relink)
     app.connect("autodoc-process-docstring", data_docs.write)
     app.connect("env-check-consistency", _check)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def _write(app: Sphinx) -> None:
-    write_pages(Path(app.srcdir) / "reference")
+    write_pages(Path(app.srcdir))
 
 
 def _check(app: Sphinx, env: BuildEnvironment) -> None:

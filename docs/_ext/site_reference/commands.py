@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -114,7 +115,7 @@ def _index(program: Command, leaves: list[Command]) -> str:
         table(("code", "meaning"), _EXIT_CODES),
         heading(2, "Options of the program itself"),
         *_options(program),
-        code("{toctree}", ":hidden:\n\n" + "\n".join(each.page for each in leaves)),
+        code("{toctree}", ":hidden:\n\n" + "\n".join(f"{each.path} <{each.page}>" for each in leaves)),
     )
 
 
@@ -159,7 +160,16 @@ def _meaning(option: Any, command: Command) -> str:
     low, high = getattr(told, "min", None), getattr(told, "max", None)
     notes = [f"from {low} to {high}"] if low is not None and high is not None else []
     notes += ["required"] if option.required else []
-    return one_line(option.help or "") + (f" *({', '.join(notes)})*" if notes else "")
+    return _with_links(one_line(option.help or "")) + (f" *({', '.join(notes)})*" if notes else "")
+
+
+def _with_links(text: str) -> str:
+    """Link the study file's keys that a text names: `search.trials`."""
+
+    def linked(found: re.Match[str]) -> str:
+        return f"[`{found[0]}`](#{anchor('key', found[0])})"
+
+    return re.sub(r"\b(?:data|search|finalize|tracking)\.[a-z_]+", linked, text)
 
 
 def _place(argument: Any) -> str:

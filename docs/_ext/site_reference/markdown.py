@@ -47,9 +47,9 @@ def one_line(text: str) -> str:
 
 
 def first_sentence(text: str) -> str:
-    """Cut a text after its first sentence.
+    """Cut a text after its first sentence, or before a semicolon in it.
 
     >>> first_sentence("Rows, like `0.5`. More is said below.")
     'Rows, like `0.5`.'
     """
-    return re.split(r"(?<=[.:;])\s", one_line(text), maxsplit=1)[0].rstrip(":;")
+    return re.split(r"(?<=\.)\s|;\s", one_line(text), maxsplit=1)[0].rstrip(".") + "."

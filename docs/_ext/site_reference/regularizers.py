@@ -57,7 +57,7 @@ def _index(sites: dict[str, list[type[Regularizer]]]) -> str:
         table(("regularizer", "in a study file", "what it does"), rows),
         heading(2, "What does not apply where"),
         exceptions(),
-        code("{toctree}", ":hidden:\n\n" + "\n".join(sites)),
+        code("{toctree}", ":hidden:\n\n" + "\n".join(f"{site.capitalize()} <{site}>" for site in sites)),
     )
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from regsearch.config.models import StudyConfig
-from regsearch.config.refusal import Example, SetByLoader, allowed_words, section_of
+from regsearch.config.refusal import Allowed, Example, SetByLoader, allowed_words, section_of
 from regsearch.config.space import DEFAULT_SPACE
 from regsearch.config.space_keys import SPACE_KEYS
 from regsearch.config.stock import STOCK
@@ -80,11 +80,22 @@ def keys_below(model: type[BaseModel], section: str = "", beside: str = "") -> I
 def _key(section: str, name: str, field: FieldInfo, beside: str) -> Key:
     example = next((each.text for each in field.metadata if isinstance(each, Example)), "")
     together = f"{beside}, {example}" if beside and example else example
+    meaning = one_line(field.description or "")
+    return Key(section, name, _kind(field.annotation), _default(field), _allowed(field), meaning, together)
+
+
+def _allowed(field: FieldInfo) -> str:
+    literal = next((each for each in _members(field.annotation) if get_origin(each) is Literal), None)
+    if literal is not None and not any(isinstance(each, Allowed) for each in field.metadata):
+        return ", ".join(f"`{word}`" for word in get_args(literal))
     words = allowed_words(field)
     for start in ("allowed is ", "allowed are "):
         words = words.removeprefix(start)
-    meaning = one_line(field.description or "")
-    return Key(section, name, _kind(field.annotation), _default(field), words, meaning, together)
+    return words.replace("text is needed (a number", "any text (a number")
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
 
 
 def _kind(annotation: Any) -> str:
@@ -173,7 +184,7 @@ def _index() -> str:
 
 
 def _ordered(top: list[Key]) -> list[str]:
-    return [key.name for key in top if key.name in SECTIONS]
+    return [f"{key.name} <{key.name}>" for key in top if key.name in SECTIONS]
 
 
 def _link(key: Key) -> str:
