@@ -175,7 +175,8 @@ class Pack:
         rows = _rows(w, buffers)
         go_on = self._observe(val["loss"], rows)
         measured = {name: (train[name].tolist(), val[name].tolist()) for name in train}
-        watched = diagnostics(self.program, w, self.state, self.program.steps_per_epoch(len(self.data.train_y)))
+        steps = self.program.steps_per_epoch(len(self.data.train_y))
+        watched = diagnostics(self.program.layout, self.program.rules, self.program.watch, w, self.state, steps)
         reports = []
         for slot in slots:
             load = self.loads[slot]
