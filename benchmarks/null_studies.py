@@ -93,9 +93,9 @@ class Kept:
         manifest, own = Manifest.load(data), self.worker
         own.data = load_data(data)
         for program in (own._program, self.program):
-            program.task = task_of(manifest)
+            program.task = program.evaluation.task = task_of(manifest)
             if manifest.target_scale is not None:
-                program._measured.forget()  # its graph holds the scale
+                program.evaluation._metrics.forget()  # its graph holds the scale
 
 
 _KEPT: dict[str, Kept] = {}
@@ -243,7 +243,7 @@ def _outputs(program: Program, trials: list[Trial], weights: list[Any], x: torch
     knobs = Knobs(program, len(trials))
     for slot, trial in enumerate(trials):
         knobs.load(slot, trial.params)
-    return program.outputs(w, buffers, x, knobs.values)
+    return program.evaluation.outputs(w, buffers, x, knobs.values)
 
 
 def _loss(program: Program, out: torch.Tensor, y: torch.Tensor) -> float:

@@ -87,7 +87,7 @@ def _measure(
     knobs = Knobs(program, len(good))
     for slot, row in enumerate(good):
         knobs.load(slot, runs[row].trial.params)
-    out = program.outputs(w, buffers, x, knobs.values)
+    out = program.evaluation.outputs(w, buffers, x, knobs.values)
     loss = torch.stack([program.task.loss(each, program.task.encode(y)).mean() for each in out])
     predictions, truth = program.task.judged(out.numpy(), y.numpy())
     more = program.task.at_finals(out.numpy(), y.numpy())
@@ -121,5 +121,5 @@ def stacked(program: Program, weights: Sequence[Weights]) -> tuple[torch.Tensor,
     import torch
 
     tensors = [{name: torch.from_numpy(np.array(value)) for name, value in each.items()} for each in weights]
-    rows, buffers = zip(*(program.rows(each) for each in tensors), strict=True)
+    rows, buffers = zip(*(program.tensors.to_row(each) for each in tensors), strict=True)
     return torch.stack(rows), {name: torch.stack([each[name] for each in buffers]) for name in buffers[0]}
