@@ -181,7 +181,7 @@ def _outputs(program: Program, trials: list[Trial], weights: list[Any], x: torch
     knobs = Knobs(program, len(trials))
     for slot, trial in enumerate(trials):
         knobs.load(slot, trial.params)
-    return program.outputs(w, buffers, x, knobs.values)
+    return program.evaluation.outputs(w, buffers, x, knobs.values)
 
 
 def _loss(program: Program, out: torch.Tensor, y: torch.Tensor) -> float:

@@ -35,9 +35,9 @@ class Kept:
         manifest, own = Manifest.load(data), self.worker
         own.data = load_data(data)
         for program in (own._program, self.program):
-            program.task = task_of(manifest)
+            program.task = program.evaluation.task = task_of(manifest)
             if manifest.target_scale is not None:
-                program._measured.forget()  # its graph holds the scale
+                program.evaluation._metrics.forget()  # its graph holds the scale
 
 
 class _Here:

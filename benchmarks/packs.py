@@ -60,10 +60,9 @@ class Packs:
             pack.load(slot, Load(slot, self.params, slot))
         rows, batch = len(self.data.train_y), program.training.batch_size
         while True:
-            order = torch.stack([pack._order(slot, rows) for slot in range(width)])
             plan = pack.plan(program.steps_per_epoch(rows))
-            for index, chosen in enumerate(order.split(batch, 1)):
-                pack._step(chosen, *(each[index] for each in plan))
+            for chosen, planned in zip(pack.order().split(batch, 1), plan, strict=True):
+                pack.step(chosen, planned)
                 yield width
             pack.epochs = [epoch + 1 for epoch in pack.epochs]
 

@@ -21,6 +21,7 @@ from regsearch.tasks import Task, make_task
 
 
 def task_of(manifest: Manifest) -> Task:
+    """Make the task that a study's sealed data is for."""
     return make_task(
         manifest.task,
         manifest.outputs,

@@ -102,8 +102,8 @@ def unpackable(program: Program, data: Data) -> str | None:
     """The operation that keeps the program from training packed, found by one step of two idle slots; else None."""
     pack = Pack(program, data, 2)
     size = min(program.training.batch_size, len(data.train_y))
-    arguments = pack.arguments(torch.arange(size).expand(2, -1), *(each[0] for each in pack.plan(1)))
-    return program.packable(arguments, pack.chunk_rows())
+    inputs = pack.inputs(torch.arange(size).expand(2, -1), pack.plan(1)[0])
+    return program.packable(inputs, pack.chunk_rows())
 
 
 def _slower(alone: Program, packed: Program, data: Data, most: int) -> bool:
@@ -169,7 +169,7 @@ def _outputs(program: Program, data: Data, width: int) -> int:
     """Bytes of the outputs of all rows, which an evaluation holds, and once more for what is made of them."""
     pack = Pack(program, data, width)
     rows = pack.chunk_rows()
-    out = program.outputs(pack.w, pack.buffers, rows, pack.knobs)
+    out = program.evaluation.outputs(pack.w, pack.buffers, rows, pack.knobs)
     most = max(len(data.train_y), len(data.validation_y))
     return 2 * out.element_size() * (out.numel() // len(rows)) * most
 
@@ -191,6 +191,6 @@ def _stepping(program: Program, data: Data, width: int) -> Callable[[], None]:
     pack = Pack(program, data, width)
     for slot in range(pack.width):
         pack.load(slot, Load(slot, {}, slot))
-    plan = tuple(each[0] for each in pack.plan(1))
+    (plan,) = pack.plan(1)
     chosen = torch.arange(min(program.training.batch_size, len(data.train_y))).expand(pack.width, -1)
-    return lambda: pack._step(chosen, *plan)
+    return lambda: pack.step(chosen, plan)

@@ -42,12 +42,12 @@ def compile_program(program: Program, data: Data, trials: int, backwards: bool =
 def _jobs(program: Program, data: Data, trials: int) -> list[Callable[[], None]]:
     pack = Pack(program, data, 2)
     rows, training = len(data.train_y), program.training
-    plan = tuple(each[0] for each in pack.plan(1))
+    (plan,) = pack.plan(1)
 
     def step(size: int) -> Callable[[], None]:
-        return lambda: program.compile_step(*pack.arguments(torch.arange(size).expand(2, -1), *plan))
+        return lambda: program.compile_step(pack.inputs(torch.arange(size).expand(2, -1), plan))
 
     sizes = Counter(min(training.batch_size, rows - start) for start in range(0, rows, training.batch_size))
     often = [size for size, count in sizes.items() if size == max(sizes) or trials * training.epochs * count >= PAYS]
-    outputs = partial(program.compile_outputs, pack.w, pack.buffers, pack.chunk_rows(), pack.knobs)
+    outputs = partial(program.evaluation.compile_outputs, pack.w, pack.buffers, pack.chunk_rows(), pack.knobs)
     return [*(step(size) for size in often), outputs]

@@ -5,20 +5,18 @@ Legend: B batch, F features, U units.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import torch
 
+from regsearch.core.layout import Tensors
 from regsearch.core.rng import StepContext
-from regsearch.regularizers.activations import Dropout
-from regsearch.regularizers.base import Regularizer
+from regsearch.core.rules import RuleClasses, TrialRules
+from regsearch.regularizers.activations import Activation, Dropout
+from regsearch.regularizers.base import Context
 from regsearch.regularizers.norms import Norm
-
-Tensors = dict[str, torch.Tensor]
-Rules = Callable[[str], list[Any]]
-"""From a site's name to the trial's rules there."""
 
 MOMENTUM = 0.1
 """How far running moments move towards those of a batch, as in `torch.nn.BatchNorm1d`."""
@@ -50,12 +48,12 @@ def moment_names(layer: int) -> tuple[str, str]:
     return f"moments.{layer}.mean", f"moments.{layer}.variance"
 
 
-def has_moments(rules: tuple[type[Regularizer], ...]) -> bool:
+def has_moments(rules: RuleClasses) -> bool:
     """Whether a rule normalizes by moments over the batch, of which every trial then keeps running ones."""
     return any(issubclass(rule, Norm) and rule.needs_moments for rule in rules)
 
 
-def moments_at_start(rules: tuple[type[Regularizer], ...], layers: tuple[int, ...]) -> Tensors:
+def moments_at_start(rules: RuleClasses, layers: tuple[int, ...]) -> Tensors:
     """What the running moments of layers of so many units start from, by name; none where no rule needs them."""
     fresh: Tensors = {}
     for layer, units in enumerate(layers if has_moments(rules) else ()):
@@ -70,7 +68,7 @@ class Effects:
     Normalization acts in training and in evaluation alike, and everything else in training alone.
 
     Args:
-        rules: of the trial, by site.
+        rules: of the trial.
         moments: its running moments by the names of `moment_names`; empty where no rule needs them.
         ctx: what the step lends to the rules; None for a pass without noise.
         measuring: whether moments are those of the batch, which the running ones follow; else the running ones.
@@ -83,30 +81,35 @@ class Effects:
 
     def __init__(
         self,
-        rules: Rules,
+        rules: TrialRules,
         moments: Mapping[str, torch.Tensor],
         *,
         ctx: StepContext | None = None,
         measuring: bool = False,
         dropout_searched: bool = False,
     ) -> None:
-        self._norms, self._rules, self._moments = rules("norms"), rules("activations"), moments
+        self._norms, self._activations, self._moments = rules.of(Norm), rules.of(Activation), moments
         self._ctx, self._measuring, self._searched = ctx, measuring, dropout_searched
         self.fresh: Tensors = {}
         self.seen: Tensors = {}
 
     def __call__(self, h: torch.Tensor, place: Place) -> torch.Tensor:
-        """h [B, F...] to activations of the same shape."""
+        """Change what passes at one place, h [B, F...], first by norms and then by activations; the shape stays."""
         if place.marker is None and place.hidden:
-            for rule in self._norms:
-                h = rule.normalize(h, _NormContext(self, place))
-        ctx = self._ctx
-        if ctx is None:
-            return h
+            h = self.norms(h, place)
+        return h if self._ctx is None else self.activations(h, place, self._ctx)
+
+    def norms(self, h: torch.Tensor, place: Place) -> torch.Tensor:
+        """Normalize hidden activations h [B, F...]."""
+        for rule in self._norms:
+            h = rule.normalize(h, cast(Context, _NormContext(self, place)))  # it lends `moments` alone
+        return h
+
+    def activations(self, h: torch.Tensor, place: Place, ctx: StepContext) -> torch.Tensor:
+        """Change activations h [B, F...] in training, by the author's dropout and by the rules that act here."""
         if place.rate and not self._searched:
-            authors: Any = Dropout.at({"dropout.p": place.rate})
-            h = authors.activation(h, ctx.of(Dropout.name))
-        for rule in self._rules:
+            h = Dropout.at({"dropout.p": place.rate}).activation(h, ctx.of(Dropout.name))
+        for rule in self._activations:
             if rule.marker == place.marker:
                 own = ctx.of(rule.name)
                 own.depth = place.depth
@@ -114,7 +117,7 @@ class Effects:
         return h
 
     def moments(self, h: torch.Tensor, place: Place) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and variance of each unit of h [B, F...], to be broadcast against it."""
+        """Measure mean and variance of each unit of h [B, F...], to be broadcast against it."""
         shape = [size if axis == place.units else 1 for axis, size in enumerate(h.shape)]
         mean_name, variance_name = moment_names(place.layer)
         if not self._measuring:

@@ -31,6 +31,7 @@ class Footprint:
             self._before = _resident()
 
     def bytes(self) -> int:
+        """Measure by how many bytes memory has risen at most so far."""
         peak = torch.cuda.max_memory_allocated() if self._cuda else _high_water()
         return max(0, peak - self._before)
 

@@ -6,7 +6,7 @@ replaced, not the layers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from functools import partial
 from typing import Any, Protocol
 
@@ -30,7 +30,7 @@ class Visit(Protocol):
 
 
 ACTIVATIONS = (nn.ReLU, nn.Tanh, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Sigmoid)
-_DROPOUTS: dict[Any, bool] = {
+_DROPOUTS: dict[Hashable, bool] = {
     # Whether the function drops unless it is told not to.
     F.dropout: True,
     F.alpha_dropout: False,
@@ -43,17 +43,17 @@ _DROPOUTS: dict[Any, bool] = {
     torch.alpha_dropout: True,
     torch.feature_alpha_dropout: True,
 }
-_FUNCTIONAL_ACTIVATIONS: frozenset[Any] = frozenset(
+_FUNCTIONAL_ACTIVATIONS: frozenset[Hashable] = frozenset(
     {F.relu, torch.relu, torch.Tensor.relu, F.gelu, F.silu, F.elu, F.leaky_relu, torch.tanh, torch.Tensor.tanh, F.tanh}
 )
-_WITH_SITES: dict[Any, Callable[..., Any]] = {
+_WITH_SITES: dict[Hashable, Callable[..., Any]] = {
     # Replacements that hold sites take what to do there first.
     F.multi_head_attention_forward: multi_head_attention,
     F.scaled_dot_product_attention: scaled_dot_product_attention,
     torch.gru: gru,
     torch.lstm: lstm,
 }
-_REPLACED: dict[Any, Callable[..., Any]] = {
+_REPLACED: dict[Hashable, Callable[..., Any]] = {
     F.linear: linear,
     F.conv1d: convolve,
     F.conv2d: convolve,
@@ -63,7 +63,7 @@ _REPLACED: dict[Any, Callable[..., Any]] = {
 _ANY_PRECISION = frozenset({F.linear, F.multi_head_attention_forward, F.scaled_dot_product_attention})
 """Of the replacements, those made of torch's own products, which follow the precision of the pass."""
 _CONVOLUTIONS = frozenset({F.conv1d, F.conv2d, F.conv3d})
-_IN_PLACE: dict[Any, Callable[..., torch.Tensor]] = {
+_IN_PLACE: dict[Hashable, Callable[..., torch.Tensor]] = {
     # `vmap` runs these trial by trial, but not their forms that make a new tensor.
     torch.Tensor.lerp_: torch.lerp,
     torch.Tensor.addcmul_: torch.addcmul,
@@ -90,7 +90,11 @@ class Interception(TorchFunctionMode):
         self.convolved = False
 
     def __torch_function__(
-        self, func: Any, types: Iterable[Any], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
         if func in _DROPOUTS:

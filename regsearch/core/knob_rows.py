@@ -9,11 +9,10 @@ from collections.abc import Mapping
 
 import torch
 
+from regsearch.core.layout import Tensors
 from regsearch.core.program import Program
 from regsearch.core.schedule import scheduled, strength_factor
 from regsearch.space import STRENGTH_SCHEDULES, layer_name, schedule_name, warmup_name
-
-Tensors = dict[str, torch.Tensor]
 
 
 class Knobs:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import nn
 
 from regsearch.regularizers.base import Parameter
 
+Tensors: TypeAlias = dict[str, torch.Tensor]
+"""Tensors by name."""
 _START = 16
 _END = 32
 
@@ -30,6 +33,7 @@ class Entry:
 
     @property
     def size(self) -> int:
+        """Count the floats of the parameter."""
         return math.prod(self.shape)
 
     @property
@@ -73,7 +77,7 @@ class Layout:
         each = (strengths[columns.get(e.layer, len(layers))] for e in self.entries)
         return torch.cat([strength.expand(size) for strength, size in zip(each, sizes, strict=True)])
 
-    def views(self, row: torch.Tensor) -> dict[str, torch.Tensor]:
+    def views(self, row: torch.Tensor) -> Tensors:
         """The parameters inside row [..., P] by name, without a copy."""
         lead = row.shape[:-1]
         return {e.name: row.narrow(-1, e.start, e.size).view(lead + e.shape) for e in self.entries}

@@ -27,6 +27,8 @@ KINDS = ("dropout", "marker", "activation", "function")
 """The kinds of sites: a model's are all those of the first kind that it has."""
 
 
+FROZEN = "frozen"
+"""The buffer that holds a trial's frozen parameters, as a row: rows of a pack are aligned, whatever their shapes."""
 _ROWS = 7
 """Rows of the passes that look for sites: few sequences have a length that is a multiple of it."""
 
@@ -70,6 +72,7 @@ class PackedBatchNorm(nn.Module):
         self.fresh, self.seen, self.calls = {}, {}, 0
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
+        """h [B, U, ...] to (h - mean) / sqrt(var + eps) * weight + bias, of the batch in training."""
         over = (0, *range(2, h.dim()))
         shape = (1, -1) + (1,) * (h.dim() - 2)
         if self.training:
@@ -202,6 +205,7 @@ class Lifted(nn.Module):
         return self.effect(h, place)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x [B, F...] to the module's outputs, every site of it changed by `effect`."""
         if self.effect is not None and self.kind is None:
             raise RuntimeError("the sites of the model must be found before it is trained")
         self._passed, self._layer = Counter(), 0
@@ -240,6 +244,7 @@ class Unchanged(nn.Module):
         self.module, self.names = module, sorted(names)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x [B, F...] to the module's outputs, computed on copies of its buffers."""
         copies = {name: self.module.get_buffer(name).clone() for name in self.names}
         out: torch.Tensor = functional_call(self.module, copies, (x,))
         return out

@@ -6,21 +6,21 @@ Legend: T slots, P floats of a row, N rows, B batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from regsearch.core.diagnostics import diagnostics, tracked
+from regsearch.core.evaluation import best_chunk
 from regsearch.core.knob_rows import Knobs
-from regsearch.core.program import Program, best_chunk
+from regsearch.core.layout import Tensors
+from regsearch.core.loops import Loops
+from regsearch.core.program import Program
 from regsearch.core.rng import step_keys
 from regsearch.core.schedule import learning_rate_factor
-from regsearch.regularizers.loops import Average
+from regsearch.core.step_inputs import StepInputs, StepPlan
 from regsearch.trial import Report
-
-Tensors = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Saved:
 
     @property
     def number(self) -> int:
+        """Tell the trial's number."""
         return self.load.number
 
 
@@ -74,7 +75,7 @@ class Pack:
         self.width = width if program.one_at_a_time else max(2, width)
         t = self.width
         program.find_sites(data.train_x[:4])
-        w, buffers = program.fresh(0)
+        w, buffers = program.tensors.fresh(0)
         self.w = w.repeat(t, 1)
         self.state: Tensors = {name: torch.zeros_like(self.w) for name in program.optimizer.slots}
         self.state |= {name: torch.zeros(t) for name in program.step.watched}
@@ -86,7 +87,7 @@ class Pack:
         self.settings: Tensors = {
             name: torch.full((t,), value, dtype=torch.float64) for name, value in program.training.settings().items()
         }
-        self.loops = [self._start(rule) for rule in program.loops]
+        self.loops = Loops(program.loops, self.knobs, self.w, _rows(self.w, self.buffers))
         self.loads: list[Load | None] = [None] * t
         self.epochs = [0] * t
         self.trial_steps = 0
@@ -94,7 +95,7 @@ class Pack:
 
     def load(self, slot: int, load: Load) -> None:
         """Put a trial into a slot at epoch 0; whatever was there is gone."""
-        w, buffers = self.program.fresh(load.seed)
+        w, buffers = self.program.tensors.fresh(load.seed)
         self.w[slot] = w
         for state in self.state.values():
             state[slot] = 0
@@ -104,9 +105,7 @@ class Pack:
         self.steps[slot], self.seeds[slot] = 0, load.seed
         for name, setting in self.program.training.settings().items():
             self.settings[name][slot] = float(load.params.get(f"train.{name}", setting))
-        for rule, kept in zip(self.program.loops, self.loops, strict=True):
-            for name, value in self._start(rule).items():
-                kept[name][slot] = value[slot]
+        self.loops.start(slot, self.w, _rows(self.w, self.buffers))
         self.loads[slot], self.epochs[slot] = load, 0
 
     def free(self, slot: int) -> None:
@@ -118,12 +117,12 @@ class Pack:
         others = [slot for slot in range(self.width) if self.loads[slot] is not None and slot not in slots]
         kept = {slot: self.save(slot) for slot in others}
         rows, batch = len(self.data.train_y), self.program.training.batch_size
-        order = torch.stack([self._order(slot, rows) for slot in range(self.width)])
+        order = self.order()
         plan = self.plan(self.program.steps_per_epoch(rows))
         for name in self.program.step.watched:
             self.state[name].zero_()
-        for index, start in enumerate(range(0, rows, batch)):
-            self._step(order[:, start : start + batch], *(each[index] for each in plan))
+        for chosen, planned in zip(torch.split(order, batch, 1), plan, strict=True):
+            self.step(chosen, planned)
         for slot in range(self.width):
             self.epochs[slot] += 1
         self.trial_steps += len(slots) * self.program.steps_per_epoch(rows)
@@ -132,14 +131,15 @@ class Pack:
             self._restore(slot, saved)
         return reports
 
-    def _order(self, slot: int, rows: int) -> torch.Tensor:
-        load = self.loads[slot]
-        return torch.arange(rows) if load is None else self.program.order(load.seed, self.epochs[slot], rows)
+    def order(self) -> torch.Tensor:
+        """Shuffle the training rows for the epoch that each slot is at, [T, N] int64."""
+        rows = len(self.data.train_y)
+        at = zip(self.loads, self.epochs, strict=True)
+        orders = [torch.arange(rows) if load is None else self.program.order(load.seed, e, rows) for load, e in at]
+        return torch.stack(orders)
 
-    def plan(self, steps: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[Tensors]]:
-        """For the next `steps` steps: keys [S, T, 2], the optimizer's scales [S, T, K], learning rates [S, T], and the
-        strengths that follow a schedule.
-        """
+    def plan(self, steps: int) -> list[StepPlan]:
+        """Plan the next `steps` steps: random keys, learning rates, and the strengths that follow a schedule."""
         training, settings = self.program.training, self.settings
         done = self.steps + torch.arange(steps).unsqueeze(1)
         total = training.epochs * self.program.steps_per_epoch(len(self.data.train_y))
@@ -147,35 +147,37 @@ class Pack:
         rate = settings["learning_rate"] * learning_rate_factor(training.schedule, done, total, *steps_of)
         scales = self.program.optimizer.scales((done + 1).to(torch.float64), rate, settings)
         strengths = self._knobs.plan(done.double() / total)
-        return step_keys(self.seeds, done), torch.stack(list(scales.values()), -1).float(), rate.float(), strengths
+        rows = torch.stack(list(scales.values()), -1).float(), rate.float()
+        return [StepPlan(*each) for each in zip(step_keys(self.seeds, done), *rows, strengths, strict=True)]
 
-    def arguments(self, chosen: torch.Tensor, *plan: Any) -> tuple[Any, ...]:
-        """What `Program.train_step` takes, for the training rows `chosen` [T, B] and one step's plan."""
-        key, scale, learning_rate, strengths = plan
+    def inputs(self, chosen: torch.Tensor, plan: StepPlan) -> StepInputs:
+        """Gather what a step on the training rows `chosen` [T, B] reads."""
         x, y = self.data.train_x[chosen], self.data.train_y[chosen]
-        knobs = self.knobs | strengths if strengths else self.knobs
-        return self.w, self.state, self.buffers, x, y, knobs, key, scale, learning_rate
+        knobs = self.knobs | plan.strengths if plan.strengths else self.knobs
+        return StepInputs(self.w, self.state, self.buffers, x, y, knobs, plan.key, plan.scale, plan.learning_rate)
 
     def chunk_rows(self) -> torch.Tensor:
-        """Training rows x of the size that is evaluated at once, as an example of them."""
+        """Give training rows x [N, F...] of the size that is evaluated at once, as an example of them."""
         return self.data.train_x[torch.arange(self.chunk) % len(self.data.train_x)]
 
-    def _step(self, chosen: torch.Tensor, *plan: Any) -> None:
-        self.program.train_step(*self.arguments(chosen, *plan))
+    def step(self, chosen: torch.Tensor, plan: StepPlan) -> None:
+        """Take one step in every slot, on the training rows `chosen` [T, B]."""
+        self.program.train_step(self.inputs(chosen, plan))
         self.steps += 1
-        self._average(Average.after_step)
+        self.loops.after_step(self.w)
 
     def _measure(self, slots: list[int]) -> list[Report]:
-        done = torch.tensor(self.epochs, dtype=torch.float32) / self.program.training.epochs
-        self._average(Average.after_epoch, done)
+        epochs = torch.tensor(self.epochs, dtype=torch.float32)
+        self.loops.after_epoch(self.w, epochs / self.program.training.epochs)
         w, buffers = self._measured()
         rest = self.knobs, self.chunk
-        train = self.program.evaluate(w, buffers, self.data.train_x, self.data.train_y, *rest)
-        val = self.program.evaluate(w, buffers, self.data.validation_x, self.data.validation_y, *rest)
+        train = self.program.evaluation.measure(w, buffers, self.data.train_x, self.data.train_y, *rest)
+        val = self.program.evaluation.measure(w, buffers, self.data.validation_x, self.data.validation_y, *rest)
         rows = _rows(w, buffers)
-        go_on = self._observe(val["loss"], rows)
+        go_on = self.loops.observe(val["loss"], epochs, rows).tolist()
         measured = {name: (train[name].tolist(), val[name].tolist()) for name in train}
-        watched = diagnostics(self.program, w, self.state, self.program.steps_per_epoch(len(self.data.train_y)))
+        steps = self.program.steps_per_epoch(len(self.data.train_y))
+        watched = diagnostics(self.program.layout, self.program.rules, self.program.watch, w, self.state, steps)
         return [self._report(slot, rows[slot], self._metrics(slot, measured), watched, go_on[slot]) for slot in slots]
 
     def _metrics(self, slot: int, measured: Mapping[str, tuple[list[float], list[float]]]) -> dict[str, float]:
@@ -208,57 +210,21 @@ class Pack:
         metrics |= {name: watched[name][slot] for name in names}
         return Report(load.number, epoch, metrics, reason, not go_on, restored)
 
-    def _in_each_slot(self, rule: Any, method: Callable[..., Any], *given: Any) -> Any:
-        """A rule's method at the knobs of each slot, lifted over what it is given [T, ...]."""
-
-        def one(knobs: Tensors, *own: Any) -> Any:
-            return method(rule.at(dict(knobs)), *own)
-
-        return torch.func.vmap(one)(self.knobs, *given)
-
-    def _average(self, hook: Callable[..., Any], *more: torch.Tensor) -> None:
-        """Let the averages that have this hook of `Average` take in the weights as they are now."""
-        for index, rule in enumerate(self.program.loops):
-            own = getattr(rule, hook.__name__, hook)
-            if own is not hook:
-                self.loops[index] = self._in_each_slot(rule, own, self.loops[index], self.w, *more)
-
     def _measured(self) -> tuple[torch.Tensor, Tensors]:
         """The weights [T, P] and buffers that a report is about: the averages of the trials that average."""
-        w, on = self.w, torch.zeros(self.width, dtype=torch.bool)
-        for rule, state in zip(self.program.loops, self.loops, strict=True):
-            if issubclass(rule, Average):
-                w = self._in_each_slot(rule, rule.averaged, state, w)
-                on |= self.knobs[rule.strength_knob.name] != rule.strength_knob.off
+        w, on = self.loops.averaged(self.w)
         if not bool(on.any()):
             return w, self.buffers
-        seen = self.program.statistics(w, self.buffers, self.data.train_x, self.knobs)
+        moments = self.program.evaluation.statistics(w, self.buffers, self.data.train_x, self.knobs)
         fresh = {
             name: torch.where(on.view(-1, *[1] * (value.dim() - 1)), value, self.buffers[name])
-            for name, value in seen.items()
+            for name, value in moments.items()
         }
         return w, self.buffers | fresh
 
-    def _observe(self, val_loss: torch.Tensor, rows: torch.Tensor) -> list[bool]:
-        go_on = torch.ones(self.width, dtype=torch.bool)
-        report = {"val_loss": val_loss, "epoch": torch.tensor(self.epochs, dtype=torch.float32)}
-        for index, rule in enumerate(self.program.loops):
-            observe = rule.observe  # type: ignore[attr-defined]
-            self.loops[index], goes = self._in_each_slot(rule, observe, self.loops[index], rows, report)
-            go_on &= goes
-        return go_on.tolist()
-
     def _finish(self, slot: int, row: torch.Tensor) -> int | None:
-        """Let the loops choose the weights to keep, given those measured last (and buffers); the epoch they belong to,
-        or None for the last."""
-        restored = None
-        for rule, state in zip(self.program.loops, self.loops, strict=True):
-            at = rule.at({name: value[slot] for name, value in self.knobs.items()})
-            own = {name: value[slot] for name, value in state.items()}
-            row = at.weights(own, row)  # type: ignore[attr-defined]
-            last = torch.tensor(float(self.epochs[slot]))
-            epoch = int(at.epoch(own, last))  # type: ignore[attr-defined]
-            restored = epoch if epoch != self.epochs[slot] else restored
+        """Put the weights and buffers that a slot keeps into it; the epoch they belong to, or None for the last."""
+        row, restored = self.loops.choose(slot, row, self.epochs[slot])
         self._put_row(slot, row)
         return restored
 
@@ -270,11 +236,6 @@ class Pack:
             own = row[start : start + size].view_as(value[slot])
             value[slot] = own if value.is_floating_point() else own.round()
             start += size
-
-    def _start(self, rule: type) -> Tensors:
-        rows = self.w if issubclass(rule, Average) else _rows(self.w, self.buffers)
-        started: Tensors = torch.func.vmap(lambda w: rule().start(w))(rows)
-        return {name: value.clone() for name, value in started.items()}
 
     def save(self, slot: int) -> Saved:
         """The trial of a slot as it stands, copied."""
@@ -295,11 +256,11 @@ class Pack:
     def _state(self) -> list[torch.Tensor]:
         """Everything of a trial that training changes, [T, ...] each."""
         rows = [self.w, *self.state.values(), *self.buffers.values(), self.steps]
-        return rows + [value for state in self.loops for value in state.values()]
+        return rows + self.loops.tensors()
 
     def weights(self, slot: int) -> Tensors:
         """The trial's parameters and buffers by name, copied."""
-        named = self.program.tensors(self.w[slot], {name: value[slot] for name, value in self.buffers.items()})
+        named = self.program.tensors.by_name(self.w[slot], {name: value[slot] for name, value in self.buffers.items()})
         return {name: value.clone() for name, value in named.items()}
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, Generic, TypeAlias, TypeVar, TypeVarTuple, cast, overload
 
 import torch
 from torch.func import vmap
 from torch.fx import GraphModule
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_unflatten
 
 from regsearch.core.layers.pooling import decompositions, pools
 from regsearch.core.layers.recurrent import COMPILED
@@ -26,30 +26,60 @@ _AGREE = 1e-2
 _EXAMPLE_WIDTHS = (11, 13)
 _ALIGNED = 64  # bytes
 
+Trees = TypeVarTuple("Trees")
+Result = TypeVar("Result")
+Run: TypeAlias = Callable[..., Sequence[torch.Tensor]]
+"""A function of leaves [T, ...], as a graph or without one."""
+
 
 class CannotCompile(Exception):
     """Why a graph runs operation by operation."""
 
 
 def compiler() -> str | None:
-    """The C++ compiler that torch would use on a CPU, or None."""
+    """Find the C++ compiler that torch would use on a CPU, or None."""
     named = (os.environ.get("CXX"), "g++", "clang++")
     return next((name for name in named if name and shutil.which(name)), None)
 
 
-class PackFunction:
+class PackFunction(Generic[*Trees, Result]):
     """A function of one trial over trees of tensors [T, ...]: lifted by `vmap`, or run for one trial after the other.
 
     Args:
         function: maps one trial's tensors to tensors.
-        into: where given, the indices of the arguments that the results replace, in place; nothing is returned.
+        into: where given, picks out of the arguments the trees that the results replace, in place; nothing is returned.
+        shape: tells apart, from the arguments, sizes other than T; each shape has a graph of its own.
     """
 
-    def __init__(self, function: Callable[..., Any], into: Sequence[int] | None = None) -> None:
-        self._function, self._into = function, into
+    @overload
+    def __init__(
+        self,
+        function: Callable[[*Trees], Result],
+        into: None = None,
+        *,
+        shape: Callable[[*Trees], Hashable] | None = None,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: PackFunction[*Trees, None],
+        function: Callable[[*Trees], Any],
+        into: Callable[[*Trees], Any],
+        *,
+        shape: Callable[[*Trees], Hashable] | None = None,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        into: Callable[..., Any] | None = None,
+        *,
+        shape: Callable[..., Hashable] | None = None,
+    ) -> None:
+        self._function, self._into, self._shape = function, into, shape
         self._alone = self._eager = False
         self._graphs: dict[Hashable, dict[int, GraphModule]] = {}
-        self._ready: dict[Hashable, Callable[..., Any]] = {}
+        self._ready: dict[Hashable, Run] = {}
         """By shape, what runs at every width, or for one trial at a time."""
         self._why: dict[Hashable, str] = {}
         self._result: TreeSpec | None = None
@@ -60,23 +90,21 @@ class PackFunction:
         self.forget()
         self._alone, self._eager = True, eager
 
-    def __call__(self, *arguments: Any, shape: Hashable = None) -> Any:
-        """The results for these arguments; `shape` tells apart sizes other than T."""
+    def __call__(self, *arguments: *Trees) -> Result:
+        """Run the function for these arguments."""
         leaves, spec = tree_flatten(arguments)
+        shape = self._shape(*arguments) if self._shape else None
         run = self._ready.get(shape)
         with torch.no_grad():
             if run is None:
-                run = self._made(len(leaves[0]), leaves, spec, arguments, shape)
-            if self._alone and len(leaves[0]) > 1:
-                results = _in_turn(run, leaves, self._positions(arguments) or ())
-            else:
-                results = run(*leaves)
-        return None if self._into is not None else tree_unflatten(list(results), self._result)  # type: ignore[arg-type]
+                run = self._made(len(leaves[0]), leaves, spec, shape)
+            in_turn = self._alone and len(leaves[0]) > 1
+            results = _in_turn(run, leaves, self._positions(spec) or ()) if in_turn else run(*leaves)
+        result: Result = None if self._into else tree_unflatten(list(results), self._result)  # type: ignore[assignment, arg-type]
+        return result
 
-    def _made(
-        self, width: int, leaves: Leaves, spec: TreeSpec, arguments: tuple[Any, ...], shape: Hashable
-    ) -> Callable[..., Any]:
-        """What runs at this width; the second width of a shape gives a graph for all."""
+    def _made(self, width: int, leaves: Leaves, spec: TreeSpec, shape: Hashable) -> Run:
+        """Make what runs at this width; the second width of a shape gives a graph for all."""
 
         def recorded(*given: Any) -> Any:
             results = self._function(*given)
@@ -84,7 +112,7 @@ class PackFunction:
             return results
 
         lifted = alone(recorded) if self._alone else vmap(recorded)
-        flat = on_leaves(lifted, spec, self._positions(arguments))
+        flat = on_leaves(lifted, spec, self._positions(spec))
         if self._eager:
             return self._ready.setdefault(shape, flat)
         known = self._graphs.setdefault(shape, {})
@@ -103,22 +131,18 @@ class PackFunction:
                 self._why[shape] = str(error)
         return known[width]
 
-    def _positions(self, arguments: tuple[Any, ...]) -> list[int] | None:
-        """Where the leaves of the replaced arguments stand among all leaves."""
-        if self._into is None:
-            return None
-        starts = [0]
-        for each in arguments:
-            starts.append(starts[-1] + len(tree_flatten(each)[0]))
-        return [position for index in self._into for position in range(starts[index], starts[index + 1])]
+    def _positions(self, spec: TreeSpec) -> list[int] | None:
+        """Find where the leaves that the results replace stand among all leaves."""
+        return tree_leaves(self._into(*tree_unflatten(list(range(spec.num_leaves)), spec))) if self._into else None
 
-    def compile(self, *arguments: Any, shape: Hashable = None) -> None:
+    def compile(self, *arguments: *Trees) -> None:
         """Run the graph for arguments like these compiled from now on; nothing is written into them.
 
         Raises:
             CannotCompile: there is no compiler, or it fails, or what it made computes something else.
         """
         leaves, spec = tree_flatten(arguments)
+        shape = self._shape(*arguments) if self._shape else None
         if self._eager:
             raise CannotCompile("the model has no graph")
         if leaves[0].device.type == "cpu" and compiler() is None:
@@ -127,10 +151,10 @@ class PackFunction:
         with torch.no_grad():
             for width in widths:
                 if shape not in self._ready:
-                    self._made(width, leaves, spec, arguments, shape)
+                    self._made(width, leaves, spec, shape)
             if shape not in self._ready:
                 raise CannotCompile(f"the model's graph depends on the pack width: {self._why[shape]}")
-            written = self._positions(arguments) or ()
+            written = self._positions(spec) or ()
             self._ready[shape] = _compiled(self._ready[shape], resized(leaves, widths[0]), written)  # type: ignore[arg-type]
 
     def forget(self) -> None:
@@ -140,7 +164,7 @@ class PackFunction:
         self._why.clear()
 
 
-def _in_turn(run: Callable[..., Any], leaves: Leaves, written: Sequence[int]) -> list[torch.Tensor]:
+def _in_turn(run: Run, leaves: Leaves, written: Sequence[int]) -> Leaves:
     """The results of `run` for each row of the leaves; what it writes reaches them.
 
     Every row starts on 64 bytes: products of others are not bitwise the same.
@@ -156,7 +180,7 @@ def _in_turn(run: Callable[..., Any], leaves: Leaves, written: Sequence[int]) ->
     return [torch.cat(parts) for parts in zip(*results, strict=True)]
 
 
-def _compiled(graph: GraphModule, leaves: Leaves, written: Sequence[int]) -> Callable[..., Any]:
+def _compiled(graph: GraphModule, leaves: Leaves, written: Sequence[int]) -> Run:
     """The graph compiled by Inductor, checked once against the graph itself: for one row, or for any number from two.
 
     Inductor is called without Dynamo, whose guards on every argument would cost a fifth of a small pack's step.
@@ -183,17 +207,18 @@ def _compiled(graph: GraphModule, leaves: Leaves, written: Sequence[int]) -> Cal
         graph.recompile()
         with config.patch(size_asserts=False):
             inputs: list[Any] = [example(each) for each in theirs]
-            made: Any = compile_fx(graph, inputs, decompositions=decompositions() if on_cpu and pools(graph) else None)
-        found = list(made(*theirs))
+            table = decompositions() if on_cpu and pools(graph) else None
+            made = cast(Run, compile_fx(graph, inputs, decompositions=table))
+        results = list(made(*theirs))
     except Exception as error:  # whatever the compiler trips over, the graph itself still runs
         why = (str(error).splitlines() or [""])[0]
         raise CannotCompile(f"the compiler failed: {type(error).__name__}: {why}") from error
-    _check([*expected, *(ours[k] for k in written)], [*found, *(theirs[k] for k in written)])
-    return made  # type: ignore[no-any-return]
+    _check([*expected, *(ours[k] for k in written)], [*results, *(theirs[k] for k in written)])
+    return made
 
 
-def _check(expected: Leaves, found: Leaves) -> None:
-    for one, other in zip(expected, found, strict=True):
+def _check(expected: Leaves, results: Leaves) -> None:
+    for one, other in zip(expected, results, strict=True):
         one, other = torch.nan_to_num(one.double()), torch.nan_to_num(other.double())
         if torch.linalg.vector_norm(one - other) > _AGREE * torch.linalg.vector_norm(one) + 1e-12:
             raise CannotCompile("the compiled graph computes something else than the graph")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch.fx import GraphModule, Node
@@ -15,8 +15,11 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import TreeSpec, tree_leaves, tree_map, tree_unflatten
 
 from regsearch.core.layers.convolution import FOR_ONE_TRIAL
+from regsearch.core.layers.opaque import Operation
 
 Leaves = Sequence[torch.Tensor]
+Trees = ParamSpec("Trees")
+Result = TypeVar("Result")
 
 
 def _sigmoid(x: torch.Tensor) -> torch.Tensor:
@@ -24,7 +27,7 @@ def _sigmoid(x: torch.Tensor) -> torch.Tensor:
 
 
 # These have other bits in the vector part of a loop than in its rest; their formulas have not.
-_DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
+_DECOMPOSITIONS: dict[Operation, Callable[..., torch.Tensor]] = {
     torch.ops.aten.sigmoid.default: _sigmoid,
     torch.ops.aten.silu.default: lambda x: x * _sigmoid(x),
     torch.ops.aten.silu_backward.default: lambda g, x: g * _sigmoid(x) * (1 + x * (1 - _sigmoid(x))),
@@ -35,20 +38,20 @@ class NotGeneric(Exception):
     """The graphs of two widths differ by more than multiples of the width."""
 
 
-def alone(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` of one trial for arguments and results of one row, without `vmap`."""
+def alone(function: Callable[Trees, Result]) -> Callable[Trees, Result]:
+    """Lift a function of one trial to arguments and results of one row, without `vmap`."""
 
-    def of_row(*arguments: Any) -> Any:
-        results = function(*tree_map(lambda each: each.squeeze(0), arguments))
-        return tree_map(lambda each: each.unsqueeze(0), results)
+    def of_row(*arguments: Trees.args, **named: Trees.kwargs) -> Result:
+        results = function(*tree_map(lambda each: each.squeeze(0), arguments), **named)
+        return tree_map(lambda each: each.unsqueeze(0), results)  # type: ignore[no-any-return]
 
     return of_row
 
 
 def on_leaves(
-    function: Callable[..., Any], spec: TreeSpec, into: Sequence[int] | None = None
+    function: Callable[..., object], spec: TreeSpec, into: Sequence[int] | None = None
 ) -> Callable[..., list[torch.Tensor]]:
-    """`function` of trees as one of leaves.
+    """Turn a function of trees into one of leaves.
 
     Args:
         function: maps trees of tensors to a tree of tensors.
@@ -68,13 +71,13 @@ def on_leaves(
 
 
 def trace(flat: Callable[..., list[torch.Tensor]], leaves: Leaves) -> GraphModule:
-    """The graph of a function of leaves, at the width of these."""
+    """Trace the graph of a function of leaves, at the width of these."""
     known = {**_DECOMPOSITIONS, **(FOR_ONE_TRIAL if len(leaves[0]) == 1 else {})}
     return make_fx(flat, decomposition_table=known)(*leaves)
 
 
 def any_width(first: GraphModule, second: GraphModule, widths: tuple[int, int]) -> GraphModule:
-    """`first`, changed so that it takes leaves of any width: where a size depends on T, it reads T off its inputs.
+    """Change `first` so that it takes leaves of any width: where a size depends on T, it reads T off its inputs.
 
     `vmap` takes T for a plain number, so symbolic tracing alone pins it. Here two graphs of one function, traced at two
     widths, are laid side by side; a whole number that differs between them is a multiple of T.
@@ -113,9 +116,9 @@ def any_width(first: GraphModule, second: GraphModule, widths: tuple[int, int]) 
     return first
 
 
-def _refuse_other_differences(one: Any, other: Any, widths: tuple[int, int]) -> None:
+def _refuse_other_differences(one: object, other: object, widths: tuple[int, int]) -> None:
     if isinstance(one, list | tuple):
-        if len(one) != len(other):
+        if not isinstance(other, list | tuple) or len(one) != len(other):
             raise NotGeneric("an operation takes other arguments at another width")
         for a, b in zip(one, other, strict=True):
             _refuse_other_differences(a, b, widths)
@@ -126,7 +129,7 @@ def _refuse_other_differences(one: Any, other: Any, widths: tuple[int, int]) -> 
 
 
 def resized(leaves: Leaves, width: int) -> list[torch.Tensor]:
-    """The leaves with `width` rows, repeated or cut; fresh memory, in which rows that are one row stay one.
+    """Repeat or cut the leaves to `width` rows, in fresh memory, in which rows that are one row stay one.
 
     A compiled graph finds its numbers by the strides of its example.
     """

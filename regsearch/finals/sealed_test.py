@@ -97,7 +97,7 @@ def _measure(
     knobs = Knobs(program, len(good))
     for slot, row in enumerate(good):
         knobs.load(slot, runs[row].trial.params)
-    outputs = {part: program.outputs(w, buffers, x, knobs.values) for part, (x, _) in rows.items()}
+    outputs = {part: program.evaluation.outputs(w, buffers, x, knobs.values) for part, (x, _) in rows.items()}
     losses = {
         part: torch.stack([program.task.loss(each, program.task.encode(y)) for each in outputs[part]])
         for part, (_, y) in rows.items()
@@ -137,5 +137,5 @@ def stacked(program: Program, weights: Sequence[Weights]) -> tuple[torch.Tensor,
     import torch
 
     tensors = [{name: torch.from_numpy(np.array(value)) for name, value in each.items()} for each in weights]
-    rows, buffers = zip(*(program.rows(each) for each in tensors), strict=True)
+    rows, buffers = zip(*(program.tensors.to_row(each) for each in tensors), strict=True)
     return torch.stack(rows), {name: torch.stack([each[name] for each in buffers]) for name in buffers[0]}

@@ -75,6 +75,7 @@ class Transformer(nn.Module):
         self.head = nn.Linear(width, outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x [B, L, F], [B, L] or tokens [B, L] int64 to outputs [B, C]."""
         h = self.dropout(self.embedding(x.unsqueeze(-1) if self.single else x) + self.position)
         mask = ((x == 0).to(h.dtype) * _NEVER)[:, None, None, :] if self.tokens else None
         for block in self.blocks:

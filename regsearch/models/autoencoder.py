@@ -23,6 +23,7 @@ class Autoencoder(nn.Module):
         self.decoder = _layers([code, *reversed(hidden), width], dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x [B, F...] to its reconstruction and code, [B, D + K]."""
         code = self.encoder(self.flatten(x))
         return torch.cat([self.decoder(code), code], -1)
 

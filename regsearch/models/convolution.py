@@ -40,6 +40,7 @@ class ConvNet(nn.Module):
         self.head = nn.Linear(channels[-1] * height * width, outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x [B, K, H, W] to outputs [B, C]."""
         out: torch.Tensor = self.head(self.dropout(self.features(x).flatten(1)))
         return out
 
@@ -78,6 +79,7 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Identity() if same else nn.Conv2d(before, after, 1, stride, bias=False)
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
+        """h [B, K, H, W] to [B, K', H / stride, W / stride]."""
         inner = self.dropout(F.relu(self.first_norm(self.first(h))))
         return F.relu(self.shortcut(h) + self.branch(self.second_norm(self.second(inner))))
 
@@ -100,6 +102,7 @@ class ResNet(nn.Module):
         self.head = nn.Linear(before, outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x [B, K, H, W] to outputs [B, C]."""
         h = self.blocks(F.relu(self.norm(self.first(x))))
         out: torch.Tensor = self.head(h.mean((2, 3)))
         return out
@@ -141,6 +144,7 @@ class SeriesConvNet(nn.Module):
         self.head = nn.Linear(channels[-1] * (1 if pool == "mean" else inputs[0]), outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x [B, L, F] or [B, L] to outputs [B, C]."""
         h = self.features(x.unsqueeze(1) if self.single else x.transpose(1, 2))
         h = h.mean(-1) if self.pool == "mean" else h.flatten(1)
         out: torch.Tensor = self.head(self.dropout(h))

@@ -32,6 +32,7 @@ class Residual(nn.Module):
         self.inner, self.branch = inner, Site("residual")
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
+        """h [B, F] to h + inner(h) of the same shape."""
         out: torch.Tensor = h + self.branch(self.inner(h))
         return out
 

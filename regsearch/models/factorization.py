@@ -33,6 +33,7 @@ class MatrixFactorization(nn.Module):
             nn.init.zeros_(table.weight[0].detach())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Pairs x [B, 2] int64 to ratings [B, 1]."""
         user, item = x[:, 0], x[:, 1]
         product = (self.dropout(self.user(user)) * self.item(item)).sum(-1, keepdim=True)
         out: torch.Tensor = self.mean_bias + self.user_bias(user) + self.item_bias(item) + product

@@ -39,6 +39,7 @@ class Recurrent(nn.Module):
         self.head = nn.Linear(hidden, outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x [B, L, F], [B, L] or tokens [B, L] int64 to outputs [B, C]."""
         h = self.embedding(x) if self.embedding is not None else x.unsqueeze(-1) if self.single else x
         states, _ = self.recurrent(self.input_dropout(h))
         if self.pool == "last":
@@ -109,6 +110,7 @@ class LanguageModel(nn.Module):
         self.head = nn.Linear(hidden, outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Tokens x [B, L] int64 to scores of the next token [B, L, V]."""
         states, _ = self.recurrent(self.input_dropout(self.embedding(x)))
         out: torch.Tensor = self.head(self.dropout(states))
         return out

@@ -110,9 +110,11 @@ def package_model(program: Program, data: Path, weights: Weights, params: Mappin
     """
     import torch
 
+    from regsearch.core.trained_module import trained_module
     from regsearch.data import columns
 
-    module = program.alone({name: torch.from_numpy(np.array(value)) for name, value in weights.items()}, params)
+    tensors = {name: torch.from_numpy(np.array(value)) for name, value in weights.items()}
+    module = trained_module(program, tensors, params)
     manifest = Manifest.load(data)
     example = torch.zeros((4, *manifest.inputs), dtype=getattr(torch, manifest.dtype))
     exported = export_rows(module, example)

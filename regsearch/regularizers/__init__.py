@@ -1,8 +1,8 @@
 """The regularizers: ten site files, named for where in the training step a rule acts, one declaration per rule.
 
-The folder is the training step, in this order: batches, targets, weights, norms, activations, penalties, gradients,
-decay, projections, loops. Outside packages add rules through the entry-point group `regsearch.regularizers`: each
-entry point names a module to import or a class decorated with `@regularizer`.
+The folder is the training step, in the order of `SITES`; `regsearch.core.step` has a stage of the same name for each.
+Outside packages add rules through the entry-point group `regsearch.regularizers`: each entry point names a module to
+import or a class decorated with `@regularizer`.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ SITES = (
     "projections",
     "loops",
 )
+"""Where in the training step a rule acts, in the order in which it happens: the one list of the sites."""
 
 __all__ = [
     "SITES",

@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Protocol, TypeVar, get_type_hints
+from typing import Annotated, Any, ClassVar, Protocol, Self, TypeVar, get_type_hints
 
 import torch
 
@@ -113,8 +113,8 @@ class Regularizer:
         return (cls.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
 
     @classmethod
-    def at(cls, values: dict[str, Any]) -> Regularizer:
-        """This rule with the knobs that `values` holds by flat name; the others keep their defaults."""
+    def at(cls, values: Mapping[str, Strength]) -> Self:
+        """Make the rule with the knobs that `values` holds by flat name; the others keep their defaults."""
         short = {knob.name.split(".", 1)[1]: values[knob.name] for knob in cls.knobs if knob.name in values}
         return cls(**short)
 

@@ -32,4 +32,5 @@ class WeightDecay(Decay):
     )
 
     def decay(self, w: torch.Tensor, learning_rate: torch.Tensor) -> torch.Tensor:
+        """w [P] to w * (1 - learning_rate * strength)."""
         return w * (1 - learning_rate * self.strength)

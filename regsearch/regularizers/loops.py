@@ -63,14 +63,17 @@ class EMA(Average):
     decay: Strength = knob(0.9, 0.999, off=0.0, minimum=0.0, maximum=0.999999, unit="per step", doc="share kept")
 
     def start(self, w: torch.Tensor) -> State:
+        """average = w [P], steps = 0."""
         return {"average": w, "steps": torch.zeros_like(w[0])}
 
     def after_step(self, state: State, w: torch.Tensor) -> State:
+        """average to d * average + (1 - d) * w [P], d = min(decay, n / (9 + n)), n the steps, this one included."""
         steps = state["steps"] + 1
         decay = torch.minimum(torch.as_tensor(self.decay), steps / (9 + steps))
         return {"average": decay * state["average"] + (1 - decay) * w, "steps": steps}
 
     def averaged(self, state: State, w: torch.Tensor) -> torch.Tensor:
+        """The average [P]."""
         return state["average"]
 
 
@@ -85,9 +88,11 @@ class SWA(Average):
     share: Strength = knob(0.1, 0.75, off=0.0, minimum=0.0, maximum=1.0, unit="share of training", doc="part averaged")
 
     def start(self, w: torch.Tensor) -> State:
+        """average = 0 [P], epochs = 0."""
         return {"average": torch.zeros_like(w), "epochs": torch.zeros_like(w[0])}
 
     def after_epoch(self, state: State, w: torch.Tensor, done: torch.Tensor) -> State:
+        """average to the mean of w [P] over the epochs with done > 1 - share, this one included; earlier it stays."""
         counts = done > 1 - self.share
         epochs = torch.where(counts, state["epochs"] + 1, state["epochs"])
         moved = state["average"] + (w - state["average"]) / torch.clamp(epochs, min=1.0)
@@ -95,6 +100,7 @@ class SWA(Average):
         return {"average": average, "epochs": epochs}
 
     def averaged(self, state: State, w: torch.Tensor) -> torch.Tensor:
+        """The average [P] once an epoch counts, before that w [P]."""
         return torch.where(state["epochs"] > 0, state["average"], w)
 
 
@@ -115,10 +121,12 @@ class EarlyStopping(Loop):
     )
 
     def start(self, w: torch.Tensor) -> State:
+        """best = infinity, waited = 0, epoch = 0, and the weights w [P]."""
         best = torch.full_like(w[0], INFINITY)
         return {"best": best, "waited": torch.zeros_like(best), "epoch": torch.zeros_like(best), "weights": w}
 
     def observe(self, state: State, w: torch.Tensor, report: State) -> tuple[State, torch.Tensor]:
+        """Take over an epoch with val_loss < best - min_delta, else wait one more; go on while waited <= patience."""
         improved = report["val_loss"] < state["best"] - self.min_delta
         waited = torch.where(improved, 0.0, state["waited"] + 1)
         fresh = {
@@ -130,9 +138,11 @@ class EarlyStopping(Loop):
         return fresh, waited <= self.patience
 
     def weights(self, state: State, w: torch.Tensor) -> torch.Tensor:
+        """The best epoch's weights [P] where the rule is on, else w [P]."""
         return torch.where(self._on(state), state["weights"], w)
 
     def epoch(self, state: State, epoch: torch.Tensor) -> torch.Tensor:
+        """The best epoch where the rule is on, else the last."""
         return torch.where(self._on(state), state["epoch"], epoch)
 
     def _on(self, state: State) -> torch.Tensor:

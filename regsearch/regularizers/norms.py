@@ -36,6 +36,7 @@ class BatchNorm(Norm):
     gate: Strength = knob(0.0, 1.0, off=0.0, unit="share", doc="weight of the normalized activations")
 
     def normalize(self, h: torch.Tensor, ctx: Context) -> torch.Tensor:
+        """h [B, F...] to (1 - gate) h + gate (h - mean) / sqrt(var + 1e-5), moments of each unit over the batch."""
         mean, variance = ctx.moments(h)
         return (1 - self.gate) * h + self.gate * ((h - mean) * torch.rsqrt(variance + _EPSILON))
 
@@ -51,6 +52,7 @@ class LayerNorm(Norm):
     gate: Strength = knob(0.0, 1.0, off=0.0, unit="share", doc="weight of the normalized activations")
 
     def normalize(self, h: torch.Tensor, ctx: Context) -> torch.Tensor:
+        """h [B, F...] to (1 - gate) h + gate (h - mean) / sqrt(var + 1e-5), moments of each row."""
         over = tuple(range(1, h.dim()))
         centred = h - h.mean(over, keepdim=True)
         scale = torch.rsqrt(centred.square().mean(over, keepdim=True) + _EPSILON)

@@ -34,6 +34,7 @@ class Classification(Task):
 
     @property
     def metrics_names(self) -> tuple[str, ...]:
+        """`accuracy`, `balanced_accuracy`, and `auc` where it is asked for."""
         wanted = self.classes == 2 if self.auc is None else self.auc
         return ("accuracy", "balanced_accuracy", "auc") if wanted else ("accuracy", "balanced_accuracy")
 
@@ -42,9 +43,11 @@ class Classification(Task):
         return (y.unsqueeze(-1) == torch.arange(self.classes, device=y.device)).to(torch.float32)
 
     def loss(self, out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy -sum_c y_c log softmax(out)_c of each row, [N]."""
         return -(F.log_softmax(out, -1) * y).sum(-1)
 
     def metrics(self, out: torch.Tensor, y: torch.Tensor) -> Tensors:
+        """Share of rows right; mean of that over the classes present; area under the curve."""
         right = (out.argmax(-1) == y).to(torch.float32)
         member = self.encode(y)
         count = member.sum(0)
@@ -55,9 +58,11 @@ class Classification(Task):
         return found
 
     def shape(self, rows: int) -> tuple[int | None, ...]:
+        """(N, C)."""
         return (rows, self.classes)
 
     def judged(self, out: Array, y: Array) -> tuple[Array, Array]:
+        """Predicted classes [S, N], those of the largest output, and true ones [N]."""
         return out.argmax(-1), y
 
 

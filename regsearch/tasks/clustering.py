@@ -35,18 +35,23 @@ class Clustering(Task):
 
     @property
     def metrics_names(self) -> tuple[str, ...]:
+        """`rmse` alone."""
         return ("rmse",)
 
     def encode(self, y: torch.Tensor) -> torch.Tensor:
+        """Stored targets [N, D + 1] to rows [N, D], without the group."""
         return y[..., : self.width]
 
     def loss(self, out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Mean over a row's values of (reconstruction - y)^2, [N]."""
         return (out[..., : self.width] - y).square().mean(-1)
 
     def metrics(self, out: torch.Tensor, y: torch.Tensor) -> Tensors:
+        """Root of the mean loss."""
         return {"rmse": self.loss(out, self.encode(y)).mean().sqrt()}
 
     def shape(self, rows: int) -> tuple[int | None, ...]:
+        """(N, any): the code may have any width."""
         return (rows, None)
 
     def judged(self, out: Array, y: Array) -> tuple[Array, Array]:

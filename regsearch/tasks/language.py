@@ -36,21 +36,26 @@ class LanguageModelling(Task):
 
     @property
     def metrics_names(self) -> tuple[str, ...]:
+        """`perplexity` alone."""
         return ("perplexity",)
 
     def encode(self, y: torch.Tensor) -> torch.Tensor:
+        """Codes [N, L] to one-hot [N, L, V], zeros at padding."""
         code = y.unsqueeze(-1)
         return ((code == torch.arange(self.tokens, device=y.device)) & (code != 0)).to(torch.float32)
 
     def loss(self, out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy of the next token, mean over a row's positions without padding, [N]."""
         known = (y.sum(-1) > 0.5).to(out.dtype)
         nats = -(F.log_softmax(out, -1) * y).sum(-1)
         return (nats * known).sum(-1) / known.sum(-1).clamp(min=1)
 
     def metrics(self, out: torch.Tensor, y: torch.Tensor) -> Tensors:
+        """exp(mean loss), at most exp(80)."""
         return {"perplexity": self.loss(out, self.encode(y)).mean().clamp(max=_MOST_NATS).exp()}
 
     def shape(self, rows: int) -> tuple[int | None, ...]:
+        """(N, any, V): texts may have any length."""
         return (rows, None, self.tokens)
 
     def judged(self, out: Array, y: Array) -> tuple[Array, Array]:

@@ -31,12 +31,15 @@ class Values(Task):
 
     @property
     def metrics_names(self) -> tuple[str, ...]:
+        """`rmse`, `mae` and `r2`."""
         return ("rmse", "mae", "r2")
 
     def encode(self, y: torch.Tensor) -> torch.Tensor:
+        """Stored targets [N] to [N, 1]; those of several values, [N, H], stay."""
         return y.unsqueeze(-1) if self.horizon == 1 else y
 
     def loss(self, out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Mean over a row's values of (out - y)^2, [N]."""
         return (out - y).square().mean(-1)
 
     def metrics(self, out: torch.Tensor, y: torch.Tensor) -> Tensors:
@@ -48,6 +51,7 @@ class Values(Task):
         return {"rmse": squared.sqrt() * self.scale, "mae": (out - target).abs().mean() * self.scale, "r2": explained}
 
     def shape(self, rows: int) -> tuple[int | None, ...]:
+        """(N, H)."""
         return (rows, self.horizon)
 
     def judged(self, out: Array, y: Array) -> tuple[Array, Array]:

@@ -32,13 +32,16 @@ class FixedNumbers:
         return torch.stack([x[:, :2].pow(3).sum(1), x[:, 2:].pow(3).sum(1), x.sum(1)], 1)
 
     def moments(self, h: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Measure mean and variance of each unit of h [B, F...], the units along axis 1."""
         over = tuple(axis for axis in range(h.dim()) if axis != 1)
         return h.mean(over, keepdim=True), h.var(over, unbiased=False, keepdim=True)
 
     def uniform(self, like: torch.Tensor) -> torch.Tensor:
+        """Draw numbers in [0, 1) of the shape of `like`, multiples of 2^-24."""
         return torch.floor(torch.rand(like.shape, generator=self._draw) * 2**24) / 2**24
 
     def normal(self, like: torch.Tensor) -> torch.Tensor:
+        """Draw standard normal numbers of the shape of `like`."""
         return torch.randn(like.shape, generator=self._draw)
 
 

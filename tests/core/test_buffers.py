@@ -15,6 +15,7 @@ from regsearch.core.compiling import compile_program
 from regsearch.core.pack import Load, Pack
 from regsearch.core.pack_function import compiler
 from regsearch.core.program import Program
+from regsearch.core.trained_module import trained_module
 from regsearch.core.training import Training
 from regsearch.errors import UserError
 from regsearch.publish.champion import export_rows
@@ -210,8 +211,8 @@ def test_the_epoch_that_is_restored_has_its_own_buffers() -> None:
 
 def test_the_packaged_model_gives_one_answer_however_often_it_is_asked() -> None:
     (program, pack, _), x = both(), digits().validation_x
-    served = export_rows(program.alone(pack.weights(1), LOADS[1].params), x[:4]).module()
-    expected = program.outputs(pack.w, pack.buffers, x, pack.knobs)[1]
+    served = export_rows(trained_module(program, pack.weights(1), LOADS[1].params), x[:4]).module()
+    expected = program.evaluation.outputs(pack.w, pack.buffers, x, pack.knobs)[1]
     for _ in range(2):
         torch.testing.assert_close(served(x), expected)
 

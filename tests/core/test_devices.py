@@ -14,9 +14,10 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from regsearch.core.compiling import compile_program
 from regsearch.core.device import devices, refuse_missing, use
+from regsearch.core.forward import Loss
+from regsearch.core.layout import Tensors
 from regsearch.core.pack import Data, Load, Pack
 from regsearch.core.program import Program
-from regsearch.core.rng import StepContext
 from regsearch.errors import UserError
 from regsearch.testing import CASES, Case, exclusion, train
 from tests.core.packs import RULES
@@ -39,27 +40,22 @@ def step_elsewhere(name: str, device: str) -> None:
     case = CASES[name]()
     made = program(case)
     pack = Pack(made, case.data, 2)
-    plan = tuple(each[0] for each in pack.plan(1))
-    step = pack.arguments(torch.arange(16).expand(2, -1), *plan)
-    outputs = made._evaluated(pack.w, pack.buffers, case.data.train_x[:16], pack.knobs)
+    inputs = pack.inputs(torch.arange(16).expand(2, -1), pack.plan(1)[0])
+    rows = made.evaluation.inputs(pack.w, pack.buffers, case.data.train_x[:16], pack.knobs)
 
     def there(each: Any) -> Any:
         return torch.empty(each.shape, dtype=each.dtype) if isinstance(each, torch.Tensor) else each
 
-    def forward(w: Any, state: Any, buffers: Any, x: Any, y: Any, knobs: Any, key: Any, *rest: Any) -> Any:
-        ctx, at, y = StepContext(key), made.step.rules_at(knobs), made.task.encode(y)
-        for rule in at("batches"):
-            x, y = rule.batch(x, y, ctx.of(rule.name))
-        for rule in at("targets"):
-            y = rule.target(y, ctx.of(rule.name))
-        return made.step._loss(made.layout.views(w), buffers, x, y, ctx, at), made.step.update(
-            w, state, w, knobs, key, *rest
-        )
+    def forward_alone(loss: Loss, weights: Tensors) -> tuple[Tensors, Tensors]:
+        total, fresh = loss(weights)
+        return {name: total * value for name, value in weights.items()}, fresh
 
+    made.step.differentiate = forward_alone
     with FakeTensorMode(), torch.device(device):
-        given = tree_map(there, outputs)
-        results = [vmap(forward)(*tree_map(there, step)), vmap(made._forward)(*given)]
-        results.append(vmap(made._batch_statistics)(*given))
+        results = [vmap(made.step)(tree_map(there, inputs))]
+        results += [
+            vmap(f)(*tree_map(there, rows)) for f in (made.evaluation.forward, made.evaluation.batch_statistics)
+        ]
     found = {leaf.device.type for leaf in tree_leaves(results)}
     if found != {device}:
         raise RuntimeError(f"{name} ends on {found}")

@@ -12,6 +12,7 @@ from regsearch.core.compiling import compile_program
 from regsearch.core.pack import Data, Load, Pack
 from regsearch.core.pack_function import compiler
 from regsearch.core.program import Program
+from regsearch.core.trained_module import trained_module
 from regsearch.core.training import Training
 from regsearch.finals.plan import export_rows, stacked
 from regsearch.regularizers import all_regularizers
@@ -138,16 +139,16 @@ def test_saved_and_exported_trials_keep_the_authors_bits() -> None:
     again = Pack(made, digits(), 3)
     again.put(2, pack.save(1))
     assert all(torch.equal(each, again.weights(2)[name]) for name, each in pack.weights(1).items())
-    module = made.alone(pack.weights(1), LOADS[1].params)
+    module = trained_module(made, pack.weights(1), LOADS[1].params)
     named = dict(module.named_parameters())
     for name in FROZEN:
         own = next(each for full, each in named.items() if full.endswith(f"stock.{name}") or full == name)
         assert torch.equal(own, net().get_parameter(name)), name
     served = export_rows(module, x[:4]).module()
-    expected = made.outputs(pack.w, pack.buffers, x, pack.knobs)[1]
+    expected = made.evaluation.outputs(pack.w, pack.buffers, x, pack.knobs)[1]
     torch.testing.assert_close(served(x), expected)
     w, buffers = stacked(made, [{n: each.numpy() for n, each in pack.weights(slot).items()} for slot in (0, 1)])
-    assert torch.equal(made.outputs(w, buffers, x, pack.knobs)[1], expected)
+    assert torch.equal(made.evaluation.outputs(w, buffers, x, pack.knobs)[1], expected)
 
 
 @pytest.mark.slow
@@ -203,7 +204,7 @@ def test_embeddings_are_tied_or_frozen_as_the_author_says(tied: bool) -> None:
         for name, value in model.named_parameters():
             own = pack.weights(slot)[f"stock.{name}"]
             torch.testing.assert_close(own, value.detach(), rtol=TOLERANCE, atol=TOLERANCE, msg=name)
-    module = made.alone(pack.weights(1), LOADS[1].params)
+    module = trained_module(made, pack.weights(1), LOADS[1].params)
     assert isinstance(module, Words)
     assert (module.out.weight is module.embedding.weight) is tied
     exported = export_rows(module, data.train_x[:4])

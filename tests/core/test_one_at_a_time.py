@@ -90,7 +90,7 @@ def test_rows_that_start_anywhere_have_the_same_bits_and_are_written() -> None:
 
     torch.manual_seed(0)
     w, x = torch.randn(9, 33, 33), torch.randn(9, 33, 33)
-    function = PackFunction(product, into=(0,))
+    function = PackFunction(product, into=lambda w, x: w)
     function.one_at_a_time()
     together = w.clone()
     function(together, x)

@@ -158,7 +158,7 @@ def test_a_pack_follows_the_schedule() -> None:
     made = program((), "sgd")
     made.training = dataclasses.replace(made.training, schedule="step", warmup=0.25, step_every=0.5)
     pack = Pack(made, digits(), 2)
-    rates = torch.cat([pack.plan(24)[2][:, 0]])  # 6 epochs of 4 steps
+    rates = torch.stack([step.learning_rate[0] for step in pack.plan(24)])  # 6 epochs of 4 steps
     expected = [*(2e-3 * (k + 1) / 6 for k in range(6)), *[2e-3] * 9, *[2e-4] * 9]
     torch.testing.assert_close(rates, torch.tensor(expected), rtol=1e-6, atol=0.0)
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from regsearch.core.pack import Load
+from regsearch.core.trained_module import trained_module
 from regsearch.errors import UserError
 from tests.core.packs import RULES, curves, digits
 from tests.core.stock import LOADS, SITES, TOLERANCE, program, stock, trained
@@ -160,7 +161,7 @@ def test_a_layer_that_stands_in_several_places_is_one() -> None:
 def test_means_over_batches_are_those_of_stock_torch_for_a_layer_that_is_called_twice() -> None:
     made, data = program(Reused, "l2", "weight_decay", "max_norm"), digits()
     pack = trained(made, LOADS)
-    seen = made.statistics(pack.w, pack.buffers, data.train_x, pack.knobs)
+    seen = made.evaluation.statistics(pack.w, pack.buffers, data.train_x, pack.knobs)
     model = stock(made, LOADS[1], data)
     torch.optim.swa_utils.update_bn(data.train_x.split(25), model)
     for name in ("running_mean", "running_var"):
@@ -188,5 +189,5 @@ def test_what_a_factory_draws_besides_is_the_same_in_every_process_and_in_the_ex
     torch.randn(3)  # another process stands elsewhere in the stream
     assert torch.equal(trained(program(Random), LOADS).w, pack.w)
     x = digits().validation_x
-    expected = made.outputs(pack.w, pack.buffers, x, pack.knobs)[1]
-    torch.testing.assert_close(made.alone(pack.weights(1), {})(x), expected)
+    expected = made.evaluation.outputs(pack.w, pack.buffers, x, pack.knobs)[1]
+    torch.testing.assert_close(trained_module(made, pack.weights(1), {})(x), expected)

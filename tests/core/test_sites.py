@@ -14,6 +14,7 @@ from regsearch.core.effects import Place
 from regsearch.core.lifted_module import Lifted
 from regsearch.core.pack import Load, Pack
 from regsearch.core.program import Program
+from regsearch.core.trained_module import trained_module
 from regsearch.core.training import Training
 from regsearch.errors import UserError
 from regsearch.tasks import Classification
@@ -178,11 +179,14 @@ def test_a_row_s_answer_does_not_depend_on_the_rows_beside_it(name: str) -> None
     pack = Pack(made, digits(), 2)
     pack.load(1, Load(1, {"batch_norm.gate": 0.7, "layer_norm.gate": 0.5}, 3))
     pack.train_epoch([1])
-    of = [made.outputs(pack.w, pack.buffers, rows, pack.knobs, 8)[1, :1] for rows in (x[:8], x[[0, *range(50, 57)]])]
+    of = [
+        made.evaluation.outputs(pack.w, pack.buffers, rows, pack.knobs, 8)[1, :1]
+        for rows in (x[:8], x[[0, *range(50, 57)]])
+    ]
     assert torch.equal(*of)
-    served = made.alone(pack.weights(1), {"batch_norm.gate": 0.7, "layer_norm.gate": 0.5})
+    served = trained_module(made, pack.weights(1), {"batch_norm.gate": 0.7, "layer_norm.gate": 0.5})
     torch.testing.assert_close(served(x[:1]), of[0])
-    assert not torch.allclose(made.alone(pack.weights(1), {})(x[:1]), of[0])
+    assert not torch.allclose(trained_module(made, pack.weights(1), {})(x[:1]), of[0])
 
 
 def test_running_moments_are_those_of_a_stock_layer() -> None:

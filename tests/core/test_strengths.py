@@ -11,6 +11,7 @@ import torch
 from regsearch.core.pack import Load, Pack
 from regsearch.core.program import Program
 from regsearch.core.schedule import _SHAPES, scheduled, strength_factor
+from regsearch.core.step_inputs import StepPlan
 from regsearch.errors import UserError
 from regsearch.space import STRENGTH_SCHEDULES
 from tests.core.packs import RULES, curves, digits, plain, program
@@ -55,7 +56,7 @@ def values(made: Program, params: dict[str, float | str], name: str) -> list[flo
     """The strength of every step of a training."""
     pack = Pack(made, digits(), 3)
     pack.load(1, Load(0, params, 3))
-    return [float(step[name][1]) for step in pack.plan(TOTAL)[3]]
+    return [float(step.strengths[name][1]) for step in pack.plan(TOTAL)]
 
 
 def test_every_schedule_has_its_formula() -> None:
@@ -157,15 +158,15 @@ def test_a_schedule_is_that_of_the_whole_training_not_of_the_epoch() -> None:
     expected = values(made, load.params, "l2.strength")
     pack = Pack(hand, digits(), 2)
     pack.load(0, load)
-    step, trained = pack._step, 0
+    step, trained = pack.step, 0
 
-    def by_hand(chosen: torch.Tensor, *plan: object) -> None:
+    def by_hand(chosen: torch.Tensor, plan: StepPlan) -> None:
         nonlocal trained
         pack.knobs["l2.strength"][0] = expected[trained]
         trained += 1
-        step(chosen, *plan)
+        step(chosen, plan)
 
-    pack._step = by_hand  # type: ignore[method-assign]
+    pack.step = by_hand  # type: ignore[method-assign]
     found = [dict(report.metrics) for _ in range(3) for report in pack.train_epoch([0])]
     assert found == curves(made, {0: load}, 2, epochs=3)[0]
     assert trained == 12
@@ -207,7 +208,7 @@ def test_each_layer_has_the_penalty_that_it_is_given() -> None:
         pack = Pack(sgd, digits(), 2)
         pack.load(0, Load(0, params, 3))
         start = pack.weights(0)
-        pack._step(torch.arange(25).expand(2, -1), *(each[0] for each in pack.plan(1)))
+        pack.step(torch.arange(25).expand(2, -1), pack.plan(1)[0])
         trained.append(pack.weights(0))
     for layer, strength in given.items():
         weight, bias = f"stock.{layer}.weight", f"stock.{layer}.bias"

@@ -110,7 +110,7 @@ def test_a_packed_step_is_the_step_of_stock_torch(case: Case) -> None:
     for slot in (0, 1):
         pack.load(slot, Load(slot, {}, slot + 5))
     before = pack.weights(1)
-    pack._step(torch.arange(B).expand(2, -1), *(each[0] for each in pack.plan(1)))
+    pack.step(torch.arange(B).expand(2, -1), pack.plan(1)[0])
     stock = case.build()
     stock.load_state_dict({name.removeprefix("stock."): value for name, value in before.items()}, strict=False)
     stock.train()

@@ -40,8 +40,8 @@ def test_linear_studies_reach_the_known_solution(params: dict[str, float], solve
     pack = Pack(made, Data(*rows, *rows), 2)
     pack.load(0, Load(1, params, 0))
     everything = torch.arange(len(y)).expand(2, -1)
-    for plan in zip(*pack.plan(EPOCHS), strict=True):
-        pack._step(everything, *plan)
+    for plan in pack.plan(EPOCHS):
+        pack.step(everything, plan)
     weights = next(value for name, value in pack.weights(0).items() if name.endswith("weight"))
     expected = solver.fit(x, y).coef_
     assert np.abs(weights[0].numpy() - expected).max() <= TOLERANCE * np.abs(expected).max()

@@ -16,6 +16,7 @@ from sklearn.datasets import load_diabetes, load_digits, load_iris
 from regsearch import Study
 from regsearch.core.build import build_program, load_data
 from regsearch.core.pack import Load, Pack
+from regsearch.core.trained_module import trained_module
 from regsearch.data import Manifest
 from regsearch.data.columns import Preprocessing
 
@@ -152,7 +153,7 @@ def test_predictions_equal_those_of_the_trained_weights(
     assert manifest.preprocessing is not None
     rows = Preprocessing.from_json(manifest.preprocessing).apply(asked).astype(manifest.dtype)
     with torch.no_grad():
-        out = program.alone(pack.weights(0), knobs)(torch.from_numpy(rows)).double()
+        out = trained_module(program, pack.weights(0), knobs)(torch.from_numpy(rows)).double()
     expected = case.answer(out, manifest).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
     assert found.shape[0] == (36 if name == "forecasting" else 40) and np.ptp(found) > 0.01

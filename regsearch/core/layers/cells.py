@@ -38,6 +38,7 @@ class TorchCells:
     """The cells in a few torch operations each."""
 
     def lstm(self, g: Tensor, c: Tensor, c_next: Tensor, h_next: Tensor, out: Tensor) -> None:
+        """c_next = f c + i g; h_next = out = o tanh(c_next); see `Cells`."""
         i, f, a, o = g.chunk(4, -1)
         i.sigmoid_(), f.sigmoid_(), a.tanh_(), o.sigmoid_()
         torch.mul(i, a, out=c_next)
@@ -47,6 +48,7 @@ class TorchCells:
         h_next.copy_(out)
 
     def lstm_back(self, g: Tensor, c: Tensor, c_next: Tensor, slope: Tensor, dh: Tensor, dc: Tensor, d: Tensor) -> None:
+        """Slopes of the gates' sums into d, and of c into dc; see `Cells`."""
         i, f, a, o = g.chunk(4, -1)
         di, df, da, do = d.chunk(4, -1)
         dh.add_(slope)
@@ -62,6 +64,7 @@ class TorchCells:
         dc.mul_(f)
 
     def gru(self, g: Tensor, p: Tensor, h: Tensor, h_next: Tensor, n: Tensor, out: Tensor) -> None:
+        """h_next = out = (1 - z) n + z h; see `Cells`."""
         size = h.shape[-1]
         both, a, z = g[..., : 2 * size], g[..., 2 * size :], g[..., size : 2 * size]
         both.add_(p[..., : 2 * size]).sigmoid_()
@@ -72,6 +75,7 @@ class TorchCells:
         h_next.copy_(out)
 
     def gru_back(self, g: Tensor, n: Tensor, h: Tensor, slope: Tensor, dh: Tensor, d: Tensor) -> None:
+        """Slopes of (g_n, r, z, p_n) into d, and of h into dh; see `Cells`."""
         r, z, a = g.chunk(3, -1)
         da, dr, dz, dn = d.chunk(4, -1)
         dh.add_(slope)
@@ -99,15 +103,19 @@ class CompiledCells:
         self._kernels[name](*tensors, t, b, h, *strides)
 
     def lstm(self, *tensors: Tensor) -> None:
+        """c_next = f c + i g; h_next = out = o tanh(c_next); see `Cells`."""
         self._run("lstm", *tensors)
 
     def lstm_back(self, *tensors: Tensor) -> None:
+        """Slopes of the gates' sums into d, and of c into dc; see `Cells`."""
         self._run("lstm_back", *tensors)
 
     def gru(self, *tensors: Tensor) -> None:
+        """h_next = out = (1 - z) n + z h; see `Cells`."""
         self._run("gru", *tensors)
 
     def gru_back(self, *tensors: Tensor) -> None:
+        """Slopes of (g_n, r, z, p_n) into d, and of h into dh; see `Cells`."""
         self._run("gru_back", *tensors)
 
 

@@ -6,13 +6,13 @@ Measured on a CPU, one grouped convolution, or products over copied patches, tak
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from regsearch.core.layers.opaque import Back, opaque, rows
+from regsearch.core.layers.opaque import Back, Body, Operation, opaque, rows
 
 Tensor = torch.Tensor
 Sizes = Sequence[int]
@@ -37,7 +37,7 @@ def _last(one: Tensor) -> Tensor:
     return one.contiguous().as_strided(one.shape, (h * w, 1, w, 1))
 
 
-def _shapes(x: Tensor, w: Tensor, b: Tensor, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int) -> Any:
+def _shapes(x: Tensor, w: Tensor, b: Tensor, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int) -> Tensor:
     sizes = [
         (size + 2 * pad - step * (kernel - 1) - 1) // jump + 1
         for size, kernel, jump, pad, step in zip(x.shape[3:], w.shape[3:], stride, padding, dilation, strict=True)
@@ -45,7 +45,7 @@ def _shapes(x: Tensor, w: Tensor, b: Tensor, stride: Sizes, padding: Sizes, dila
     return _empty(x, x.shape[0], x.shape[1], w.shape[1], *sizes)
 
 
-def _forward(x: Tensor, w: Tensor, b: Tensor, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int) -> Any:
+def _forward(x: Tensor, w: Tensor, b: Tensor, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int) -> Tensor:
     """x [T, B, C, S...], w [T, O, C / groups, K...], b [T, O] or [T, 0] to [T, B, O, S...]."""
     flat = [0] * len(stride)
 
@@ -61,7 +61,7 @@ def _forward(x: Tensor, w: Tensor, b: Tensor, stride: Sizes, padding: Sizes, dil
     return out
 
 
-def _back_shapes(g: Tensor, x: Tensor, w: Tensor, b: Tensor, *how: Any) -> Any:
+def _back_shapes(g: Tensor, x: Tensor, w: Tensor, b: Tensor, *how: Sizes | int) -> tuple[Tensor, ...]:
     dx = _empty(g, *x.shape) if how[-1] else g.new_empty(x.shape[0], 0)
     return dx, rows(g, *w.shape), torch.empty_like(b)
 
@@ -76,16 +76,16 @@ def _back(
     dilation: Sizes,
     groups: int,
     of_x: bool,
-) -> Any:
+) -> tuple[Tensor, ...]:
     """Slopes of the output to those of x (of no columns unless `of_x`), w and b."""
     flat, biased = [0] * len(stride), b.shape[1] > 0
 
     def one(slope: Tensor, h: Tensor, kernel: Tensor) -> tuple[Tensor | None, ...]:
-        found: tuple[Tensor | None, ...] = torch.ops.aten.convolution_backward(
+        slopes: tuple[Tensor | None, ...] = torch.ops.aten.convolution_backward(
             _last(slope), _last(h), kernel, [len(kernel)], stride, padding, dilation, False, flat, groups,
             [of_x, True, biased],
         )  # fmt: skip
-        return found
+        return slopes
 
     if len(x) == 1:
         dx, dw, db = one(g[0], x[0], w[0])
@@ -110,7 +110,7 @@ _CONVOLVE_BACK = opaque(
 )
 
 
-FOR_ONE_TRIAL: dict[Any, Callable[..., Any]] = {_CONVOLVE: _forward, _CONVOLVE_BACK: _back}
+FOR_ONE_TRIAL: dict[Operation, Body] = {_CONVOLVE: _forward, _CONVOLVE_BACK: _back}
 """In the graph of one trial: torch's operations, without the cost of a call of ours."""
 
 

@@ -47,12 +47,16 @@ def _sums(table: Tensor, places: Tensor, starts: Tensor, scales: Tensor | None) 
     return found
 
 
-def _shapes(w: Tensor, index: Tensor, offsets: Tensor, scales: Tensor, mode: int, padding: int) -> Any:
+def _shapes(
+    w: Tensor, index: Tensor, offsets: Tensor, scales: Tensor, mode: int, padding: int
+) -> tuple[Tensor, Tensor]:
     (t, bags), features = offsets.shape, w.shape[2]
     return rows(w, t, bags, features), index.new_empty(t, bags, features if mode == _MAX else 0)
 
 
-def _forward(w: Tensor, index: Tensor, offsets: Tensor, scales: Tensor, mode: int, padding: int) -> Any:
+def _forward(
+    w: Tensor, index: Tensor, offsets: Tensor, scales: Tensor, mode: int, padding: int
+) -> tuple[Tensor, Tensor]:
     """w [T, V, D], index [T, N], offsets [T, B], scales [T, N] or [T, 0] to (bags [T, B, D], which index each maximum
     is of [T, B, D], -1 in an empty bag).
     """
@@ -73,13 +77,15 @@ def _forward(w: Tensor, index: Tensor, offsets: Tensor, scales: Tensor, mode: in
     return made
 
 
-def _back_shapes(g: Tensor, w: Tensor, index: Tensor, offsets: Tensor, scales: Tensor, *_: Any) -> Any:
+def _back_shapes(
+    g: Tensor, w: Tensor, index: Tensor, offsets: Tensor, scales: Tensor, *_: Tensor | int
+) -> tuple[Tensor, Tensor]:
     return rows(w, *w.shape), torch.empty_like(scales)
 
 
 def _back(
     g: Tensor, w: Tensor, index: Tensor, offsets: Tensor, scales: Tensor, chosen: Tensor, mode: int, padding: int
-) -> Any:
+) -> tuple[Tensor, Tensor]:
     """The slope of the bags [T, B, D] to those of w [T, V, D] and of scales."""
     dw, dscales = made = _back_shapes(g, w, index, offsets, scales)
     t, size, features = w.shape

@@ -7,33 +7,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
+from torch._ops import OpOverload
 from torch.library import custom_op, register_vmap
 
-Body = Callable[..., torch.Tensor | tuple[torch.Tensor, ...]]
+Body: TypeAlias = Callable[..., torch.Tensor | tuple[torch.Tensor, ...]]
+Operation: TypeAlias = OpOverload[..., Any]
+"""An operation that torch knows by name."""
 _ALIGNED = 16  # floats: products of matrices that do not start on 64 bytes are not bitwise the same in every slot
 
 
 def rows(like: torch.Tensor, trials: int, *shape: int) -> torch.Tensor:
-    """Fresh memory of shape [T, ...] in which every trial starts on 64 bytes."""
+    """Allocate memory of shape [T, ...] in which every trial starts on 64 bytes."""
     size = math.prod(shape)
     return like.new_empty(trials, -(-size // _ALIGNED) * _ALIGNED)[:, :size].view(trials, *shape)
 
 
 def copied(source: torch.Tensor) -> torch.Tensor:
-    """source [T, ...] in such memory."""
+    """Copy source [T, ...] into such memory."""
     return rows(source, *source.shape).copy_(source)
 
 
 def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """a [T, M, K] times b [T, K, N] in such memory."""
+    """Multiply a [T, M, K] by b [T, K, N] into such memory."""
     return torch.bmm(a, b, out=rows(a, a.shape[0], a.shape[1], b.shape[2]))
 
 
-def opaque(name: str, schema: str, body: Body, shapes: Body) -> Any:
-    """The operation `regsearch::name`; `vmap` makes its axis the first one and calls it once.
+def opaque(name: str, schema: str, body: Body, shapes: Body) -> Operation:
+    """Make the operation `regsearch::name`; `vmap` makes its axis the first one and calls it once.
 
     Args:
         name, schema: how torch knows it.
@@ -43,8 +46,8 @@ def opaque(name: str, schema: str, body: Body, shapes: Body) -> Any:
     made = custom_op(f"regsearch::{name}", body, mutates_args=(), schema=schema)
     made.register_fake(shapes)
 
-    def lifted(info: Any, in_dims: Sequence[Any], *arguments: Any) -> Any:
-        def fold(each: Any, dim: Any) -> Any:
+    def lifted(info: Any, in_dims: Sequence[int | None], *arguments: Any) -> Any:
+        def fold(each: Any, dim: int | None) -> Any:
             if not isinstance(each, torch.Tensor):
                 return each
             spread = each.expand(info.batch_size, *each.shape) if dim is None else each.movedim(dim, 0)
@@ -60,7 +63,8 @@ def opaque(name: str, schema: str, body: Body, shapes: Body) -> Any:
         return tuple(unfold(each) for each in results), (0,) * len(results)
 
     register_vmap(made, lifted)
-    return getattr(torch.ops.regsearch, name).default
+    operation: Operation = getattr(torch.ops.regsearch, name).default
+    return operation
 
 
 class Back(torch.autograd.Function):
@@ -72,13 +76,15 @@ class Back(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(operation: Any, *given: Any) -> Any:
+    def forward(operation: Operation, *given: Any) -> Any:
+        """Call the operation."""
         return operation(*given)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        pass
+        """Save nothing: there is no second derivative."""
 
     @staticmethod
     def backward(ctx: Any, *slopes: Any) -> Any:
+        """Refuse a second derivative."""
         raise NotImplementedError("a second derivative of a recurrent layer, a convolution or an embedding bag")

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch.fx import GraphModule
 
+from regsearch.core.layers.opaque import Operation
+
 Tensor = torch.Tensor
 Sizes = Sequence[int]
 _POOL = torch.ops.aten.max_pool2d_with_indices.default
@@ -25,8 +27,8 @@ def pools(graph: GraphModule) -> bool:
     return any(node.target in (_POOL, _BACK) for node in graph.graph.nodes)
 
 
-def decompositions() -> dict[Any, Callable[..., Any]]:
-    """What the compiler knows of operations in terms of others, with max pooling in this file's form."""
+def decompositions() -> dict[Operation, Callable[..., Any]]:
+    """List what the compiler knows of operations in terms of others, with max pooling in this file's form."""
     from torch._inductor.decomposition import select_decomp_table
 
     known = select_decomp_table()
@@ -43,7 +45,9 @@ def _pair(sizes: Sizes | int, default: Sizes = ()) -> tuple[int, ...]:
     return tuple(given * 2 if len(given) == 1 else given)
 
 
-def _separate(x: Tensor, kernel: Sizes, stride: Sizes, padding: Any, dilation: Any, ceil_mode: bool) -> bool:
+def _separate(
+    x: Tensor, kernel: Sizes, stride: Sizes, padding: Sizes | int, dilation: Sizes | int, ceil_mode: bool
+) -> bool:
     """Whether the windows lie side by side, none beyond the picture."""
     sides = _pair(padding), _pair(dilation)
     return x.dim() == 4 and _pair(stride, kernel) == _pair(kernel) and sides == ((0, 0), (1, 1)) and not ceil_mode
@@ -69,8 +73,8 @@ def _pool(
     x: Tensor,
     kernel: Sizes,
     stride: Sizes = (),
-    padding: Any = 0,
-    dilation: Any = 1,
+    padding: Sizes | int = 0,
+    dilation: Sizes | int = 1,
     ceil_mode: bool = False,
 ) -> Any:
     if not _separate(x, kernel, stride, padding, dilation, ceil_mode):
@@ -88,8 +92,8 @@ def _back(
     x: Tensor,
     kernel: Sizes,
     stride: Sizes,
-    padding: Any,
-    dilation: Any,
+    padding: Sizes | int,
+    dilation: Sizes | int,
     ceil_mode: bool,
     indices: Tensor,
 ) -> Any:

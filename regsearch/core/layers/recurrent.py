@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from regsearch.core.layers.cells import Cells, TorchCells, compiled_cells
-from regsearch.core.layers.opaque import Back, copied, opaque, product, rows
+from regsearch.core.layers.opaque import Back, Body, Operation, copied, opaque, product, rows
 from regsearch.errors import UserError
 
 Tensor = torch.Tensor
@@ -158,7 +158,7 @@ def _gru_back(
 # --- Operations ---------------------------------------------------------------------------------------------------
 
 
-def _made(name: str, schema: str, body: Callable[..., tuple[Tensor, ...]], shapes: Any) -> tuple[Any, Any]:
+def _made(name: str, schema: str, body: Callable[..., tuple[Tensor, ...]], shapes: Body) -> tuple[Operation, Operation]:
     """The operation with cells in torch, and the same with compiled ones."""
     plain = opaque(name, schema, lambda *given: body(TorchCells(), *given), shapes)
     return plain, opaque(f"{name}_compiled", schema, lambda *given: body(compiled_cells(), *given), shapes)
@@ -189,7 +189,7 @@ _GRU_BACK = _made(
     _gru_back,
     _gru_back_shapes,
 )
-COMPILED: dict[Any, Any] = dict([_LSTM, _LSTM_BACK, _GRU, _GRU_BACK])
+COMPILED: dict[Operation, Operation] = dict([_LSTM, _LSTM_BACK, _GRU, _GRU_BACK])
 """For each operation, the same with compiled cells."""
 
 
