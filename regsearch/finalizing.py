@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from regsearch.config import StudyConfig, refuse_splits
 from regsearch.data import Manifest, verify_digest
 from regsearch.errors import UserError
-from regsearch.stores import write_study
+from regsearch.stores import keep_store, write_study
 from regsearch.study import Study
 from regsearch.tracking.outbox import read_from
 from regsearch.tracking.protocol import RunEnd
+
+if TYPE_CHECKING:
+    from regsearch.display import Progress
 
 
 def asked(
@@ -37,15 +41,17 @@ def asked(
     return config.model_copy(update={"finalize": finalize})
 
 
-def make_ready(study: Study, config: StudyConfig) -> None:
+def make_ready(study: Study, config: StudyConfig, progress: Progress | None) -> None:
     """Let a study that is locked hold finals as `config` says: keep that, and forget the answer that it has.
 
     Raises:
         UserError: the data changed, or there would be nothing to compare, or nothing to test it on: finals are switched
-            off, there are no test rows, or no trial or not the baseline has finished.
+            off, there are no test rows, no trial or not the baseline has finished, or the MLflow store could not take
+            what they show.
     """
     _refuse_unready(config, study.folder)
     verify_digest(config.data, config.folder, study.folder / "data")
+    keep_store(study.folder, study.uri, progress, needed=True)
     write_study(study.folder, config, study.created_ms or 0)
     (study.folder / "answer.json").unlink(missing_ok=True)
 

@@ -283,8 +283,7 @@ class Study:
         self._join_cluster()
         begun = time.time()
         with self._lock():
-            keep_store(self.folder, self.uri, progress, needed=True)
-            make_ready(self, config)
+            make_ready(self, config, progress)
             self.config = config
             return self._go_on(None, progress, begun)
 
