@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from regsearch.system.guard import guarded
 from regsearch.tracking.log.history import StudyHistory
 from regsearch.tracking.tensorboard.writer_process import check_tensorboard
 from regsearch.workspace.spec import StudySpec
-from regsearch.workspace.stores import check_stores
+from regsearch.workspace.stores import check_stores, keep_store
 
 if TYPE_CHECKING:
     from regsearch.core.cost import Cost
@@ -119,16 +119,20 @@ def measure_cost(spec: StudySpec) -> Cost:
         return cost_of(spec.config, spec.space, manifest, data)
 
 
-def ready_for_finals(spec: StudySpec, options: FinalizeOptions) -> StudySpec:
+def ready_for_finals(spec: StudySpec, options: FinalizeOptions, say: Callable[[str], None]) -> StudySpec:
     """Let a study that is locked hold finals as `options` say: keep that, and forget the answer that it has.
+
+    Args:
+        say: is told what the MLflow store had lost.
 
     Raises:
         UserError: the data changed, or there would be nothing to compare, or nothing to test it on: finals are switched
-            off, there are no test rows, or no trial or not the baseline has finished.
+            off, there are no test rows, or no trial or not the baseline has finished; or the store cannot take them.
     """
     changed = spec.with_config(options.applied(spec.config))
     _refuse_unready(changed)
     verify_digest(changed.config.data, changed.config.folder, changed.folder.data)
+    keep_store(changed.folder, changed.uri, say, needed=True)
     changed.folder.write(changed.config, changed.created_ms)
     changed.folder.answer.unlink(missing_ok=True)
     return changed

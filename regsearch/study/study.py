@@ -184,15 +184,13 @@ class Study:
                 another process works on this study.
         """
         from regsearch.study.checks import check_cluster, ready_for_finals
-        from regsearch.workspace.stores import keep_store
 
         options = FinalizeOptions(top, seeds, splits, refit)
         options.applied(self.config)  # refused before the cluster is joined
         check_cluster(self.spec)
         begun = time.time()
         with self.spec.folder.lock():
-            keep_store(self.spec.folder, self.uri, _say(progress), needed=True)
-            self.spec = ready_for_finals(self.spec, options)
+            self.spec = ready_for_finals(self.spec, options, _say(progress))
             return _go_on(self, None, progress, begun)
 
     def frame(self) -> pd.DataFrame:
