@@ -146,12 +146,13 @@ class Study:
         """Go on from wherever the study was stopped or killed; a finished study gives its answer.
 
         Raises:
-            UserError: the data changed, or another process works on this study.
+            UserError: the data changed, another process works on this study, or a newer regsearch went on with it.
         """
         from regsearch.data import verify_digest
         from regsearch.study.checks import check_cluster
         from regsearch.tracking.log.cursor import all_delivered
         from regsearch.tracking.tensorboard.writer_process import check_tensorboard
+        from regsearch.workspace.forms import check_forms
         from regsearch.workspace.stores import keep_store
 
         folder, config = self.spec.folder, self.config
@@ -160,6 +161,7 @@ class Study:
             keep_store(folder, self.uri, _say(progress), needed=False)
             with _event_files(self.spec, progress):
                 return Answer.read(folder)
+        check_forms(folder)
         check_cluster(self.spec)
         begun = time.time()
         with folder.lock():
@@ -186,10 +188,12 @@ class Study:
                 another process works on this study.
         """
         from regsearch.study.checks import check_cluster, ready_for_finals
+        from regsearch.workspace.forms import check_forms
         from regsearch.workspace.stores import keep_store
 
         options = FinalizeOptions(top, seeds, splits, refit)
         options.applied(self.config)  # refused before the cluster is joined
+        check_forms(self.spec.folder)
         check_cluster(self.spec)
         begun = time.time()
         with self.spec.folder.lock():
