@@ -28,7 +28,7 @@ from sqlalchemy.orm import scoped_session, sessionmaker
 
 from regsearch.errors import UserError
 from regsearch.search.bulk_tables import Tables
-from regsearch.search.journal import CLOCK
+from regsearch.search.journal import CLOCK, check_clock, numbered
 from regsearch.search.lease import Busy, take_lease
 from regsearch.search.patience import Patience
 from regsearch.search.protocol import Clock
@@ -60,7 +60,8 @@ class DatabaseStorage:
         folder: of the study; its small files go along, and its outbox is brought back to what the database holds.
 
     Raises:
-        UserError: the database cannot be used, has another study of this name, or another process works on this one.
+        UserError: the database cannot be used, has another study of this name, another process works on this one, or a
+            newer regsearch went on with it.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class DatabaseStorage:
         Raises:
             UserError: it did not come back, or another process went on with the study.
         """
-        study.set_user_attr(CLOCK, dict(clock))
+        study.set_user_attr(CLOCK, numbered(clock))
         self._put(self._turn(study))
 
     def keep(self) -> None:
@@ -137,6 +138,7 @@ class DatabaseStorage:
         self._users = self._tables.get_study_user_attrs(self._study)
         if begun != str(self.begun) or MARK not in self._users:
             raise foreign(self.name)
+        check_clock(self._users.get(CLOCK), self.address)
         self._commits, _ = mark = self._users[MARK]
         self._mark = json.dumps(mark)
         self._systems = self._tables.get_study_system_attrs(self._study)

@@ -20,14 +20,61 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 
 from regsearch.search.protocol import Clock
+from regsearch.system import schema
 
 CLOCK = "regsearch:clock"
 
 
+def numbered(clock: Clock) -> dict[str, Any]:
+    """The clock as it is kept: with the number of the form that the search is kept in."""
+    return {**clock, schema.KEY: schema.SEARCH}
+
+
+def check_clock(clock: Clock | None, place: str | Path) -> None:
+    """Refuse a search that a newer regsearch went on with.
+
+    Args:
+        clock: the last one that is kept; None where there is none.
+        place: where it is kept.
+
+    Raises:
+        UserError: names both versions.
+    """
+    schema.check_version((clock or {}).get(schema.KEY), schema.SEARCH, place)
+
+
+def check_journal(path: Path) -> None:
+    """Refuse a journal that a newer regsearch went on with; it stays as it is.
+
+    Raises:
+        UserError: names both versions.
+    """
+    content = path.read_bytes() if path.exists() else b""
+    whole = content[: _last_clock(content)].splitlines()
+    if whole:
+        check_clock(json.loads(whole[-1])["user_attr"][CLOCK], path)
+
+
+def _last_clock(content: bytes) -> int:
+    """Where the last whole turn ends."""
+    mark = content.rfind(f'"{CLOCK}"'.encode())
+    while mark >= 0:
+        end = content.find(b"\n", mark)
+        if end >= 0:
+            return end + 1
+        mark = content.rfind(f'"{CLOCK}"'.encode(), 0, mark)
+    return 0
+
+
 class JournalFile:
-    """Keeps a study's turns in the file at `path`; made where missing, cut back to its last whole turn."""
+    """Keeps a study's turns in the file at `path`; made where missing, cut back to its last whole turn.
+
+    Raises:
+        UserError: a newer regsearch wrote it.
+    """
 
     def __init__(self, path: Path) -> None:
+        check_journal(path)
         self._backend = BatchJournal(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -35,7 +82,7 @@ class JournalFile:
 
     def commit(self, study: optuna.Study, clock: Clock) -> None:
         """Write what a turn changed and its clock in one go."""
-        study.set_user_attr(CLOCK, dict(clock))
+        study.set_user_attr(CLOCK, numbered(clock))
         self._backend.flush()
 
     def keep(self) -> None:
@@ -57,22 +104,12 @@ class BatchJournal(BaseJournalBackend):
         self._logs: list[dict[str, Any]] = []
         self._pending: list[str] = []
         content = path.read_bytes() if path.exists() else b""
-        end = self._last_clock(content)
+        end = _last_clock(content)
         if end < len(content):
             with open(path, "r+b") as file:
                 file.truncate(end)
                 os.fsync(file.fileno())
         self._logs = [json.loads(line) for line in content[:end].splitlines()]
-
-    @staticmethod
-    def _last_clock(content: bytes) -> int:
-        mark = content.rfind(f'"{CLOCK}"'.encode())
-        while mark >= 0:
-            end = content.find(b"\n", mark)
-            if end >= 0:
-                return end + 1
-            mark = content.rfind(f'"{CLOCK}"'.encode(), 0, mark)
-        return 0
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
         """Read the logs from a number on."""

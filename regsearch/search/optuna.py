@@ -26,7 +26,6 @@ from regsearch.search.samplers import CONSTRAINED, STARTUP, Answering, by_chance
 from regsearch.search.sequences import Sequence as Points
 from regsearch.search.storage import Storage
 from regsearch.space import Params, Range, SearchSpace, Value
-from regsearch.system import schema
 from regsearch.trial import Stage, TrialState, derive_seed
 
 _PARAMS = "regsearch:params"
@@ -112,9 +111,6 @@ class OptunaSearch:
         storage: where its turns are kept.
         directions: `minimize` or `maximize` for each objective.
         epochs: how long a trial trains at most.
-
-    Raises:
-        UserError: a newer regsearch wrote the clock.
     """
 
     def __init__(
@@ -140,7 +136,6 @@ class OptunaSearch:
             directions=list(directions),  # type: ignore[arg-type]
             load_if_exists=True,
         )
-        schema.check_version((self.clock() or {}).get(schema.KEY), schema.SEARCH, config.storage or "search.journal")
         self._ids = {t.number: t._trial_id for t in self.study.get_trials(deepcopy=False)}
 
     def ask(self) -> Proposal:
@@ -239,7 +234,7 @@ class OptunaSearch:
 
     def commit(self, clock: Clock) -> None:
         """Make everything since the last commit durable, with the clock."""
-        self._kept.commit(self.study, {**clock, schema.KEY: schema.SEARCH})
+        self._kept.commit(self.study, clock)
 
     def clock(self) -> Clock | None:
         """Read the clock of the last commit, None before the first."""

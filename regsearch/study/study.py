@@ -14,7 +14,9 @@ from regsearch.study.options import FinalizeOptions
 from regsearch.study.progress import Snapshot, Stop
 from regsearch.workspace.answer import Answer
 from regsearch.workspace.folder import home, list_studies
+from regsearch.workspace.forms import check_forms
 from regsearch.workspace.spec import StudySpec
+from regsearch.workspace.stores import keep_store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,13 +147,12 @@ class Study:
         """Go on from wherever the study was stopped or killed; a finished study gives its answer.
 
         Raises:
-            UserError: the data changed, or another process works on this study.
+            UserError: the data changed, another process works on this study, or a newer regsearch went on with it.
         """
         from regsearch.data import verify_digest
         from regsearch.study.checks import check_cluster
         from regsearch.tracking.log.cursor import all_delivered
         from regsearch.tracking.tensorboard.writer_process import check_tensorboard
-        from regsearch.workspace.stores import keep_store
 
         folder, config = self.spec.folder, self.config
         check_tensorboard(config.tracking.tensorboard)
@@ -159,6 +160,7 @@ class Study:
             keep_store(folder, self.uri, _say(progress), needed=False)
             with _event_files(self.spec, progress):
                 return Answer.read(folder)
+        check_forms(folder)
         check_cluster(self.spec)
         begun = time.time()
         with folder.lock():
@@ -187,6 +189,7 @@ class Study:
 
         options = FinalizeOptions(top, seeds, splits, refit)
         options.applied(self.config)  # refused before the cluster is joined
+        check_forms(self.spec.folder)
         check_cluster(self.spec)
         begun = time.time()
         with self.spec.folder.lock():

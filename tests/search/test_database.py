@@ -20,6 +20,7 @@ from regsearch.errors import UserError
 from regsearch.search.database import DatabaseStorage
 from regsearch.search.schema import check_database, delete_study, open_tables, read_state
 from regsearch.search.storage import open_storage
+from regsearch.system import schema
 from tests.search.turns import BEGUN, content, opened, search, turn
 from tests.servers import Server, execute, free_port, postgres
 
@@ -59,7 +60,7 @@ def test_a_search_in_a_database_is_the_one_in_the_journal(uri: str, tmp_path: Pa
     assert content(found.study) == peace
     theirs = read(address)
     assert content(theirs) == peace
-    assert theirs.user_attrs["regsearch:clock"] == {"turn": 12}
+    assert theirs.user_attrs["regsearch:clock"] == {"turn": 12, schema.KEY: schema.SEARCH}
     assert len(peace) == 12 and theirs.best_trial.value == min(t[2][0] for t in peace if t[2])  # type: ignore[index]
 
 
