@@ -21,7 +21,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test slow sweep faults lint docs bench bench-ray scaling growth throughput null studies suite clean
+.PHONY: help demo test slow sweep faults lint docs site bench bench-ray scaling growth throughput null studies suite clean
 
 help:
 	@echo "make demo    search 200 settings on handwritten digits and print the answer"
@@ -33,6 +33,7 @@ help:
 	@echo "make studies one study per area, on real data (ten minutes); studies/README.md gets their answers"
 	@echo "make suite   four methods of regularization on twelve data sets, compared (half an hour; goes on where it was)"
 	@echo "make docs    the demo's answer and picture in the README, and the page of the regularizers, anew"
+	@echo "make site    the documentation as a site, in build/site/index.html"
 	@echo "make clean   remove the environment and caches; runs in mlruns/ stay"
 
 demo: .venv/installed
@@ -58,6 +59,7 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	MYPYPATH=docs/_ext $(BIN)/mypy -p site_reference
 
 studies: .venv/installed-gallery
 	$(BIN)/python studies/run_all.py
@@ -67,6 +69,10 @@ suite: .venv/installed-suite
 
 docs: .venv/installed
 	$(BIN)/python docs/refresh.py
+
+site: .venv/installed-docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/site
+	@echo "build/site/index.html is written"
 
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/bench.py $(BENCH)
@@ -115,6 +121,10 @@ endef
 
 .venv/installed-dev: .venv/made pyproject.toml constraints.txt
 	$(call install,.[dev])
+	@touch .venv/installed $@
+
+.venv/installed-docs: .venv/made pyproject.toml constraints.txt
+	$(call install,.[docs])
 	@touch .venv/installed $@
 
 .venv/installed-gallery: .venv/made pyproject.toml constraints.txt

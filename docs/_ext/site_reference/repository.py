@@ -16,7 +16,15 @@ from sphinx.application import Sphinx
 from site_reference.markdown import code, heading, page
 
 FOLDER = "project"
-_PATTERNS = ("CONTRIBUTING.md", "CHANGELOG.md", "studies/*.md", "examples/*.md", "docker/*.md", "benchmarks/**/*.md")
+_PATTERNS = (
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "studies/*.md",
+    "examples/*.md",
+    "docker/*.md",
+    "tests/*.md",
+    "benchmarks/**/*.md",
+)
 _ELSEWHERE = {"README.md": "index", "regsearch/regularizers/README.md": "reference/regularizers/index"}
 """What the site says on a page of its own."""
 _LINK = re.compile(r"(?P<image>!?)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<path>[^)\s#<:]+)(?P<place>#[^)\s]*)?\)")
