@@ -208,7 +208,8 @@ def _overview(section: str, keys: list[Key]) -> str:
     rows = [
         (f"[`{_short(key)}`](#{anchor('key', key.place)})", key.default, first_sentence(key.meaning)) for key in keys
     ]
-    return table(("key", "default", "meaning"), rows)
+    # Phones leave out the defaults, see site.css.
+    return code("{table}", ":class: overview\n\n" + table(("key", "default", "meaning"), rows))
 
 
 def _short(key: Key) -> str:
