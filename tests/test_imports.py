@@ -232,6 +232,17 @@ def test_what_is_public_has_a_docstring(file: Path) -> None:
     assert bare == []
 
 
+@pytest.mark.parametrize(
+    "file", [file for file in FILES if file.name == "__init__.py"], ids=lambda file: file.parent.name
+)
+def test_a_package_says_what_it_hands_on(file: Path) -> None:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    assigned = [node for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign)]
+    targets = [node.target if isinstance(node, ast.AnnAssign) else node.targets[0] for node in assigned]
+    assert "__all__" in [target.id for target in targets if isinstance(target, ast.Name)]
+    assert ast.get_docstring(tree)
+
+
 def test_help_and_refusals_load_nothing_heavy() -> None:
     modules = ", ".join(f"regsearch.{name}" for name in LIGHT)
     code = f"import sys, {modules}; print(*sorted({HEAVY!r} & set(sys.modules)))"

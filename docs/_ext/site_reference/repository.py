@@ -20,11 +20,11 @@ _PATTERNS = (
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "SECURITY.md",
-    "tests/README.md",
-    "findings/*.md",
     "studies/*.md",
     "examples/*.md",
     "docker/*.md",
+    "tests/*.md",
+    "findings/*.md",
     "benchmarks/**/*.md",
 )
 _ELSEWHERE = {"README.md": "index", "regsearch/regularizers/README.md": "reference/regularizers/index"}

@@ -208,7 +208,8 @@ def _overview(section: str, keys: list[Key]) -> str:
     rows = [
         (f"[`{_short(key)}`](#{anchor('key', key.place)})", key.default, first_sentence(key.meaning)) for key in keys
     ]
-    return table(("key", "default", "meaning"), rows)
+    # Phones leave out the defaults, see site.css.
+    return code("{table}", ":class: overview\n\n" + table(("key", "default", "meaning"), rows))
 
 
 def _short(key: Key) -> str:
@@ -232,9 +233,9 @@ def _stock_groups() -> Iterator[list[str]]:
     together: dict[type[BaseModel], list[str]] = {}
     for name, options in STOCK.items():
         together.setdefault(options, []).append(name)
-    for options, names in together.items():
+    for shared, names in together.items():
         shown = " and ".join(f"`{name}`" for name in names)
-        blocks = [heading(2, f"Keys of {shown}", anchor("model", names[0])), one_line(options.__doc__ or "")]
+        blocks = [heading(2, f"Keys of {shown}", anchor("model", names[0])), one_line(shared.__doc__ or "")]
         for key in by_name[names[0]]:
             blocks += _described(key, 3, key.name, anchor("key-model", names[0], key.name))
         yield blocks
