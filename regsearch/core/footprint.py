@@ -12,7 +12,7 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class Footprint:
-    """By how much this process's memory has risen at most since this was made, on the current device.
+    """Measure how much this process's memory has risen at most since this was made, on the current device.
 
     On a CPU it is resident memory, by the kernel's high-water mark where there is one (Linux), else what is resident
     when asked.
@@ -47,7 +47,7 @@ def _high_water() -> int:
 
 
 def out_of_memory(error: BaseException | None) -> bool:
-    """Whether memory ran out, on the host (`MemoryError`, torch's allocator) or on a device."""
+    """Decide whether memory ran out, on the host (`MemoryError`, torch's allocator) or on a device."""
     if error is None:
         return False
     words = ("can't allocate memory", "out of memory")
