@@ -34,7 +34,7 @@ def task_of(manifest: Manifest) -> Task:
 
 
 def builder(config: StudyConfig, manifest: Manifest) -> Callable[[], nn.Module]:
-    """What builds the study's stock module with freshly drawn weights."""
+    """Make the function that builds the study's stock module with freshly drawn weights."""
     model = config.model
     known = {} if manifest.vocabulary is None else {"vocabulary": tuple(manifest.vocabulary)}
 
@@ -77,7 +77,7 @@ def build_program(
 
 
 def load_data(folder: Path) -> Data:
-    """Training and validation rows as tensors on the default device; the sealed test split is not touched."""
+    """Load training and validation rows as tensors on the default device; the sealed test split is not touched."""
     arrays = load_search_data(folder)
     tensors = (np.array(each) for each in (arrays.train_x, arrays.train_y, arrays.validation_x, arrays.validation_y))
     return Data(*(torch.from_numpy(each).to(torch.get_default_device()) for each in tensors))

@@ -36,7 +36,7 @@ _SETTLED = "the study is too short", "the study file says so"
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a worker found.
+    """Hold how a worker trains the study fastest.
 
     Args:
         packed, alone: the study's program in packs, and one trial at a time.
@@ -52,7 +52,7 @@ class Calibration:
     serial: str | None
 
     def program(self, width: int) -> Program:
-        """The one that runs at this width."""
+        """Choose the program that runs at this width."""
         return self.alone if width == ALONE else self.packed
 
 
@@ -99,7 +99,7 @@ def calibrate(
 
 
 def unpackable(program: Program, data: Data) -> str | None:
-    """The operation that keeps the program from training packed, found by one step of two idle slots; else None."""
+    """Name the operation that keeps the program from training packed, by one step of two idle slots; else None."""
     pack = Pack(program, data, 2)
     size = min(program.training.batch_size, len(data.train_y))
     inputs = pack.inputs(torch.arange(size).expand(2, -1), pack.plan(1)[0])

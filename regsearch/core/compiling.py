@@ -17,7 +17,7 @@ PAYS = 40_000
 
 
 def pays(training_rows: int, batch_size: int, epochs: int, trials: int) -> bool:
-    """Whether a study of this size trains long enough for compiling to pay."""
+    """Decide whether a study of this size trains long enough for compiling to pay."""
     return trials * epochs * (training_rows // batch_size) >= PAYS
 
 

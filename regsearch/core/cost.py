@@ -25,7 +25,7 @@ _BATCHES = 8
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds per trial-step; measuring and what is done once an epoch are shared out among its steps.
+    """Hold seconds per trial-step; measuring and what is done once an epoch are shared out among its steps.
 
     Args:
         step: with every rule.

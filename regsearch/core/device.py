@@ -22,12 +22,12 @@ def use(name: str) -> torch.device:
 
 
 def free_on(device: torch.device) -> int | None:
-    """Most of the bytes that are free on a GPU; None on the CPU, where its processes share."""
+    """Measure most of the bytes that are free on a GPU; None on the CPU, where its processes share."""
     return int(0.8 * torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else None
 
 
 def devices(name: str) -> list[str]:
-    """The devices that a study asks for by this name: every GPU for `cuda`, else the one that it names."""
+    """List the devices that a study asks for by this name: every GPU for `cuda`, else the one that it names."""
     return [f"cuda:{index}" for index in range(torch.cuda.device_count())] if name == "cuda" else [name]
 
 

@@ -24,7 +24,7 @@ MOMENTUM = 0.1
 
 @dataclass(frozen=True)
 class Place:
-    """Where in a forward pass an effect acts.
+    """Say where in a forward pass an effect acts.
 
     Args:
         depth: its place among the n places with its marker, in the order of the pass, 1/n to 1.
@@ -44,17 +44,17 @@ class Place:
 
 
 def moment_names(layer: int) -> tuple[str, str]:
-    """The buffers of the running mean [U] and variance [U] of a layer's units."""
+    """Name the buffers of the running mean [U] and variance [U] of a layer's units."""
     return f"moments.{layer}.mean", f"moments.{layer}.variance"
 
 
 def has_moments(rules: RuleClasses) -> bool:
-    """Whether a rule normalizes by moments over the batch, of which every trial then keeps running ones."""
+    """Decide whether a rule normalizes by moments over the batch, of which every trial then keeps running ones."""
     return any(issubclass(rule, Norm) and rule.needs_moments for rule in rules)
 
 
 def moments_at_start(rules: RuleClasses, layers: tuple[int, ...]) -> Tensors:
-    """What the running moments of layers of so many units start from, by name; none where no rule needs them."""
+    """Make the first running moments of layers of so many units, by name; none where no rule needs them."""
     fresh: Tensors = {}
     for layer, units in enumerate(layers if has_moments(rules) else ()):
         mean, variance = moment_names(layer)
@@ -63,7 +63,7 @@ def moments_at_start(rules: RuleClasses, layers: tuple[int, ...]) -> Tensors:
 
 
 class Effects:
-    """Called at each site with what passes there and its `Place`.
+    """Change what passes at the sites of a model; called there with it and its `Place`.
 
     Normalization acts in training and in evaluation alike, and everything else in training alone.
 

@@ -14,7 +14,7 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class Footprint:
-    """By how much this process's memory has risen at most since this was made, on the current device.
+    """Measure how much this process's memory has risen at most since this was made, on the current device.
 
     On a CPU it is resident memory, by the kernel's high-water mark where there is one (Linux), else what is resident
     when asked.

@@ -73,7 +73,7 @@ _IN_PLACE: dict[Hashable, Callable[..., torch.Tensor]] = {
 
 
 class Interception(TorchFunctionMode):
-    """Active during a forward pass.
+    """Replace calls of torch's functions during a forward pass.
 
     Args:
         visit: called at each dropout and each functional activation; what it returns goes on through the model.

@@ -16,7 +16,7 @@ from regsearch.space import STRENGTH_SCHEDULES, layer_name, schedule_name, warmu
 
 
 class Knobs:
-    """The values of every knob of a program for T slots.
+    """Hold the values of every knob of a program for T slots.
 
     `values` holds [T], or [T, G + 1] for a strength that each layer has its own of; the last column is off, for what
     belongs to no layer. A schedule is data beside them: a program with schedules is traced as one without.
@@ -46,7 +46,7 @@ class Knobs:
             self._warmup[name][slot] = float(params.get(warmup_name(name), 0.0))
 
     def plan(self, share: torch.Tensor) -> list[Tensors]:
-        """For each step the values of the scheduled knobs; share of the training done before it, [S, T] float64."""
+        """Plan the scheduled knobs' values for each step; share of the training done before it, [S, T] float64."""
         rows: Tensors = {}
         for name, kinds in self._kinds.items():
             value, off = self.values[name].double(), float(self._program.knobs[name].off or 0.0)

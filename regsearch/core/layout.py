@@ -24,7 +24,7 @@ _END = 32
 
 @dataclass(frozen=True)
 class Entry:
-    """One parameter: its name, shape, role (`weight`, `bias` or `norm`) and its first float in the row."""
+    """Describe one parameter: its name, shape, role (`weight`, `bias` or `norm`) and its first float in the row."""
 
     name: str
     shape: tuple[int, ...]
@@ -38,13 +38,13 @@ class Entry:
 
     @property
     def layer(self) -> str:
-        """The path of the module that owns it, `model` where that is the model itself."""
+        """Name the path of the module that owns it, `model` where that is the model itself."""
         return self.name.removeprefix("stock.").rpartition(".")[0] or "model"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The rows of all parameters: penalized ones first, floats [0, penalized); the whole row is [0, width)."""
+    """Lay all parameters out in a row: penalized ones first, floats [0, penalized); the whole row is [0, width)."""
 
     entries: tuple[Entry, ...]
     penalized: int
@@ -65,12 +65,12 @@ class Layout:
         return cls(tuple(entries), penalized, math.ceil(max(start, 1) / _END) * _END)
 
     def layers(self, penalized: bool) -> tuple[str, ...]:
-        """The modules that own a weight (or whatever is penalized), in the order of the row."""
+        """List the modules that own a weight (or whatever is penalized), in the order of the row."""
         chosen = (e for e in self.entries if (e.start < self.penalized if penalized else e.role == "weight"))
         return tuple(dict.fromkeys(e.layer for e in chosen))
 
     def spread(self, strengths: torch.Tensor, layers: tuple[str, ...]) -> torch.Tensor:
-        """One trial's strengths, one for each of `layers` and one for all else, as a row [P]."""
+        """Spread one trial's strengths, one for each of `layers` and one for all else, to a row [P]."""
         columns = {layer: column for column, layer in enumerate(layers)}
         ends = [*(e.start for e in self.entries[1:]), self.width]
         sizes = [end - e.start for e, end in zip(self.entries, ends, strict=True)]
@@ -78,12 +78,12 @@ class Layout:
         return torch.cat([strength.expand(size) for strength, size in zip(each, sizes, strict=True)])
 
     def views(self, row: torch.Tensor) -> Tensors:
-        """The parameters inside row [..., P] by name, without a copy."""
+        """View the parameters inside row [..., P] by name, without a copy."""
         lead = row.shape[:-1]
         return {e.name: row.narrow(-1, e.start, e.size).view(lead + e.shape) for e in self.entries}
 
     def row(self, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """One trial's tensors by name to its row [P], zeros between."""
+        """Join one trial's tensors by name to its row [P], zeros between."""
         parts = []
         end = 0
         for entry in self.entries:
@@ -96,15 +96,13 @@ class Layout:
         return torch.cat(parts)
 
     def parameters(self, tensors: Mapping[str, torch.Tensor], penalized_only: bool = False) -> list[Parameter]:
-        """The tensors with their roles, in the order of the row."""
+        """List the tensors with their roles, in the order of the row."""
         chosen = [e for e in self.entries if not penalized_only or e.start < self.penalized]
         return [Parameter(e.name, tensors[e.name], e.role) for e in chosen]
 
 
 def parameter_roles(module: nn.Module) -> dict[str, str]:
-    """`weight`, `bias` or `norm` for each parameter: normalization layers' are `norm`, else one-dimensional ones
-    `bias`.
-    """
+    """Name each parameter's role: `norm` in normalization layers, else `bias` by name or axes, else `weight`."""
     roles = {}
     for prefix, part in module.named_modules():
         normalizes = type(part).__name__.endswith("Norm") or "Norm" in type(part).__name__

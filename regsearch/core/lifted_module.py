@@ -34,7 +34,7 @@ _ROWS = 7
 
 
 class PackedBatchNorm(nn.Module):
-    """Batch normalization whose statistics are handed back rather than written in place.
+    """Normalize batches by statistics that are handed back rather than written in place.
 
     In training (h - mean) / sqrt(var + eps) * weight + bias with the batch's mean and biased variance, running
     statistics moving by `momentum` towards the mean and the unbiased variance, as in `torch.nn.BatchNorm1d`. Without a
@@ -119,7 +119,7 @@ class _Visited:
 
 
 class Lifted(nn.Module):
-    """A copy of a stock module whose sites call `effect`, and whose slow operations are replaced by packed ones.
+    """Copy a stock module to one whose sites call `effect`, and whose slow operations are replaced by packed ones.
 
     Its activation sites are its dropout calls, those inside attention and recurrent layers included; without any, its
     `Site` markers; without any, its activation layers; without any, its calls of activation functions. Named markers
@@ -185,7 +185,7 @@ class Lifted(nn.Module):
         self.rows_first = all(each.rows % _ROWS == 0 for each in sites if each.hidden)
 
     def take_sites(self, other: Lifted) -> None:
-        """The sites that were found in another copy of the module."""
+        """Take over the sites of another copy of the module."""
         self.kind, self.sites, self.markers = other.kind, other.sites, other.markers
         self.layers, self.rows_first = other.layers, other.rows_first
 
@@ -220,11 +220,11 @@ class Lifted(nn.Module):
         return out
 
     def fresh_buffers(self) -> dict[str, torch.Tensor]:
-        """The statistics of the last forward pass in training, by the buffer's name."""
+        """Collect the statistics after the last forward pass in training, by the buffer's name."""
         return {f"{prefix}.{name}": value for prefix, part in self._norms() for name, value in part.fresh.items()}
 
     def batch_statistics(self) -> dict[str, torch.Tensor]:
-        """What the last forward pass in training saw: mean and unbiased variance of the batch, by the buffer's name."""
+        """Collect the batch's mean and unbiased variance in the last forward pass in training, by the buffer's name."""
         return {f"{prefix}.{name}": value for prefix, part in self._norms() for name, value in part.seen.items()}
 
     def _norms(self) -> list[tuple[str, PackedBatchNorm]]:
@@ -232,12 +232,12 @@ class Lifted(nn.Module):
 
     @property
     def normalizes_batches(self) -> bool:
-        """Whether there is batch normalization in the model."""
+        """Find whether there is batch normalization in the model."""
         return bool(self._norms())
 
 
 class Unchanged(nn.Module):
-    """A module whose buffers no call changes: an answer does not depend on what was asked before."""
+    """Wrap a module so that no call changes its buffers: an answer does not depend on what was asked before."""
 
     def __init__(self, module: nn.Module, names: frozenset[str]) -> None:
         super().__init__()

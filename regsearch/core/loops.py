@@ -48,7 +48,7 @@ class Loops:
         self._average(Average.after_epoch, w, done)
 
     def averaged(self, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Average: the weights to measure in place of w [T, P], and which slots average at all, [T] bool."""
+        """Average the weights: those to measure in place of w [T, P], and which slots average at all, [T] bool."""
         on = torch.zeros(len(w), dtype=torch.bool)
         for rule, state in zip(self._rules, self._states, strict=True):
             if issubclass(rule, Average):

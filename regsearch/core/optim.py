@@ -20,7 +20,7 @@ State = dict[str, torch.Tensor]
 
 
 class Optimizer(ABC):
-    """One declaration: the state rows it keeps, the settings of a trial that it reads, and its arithmetic."""
+    """Declare an optimizer: the state rows it keeps, the settings of a trial that it reads, and its arithmetic."""
 
     slots: ClassVar[tuple[str, ...]]
     """Names of the state rows [P], zeros before the first step."""
@@ -29,14 +29,14 @@ class Optimizer(ABC):
 
     @abstractmethod
     def scales(self, t: torch.Tensor, learning_rate: torch.Tensor, settings: Tensors) -> dict[str, torch.Tensor]:
-        """The numbers of each step by name, float64 [S, T]; t and learning rate [S, T], t from 1, settings [T]."""
+        """Compute the numbers of each step by name, float64 [S, T]; t and rate [S, T], t from 1, settings [T]."""
 
     @abstractmethod
     def step(self, w: torch.Tensor, g: torch.Tensor, state: State, scale: Tensors) -> tuple[torch.Tensor, State]:
-        """w [P], g [P], state of [P] and the 0-d numbers of `scales` to (w, state) after one step."""
+        """Take one step: w [P], g [P], state of [P] and the 0-d numbers of `scales` to (w, state)."""
 
     def scale_names(self) -> tuple[str, ...]:
-        """What `scales` gives, in order."""
+        """Name what `scales` gives, in order."""
         one = torch.ones(1, dtype=torch.float64)
         return tuple(self.scales(one, one, {name: one / 2 for name in self.settings}))
 

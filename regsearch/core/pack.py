@@ -25,7 +25,7 @@ from regsearch.trial import Report
 
 @dataclass(frozen=True)
 class Data:
-    """Training and validation rows as tensors: x [N, F...] float32 (int64: codes), y [N...]."""
+    """Hold training and validation rows as tensors: x [N, F...] float32 (int64: codes), y [N...]."""
 
     train_x: torch.Tensor
     train_y: torch.Tensor
@@ -35,7 +35,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Load:
-    """What a slot needs to train a trial: number, active knobs by flat name, seed; and the epoch that is its last,
+    """Hold what a slot needs to train a trial: number, active knobs by flat name, seed; and the epoch that is its last,
     where that is not the study's.
     """
 
@@ -47,7 +47,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Saved:
-    """A trial on its way from one slot to another, of whatever pack of the same program, at the end of an epoch."""
+    """Hold a trial on its way to another slot, of whatever pack of the same program, at the end of an epoch."""
 
     load: Load
     epoch: int
@@ -64,7 +64,7 @@ Start = Load | Saved
 
 
 class Pack:
-    """T slots of a program.
+    """Train T slots of a program.
 
     A pack has at least two slots, since products of a single slot are not bitwise those of several, unless the program
     runs one trial at a time; slots without a trial train on and are never looked at.
@@ -238,7 +238,7 @@ class Pack:
             start += size
 
     def save(self, slot: int) -> Saved:
-        """The trial of a slot as it stands, copied."""
+        """Copy the trial of a slot as it stands."""
         load = self.loads[slot]
         assert load is not None, "an empty slot holds no trial"
         return Saved(load, self.epochs[slot], tuple(row[slot].clone() for row in self._state()))
@@ -259,7 +259,7 @@ class Pack:
         return rows + self.loops.tensors()
 
     def weights(self, slot: int) -> Tensors:
-        """The trial's parameters and buffers by name, copied."""
+        """Copy the trial's parameters and buffers, by name."""
         named = self.program.tensors.by_name(self.w[slot], {name: value[slot] for name, value in self.buffers.items()})
         return {name: value.clone() for name, value in named.items()}
 

@@ -33,7 +33,7 @@ Run: TypeAlias = Callable[..., Sequence[torch.Tensor]]
 
 
 class CannotCompile(Exception):
-    """Why a graph runs operation by operation."""
+    """Say why a graph runs operation by operation."""
 
 
 def compiler() -> str | None:
@@ -43,7 +43,7 @@ def compiler() -> str | None:
 
 
 class PackFunction(Generic[*Trees, Result]):
-    """A function of one trial over trees of tensors [T, ...]: lifted by `vmap`, or run for one trial after the other.
+    """Run a function of one trial over trees of tensors [T, ...]: lifted by `vmap`, or one trial after the other.
 
     Args:
         function: maps one trial's tensors to tensors.

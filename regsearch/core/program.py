@@ -36,7 +36,7 @@ from regsearch.trial import derive_seed
 
 
 class Program:
-    """The program that a study's space fixes, whatever the trials in a pack carry.
+    """Train and evaluate by the program that a study's space fixes, whatever the trials in a pack carry.
 
     Args:
         build: returns the stock module with freshly drawn weights.
@@ -121,7 +121,7 @@ class Program:
         refuse_rules_without_site(self.rules, self.model, self.layout, self.task, self.scheduled)
 
     def order(self, seed: int, epoch: int, rows: int) -> torch.Tensor:
-        """The order in which the trial with this seed sees the rows in this epoch, [N] int64."""
+        """Shuffle the rows for this epoch of the trial with this seed, [N] int64."""
         generator = torch.Generator("cpu").manual_seed(derive_seed(seed, "order", epoch))
         return torch.randperm(rows, generator=generator, device="cpu").to(torch.get_default_device())
 

@@ -19,7 +19,7 @@ _MIX = (0xBF58476D1CE4E5B9 - (1 << 64), 0x94D049BB133111EB - (1 << 64))
 
 
 def step_keys(seeds: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
-    """Keys of one step, [T, 2] int32, from trial seeds [T] and step counts [T], both int64.
+    """Compute the keys of one step, [T, 2] int32, from trial seeds [T] and step counts [T], both int64.
 
     The 64-bit finaliser of SplitMix64 (Steele et al., 2014, https://doi.org/10.1145/2660193.2660195).
     """
@@ -39,7 +39,7 @@ def _counters(shape: torch.Size) -> torch.Tensor:
 
 
 class StepContext:
-    """What the training step lends to the effects of one trial; see `regsearch.regularizers.Context`.
+    """Lend the training step's random numbers to the effects of one trial; see `regsearch.regularizers.Context`.
 
     Args:
         key: the trial's key at this step, [2] int32.
@@ -60,15 +60,15 @@ class StepContext:
         self._others: dict[str, StepContext] = {}
 
     def of(self, stream: str) -> StepContext:
-        """The same step, for another stream."""
+        """Open the same step for another stream."""
         return self._others.setdefault(stream, StepContext(self._key, stream))
 
     def uniform(self, like: torch.Tensor) -> torch.Tensor:
-        """Numbers in [0, 1) of the shape of `like`, multiples of 2^-24."""
+        """Draw numbers in [0, 1) of the shape of `like`, multiples of 2^-24."""
         return self._bits(like.shape) * 2.0**-24
 
     def normal(self, like: torch.Tensor) -> torch.Tensor:
-        """Standard normal numbers of the shape of `like`, by the Box-Muller transform."""
+        """Draw standard normal numbers of the shape of `like`, by the Box-Muller transform."""
         radius = (self._bits(like.shape) + 1.0) * 2.0**-24
         angle = self._bits(like.shape) * (2.0**-24 * 2 * math.pi)
         return torch.sqrt(-2.0 * torch.log(radius)) * torch.cos(angle)

@@ -29,7 +29,7 @@ _FACTORS: Mapping[str, _Factor] = {
 def learning_rate_factor(
     name: str, t: torch.Tensor, total: int, warmup: float = 0.0, step_every: float = 1 / 3, step_factor: float = 0.1
 ) -> torch.Tensor:
-    """What the learning rate is multiplied by at step t of `total`.
+    """Compute the factor of the learning rate at step t of `total`.
 
     In the warm-up, t < W, it is (t + 1) / W, as `torch.optim.lr_scheduler.LinearLR(start_factor=1 / W,
     total_iters=W - 1)`. Then, with s = t - W of R = N - W steps done:
@@ -68,7 +68,7 @@ _SHAPES: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = (
 
 
 def strength_factor(kinds: torch.Tensor, warmup: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-    """How much of its strength each trial has on at a share p of the training done: shape(p) * min(1, p / warmup).
+    """Compute the share of a trial's strength that is on when p of the training is done: shape(p) * min(1, p / warmup).
 
     The shapes are `constant` 1, `linear` p, `cosine` (1 - cos(pi p)) / 2, which rise from off, and `linear_down` 1 - p,
     `cosine_down` (1 + cos(pi p)) / 2, which fall towards it. The first step has p = 0, so all that rises begins off.
@@ -88,12 +88,12 @@ def strength_factor(kinds: torch.Tensor, warmup: torch.Tensor, share: torch.Tens
 
 
 def scheduled(strength: torch.Tensor, off: float, factor: torch.Tensor) -> torch.Tensor:
-    """The strength where `factor` of it is on: factor 1 is the strength and factor 0 is off, both to the last bit.
+    """Scale a strength so that `factor` of it is on: factor 1 is the strength, factor 0 is off, both to the last bit.
 
     Where off is 0 that is factor * strength, where it is infinite (the limits of clips) strength / factor, else
     off + factor * (strength - off). A strength that is off stays off.
     """
     scaled = strength * factor if off == 0 else off + factor * (strength - off)
-    found = strength / factor if math.isinf(off) else scaled
-    found = torch.where(factor == 1, strength, found)
-    return torch.where((factor == 0) | (strength == off), off, found)
+    scaled = strength / factor if math.isinf(off) else scaled
+    scaled = torch.where(factor == 1, strength, scaled)
+    return torch.where((factor == 0) | (strength == off), off, scaled)

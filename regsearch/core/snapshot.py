@@ -21,7 +21,7 @@ _DIGEST, _BESIDE = ".sha256", ".part"
 
 
 class SnapshotError(RuntimeError):
-    """A file is no sound snapshot; names it in one line. Its trial is trained again from its seed."""
+    """Say which file is no sound snapshot, in one line. Its trial is trained again from its seed."""
 
 
 def write(path: str | Path, saved: Saved, stages: Sequence[Stage] = ()) -> None:
@@ -54,7 +54,7 @@ def write(path: str | Path, saved: Saved, stages: Sequence[Stage] = ()) -> None:
 
 
 def read(path: str | Path) -> tuple[Saved, tuple[Stage, ...]]:
-    """The trial that `write` saved, to the bit, and its stages.
+    """Read the trial that `write` saved, to the bit, and its stages.
 
     Raises:
         SnapshotError: the file or its digest is missing, cut, or differs in a single bit from what was written.

@@ -35,7 +35,7 @@ _DECOMPOSITIONS: dict[Operation, Callable[..., torch.Tensor]] = {
 
 
 class NotGeneric(Exception):
-    """The graphs of two widths differ by more than multiples of the width."""
+    """Say how the graphs of two widths differ by more than multiples of the width."""
 
 
 def alone(function: Callable[Trees, Result]) -> Callable[Trees, Result]:

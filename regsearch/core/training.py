@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Training:
-    """How every trial of a study is trained; see `regsearch.config.TrainConfig`."""
+    """Hold how every trial of a study is trained; see `regsearch.config.TrainConfig`."""
 
     epochs: int
     batch_size: int
@@ -23,6 +23,6 @@ class Training:
     step_factor: float = 0.1
 
     def settings(self) -> dict[str, float]:
-        """What a trial may have of its own as `train.<name>`, with the study's values."""
+        """Name what a trial may have of its own as `train.<name>`, with the study's values."""
         beta1, beta2 = self.betas
         return {"learning_rate": self.learning_rate, "momentum": self.momentum, "beta1": beta1, "beta2": beta2}

@@ -14,7 +14,8 @@ from regsearch.core.pack_function import compiler
 from regsearch.core.program import Program
 from regsearch.core.trained_module import trained_module
 from regsearch.core.training import Training
-from regsearch.finals.plan import export_rows, stacked
+from regsearch.finals.sealed_test import stacked
+from regsearch.publish.champion import export_rows
 from regsearch.regularizers import all_regularizers
 from regsearch.tasks import Classification
 from regsearch.trial import derive_seed

@@ -51,7 +51,7 @@ def causal(queries: int, keys: int) -> torch.Tensor:
 
 
 def additive(mask: torch.Tensor | None, allowed: bool, like: torch.Tensor) -> torch.Tensor | None:
-    """A mask as numbers to add to the scores; in a boolean one, `allowed` marks the keys that are seen."""
+    """Turn a mask into numbers to add to the scores; in a boolean one, `allowed` marks the keys that are seen."""
     if mask is None or mask.dtype != torch.bool:
         return mask
     seen = mask if allowed else ~mask

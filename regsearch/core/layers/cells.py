@@ -16,7 +16,7 @@ Tensor = torch.Tensor
 
 
 class Cells(Protocol):
-    """What a time step does; every method writes into its arguments."""
+    """Take a time step; every method writes into its arguments."""
 
     def lstm(self, g: Tensor, c: Tensor, c_next: Tensor, h_next: Tensor, out: Tensor) -> None:
         """Sums g of the gates i, f, g, o become their values; c_next = f c + i g; h_next = out = o tanh(c_next)."""
@@ -35,7 +35,7 @@ class Cells(Protocol):
 
 
 class TorchCells:
-    """The cells in a few torch operations each."""
+    """Compute the cells in a few torch operations each."""
 
     def lstm(self, g: Tensor, c: Tensor, c_next: Tensor, h_next: Tensor, out: Tensor) -> None:
         """c_next = f c + i g; h_next = out = o tanh(c_next); see `Cells`."""
@@ -92,7 +92,7 @@ class TorchCells:
 
 
 class CompiledCells:
-    """The same in C++, each one pass over memory; see `cells.cpp`."""
+    """Compute the cells in C++, each one pass over memory; see `cells.cpp`."""
 
     def __init__(self) -> None:
         self._kernels = {name: _kernel(name, pointers) for name, pointers in _POINTERS.items()}
@@ -136,5 +136,5 @@ def _kernel(name: str, pointers: int) -> Callable[..., Any]:
 
 @functools.cache
 def compiled_cells() -> CompiledCells:
-    """The cells in C++, built once."""
+    """Build the cells in C++, once."""
     return CompiledCells()

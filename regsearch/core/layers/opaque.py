@@ -68,7 +68,7 @@ def opaque(name: str, schema: str, body: Body, shapes: Body) -> Operation:
 
 
 class Back(torch.autograd.Function):
-    """A backward pass as one operation of its own, so that a transform of functorch meets it as such.
+    """Run a backward pass as one operation of its own, so that a transform of functorch meets it as such.
 
     `Back.apply(operation, *arguments)`, the operation being one that `opaque` made.
     """

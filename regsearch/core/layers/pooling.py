@@ -23,7 +23,7 @@ _BACK = torch.ops.aten.max_pool2d_with_indices_backward.default
 
 
 def pools(graph: GraphModule) -> bool:
-    """Whether the graph holds max pooling. Other graphs need no table, with which the compiler forgoes its cache."""
+    """Find whether a graph holds max pooling. Others need no table, with which the compiler forgoes its cache."""
     return any(node.target in (_POOL, _BACK) for node in graph.graph.nodes)
 
 
