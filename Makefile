@@ -28,7 +28,7 @@ help:
 	@echo "make test    the tests (make slow: the long ones; make sweep: a quarter of an hour more; make lint: style and types)"
 	@echo "make faults  the fault matrix: kills, lost workers and servers, full disks; ten strikes each (FAULTS=--help)"
 	@echo "make bench   trials per second against a plain Optuna + torch + MLflow loop (make throughput: training steps)"
-	@echo "make bench-ray  the same against plain Ray Tune (make scaling: two workers against one; make growth: docs/growth.md)"
+	@echo "make bench-ray  the same against plain Ray Tune (make scaling: two workers against one; make growth: what grows)"
 	@echo "make null    does the answer hold where the truth is known: studies of shuffled labels, placebos, planted effects"
 	@echo "make studies one study per area, on real data (ten minutes); studies/README.md gets their answers"
 	@echo "make suite   four methods of regularization on twelve data sets, compared (half an hour; goes on where it was)"

@@ -25,6 +25,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from archive import keep
+
 HERE = Path(__file__).resolve().parent
 STUDY = """\
 name: bench
@@ -181,7 +183,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
-    parser.add_argument("--name", default="digits-mlp-128", help="of the result files in benchmarks/results/")
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
+    parser.add_argument("--name", default="digits-mlp-128", help="of the results")
     options = parser.parse_args()
     few = min(options.peer_trials or options.trials, options.trials)
     if min(few, options.repeats, options.epochs, options.batch) < 1:
@@ -230,13 +233,10 @@ def main() -> None:
         "val_loss": {"regsearch": statistics.median(losses), "peer": statistics.median(peer_losses)},
         "runs": runs,
     }
-    folder = HERE / "results"
-    folder.mkdir(exist_ok=True)
-    (folder / f"{options.name}.json").write_text(json.dumps(result, indent=2) + "\n")
-    (folder / f"{options.name}.md").write_text(page(result))
+    file = keep(result, options.out, options.name, lambda found, picture: page(found))
     ratio = result["ratio"]
     print(f"ratio: {ratio['median']:.2f} (range {ratio['lowest']:.2f} to {ratio['highest']:.2f})")
-    print(f"written: benchmarks/results/{options.name}.json and .md")
+    print(f"written: {file}, the page beside it")
 
 
 if __name__ == "__main__":

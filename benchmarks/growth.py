@@ -4,7 +4,8 @@
 
 Measures the parts of a search one by one (decisions after n trials, records, deliveries to MLflow, orders to workers),
 puts the figures into a queueing model (growth_model.py), holds the model against two searches that ran, and writes
-`growth.md`, `growth.png` and `growth.json`. Nothing else should run on the machine meanwhile.
+a page, a picture and JSON named by date, commit and machine into `results/growth/`. Nothing else should run on the
+machine meanwhile.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from archive import keep
 from bench import HERE, epochs_in, machine, timed
 
 GPUS, SLOTS, TRIALS, ROUND = 1000, 64, 1_000_000, 10.0
@@ -226,7 +228,7 @@ def main() -> None:
     parser.add_argument("--delivered", type=int, nargs=2, default=[1000, 60], help="trials, to SQLite and PostgreSQL")
     parser.add_argument("--driven", type=int, default=400, help="trials of the search that the model is held against")
     parser.add_argument("--parts", type=Path, help="a file of parts: what it has is not measured again")
-    parser.add_argument("--out", type=Path, default=HERE.parent / "docs", help="folder of the page")
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
     options = parser.parse_args()
     if min(*options.seen, options.driven, *options.delivered) < 2 or len(options.seen) < 2:
         parser.error("at least two numbers of trials, each at least 2")
@@ -245,13 +247,7 @@ def main() -> None:
         "predicted": predicted(costs, parts),
         "seconds": round(time.perf_counter() - BEGUN),
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(result, indent=1)
-    (options.out / "growth.json").write_text(text + "\n", encoding="utf-8")
-    result = json.loads(text)  # keys as they are read back, so that the page can be made anew from the file
-    (options.out / "growth.md").write_text(page(result), encoding="utf-8")
-    draw(result, options.out / "growth.png")
-    say(f"written to {options.out} in {result['seconds']} s")
+    say(f"written: {keep(result, options.out, 'growth', page, draw)} in {result['seconds']} s")
 
 
 if __name__ == "__main__":

@@ -40,8 +40,8 @@ lane sends a trial at a time. The outbox keeps what it has not taken, so no trai
 that SQLite gets would do for PostgreSQL, too."""
 
 
-def page(result: dict[str, Any]) -> str:
-    """The results as a Markdown page."""
+def page(result: dict[str, Any], picture: str) -> str:
+    """The results as a Markdown page with a picture of that name."""
     host, what, costs = result["machine"], result["scenario"], result["costs"]
     parts, fleets = result["parts"], result["predicted"]
     now = fleets["as it is"]
@@ -57,10 +57,10 @@ measurement {host["load_before"]}. What computes is given in CPU time of its pro
 {busy}""",
         _first(now, first, last, what),
         "![Milliseconds of the driver's decisions against the number of trials, and the share of the time in which GPUs"
-        " train against their number](growth.png)",
+        f" train against their number]({picture})",
         """## Cost of each part
 
-Trials like those of [studies/digits.yaml](../studies/digits.yaml): up to 30 epochs, asynchronous halving, TPE.""",
+Trials like those of [digits.yaml](../../../studies/digits.yaml): up to 30 epochs, asynchronous halving, TPE.""",
         _table(("part", *(f"after {int(n):,} trials" for n in parts["decisions"]["opening"])), _by_trials(parts)),
         _table(("part", "cost", "grows with"), _by_rest(parts, costs)),
         _kept(parts["search"], what["trials"]),

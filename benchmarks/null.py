@@ -2,9 +2,9 @@
 
     python benchmarks/null.py [--studies N] [--only ARM ...] [--workers N] [--seconds S] [--records FILE] [--out DIR]
 
-Runs the studies of null_arms.py, a process per core, each study from a seed of its own, and writes `null.md`,
-`null.json` and `null.png`. What every study came to is a line of the file of records: studies that are in it are not
-run again, so the work can be done in pieces.
+Runs the studies of null_arms.py, a process per core, each study from a seed of its own, and writes a page, JSON and a
+picture named by date, commit and machine into `results/null/`. What every study came to is a line of the file of
+records: studies that are in it are not run again, so the work can be done in pieces.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from pathlib import Path
 from typing import Any
 
+from archive import keep
 from bench import HERE, machine
 from null_arms import ARMS
 
@@ -84,13 +85,13 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=cores(), help="processes")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no study after this time")
     parser.add_argument("--records", type=Path, default=HERE / "results" / "null.jsonl", help="a line per study")
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the page")
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
     options = parser.parse_args()
 
     from null_page import draw, page, result_of
 
     load = round(os.getloadavg()[0], 2)
-    options.out.mkdir(parents=True, exist_ok=True)
+    options.records.parent.mkdir(parents=True, exist_ok=True)
     records = read(options.records)
     known = {(each["arm"], each["index"]) for each in records}
     wanted = [(name, index) for name in options.only for index in range(options.studies or ARMS[name].studies)]
@@ -103,11 +104,8 @@ def main() -> None:
             if count % 20 == 0 or count == len(tasks):
                 say(f"{count} of {len(tasks)} studies")
     result = result_of([each for each in records if (each["arm"], each["index"]) in set(wanted)])
-    result |= {"name": "null", "machine": {**machine(), "load": load}}
-    (options.out / "null.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    result = json.loads(json.dumps(result))
-    (options.out / "null.md").write_text(page(result), encoding="utf-8")
-    draw(result, options.out / "null.png")
+    result |= {"machine": {**machine(), "load": load}}
+    say(f"written: {keep(result, options.out, 'null', page, draw)}")
     for name, each in result["verdicts"].items():
         say(f"{name}: {each['k']} claims in {each['n']} studies, {'as wanted' if each['holds'] else 'NOT AS WANTED'}")
 

@@ -176,8 +176,8 @@ def result_of(records: list[Record]) -> dict[str, Any]:
     return {"arms": arms, "verdicts": verdicts, "opened_once": all(each["decisions"] == 1 for each in records)}
 
 
-def page(result: dict[str, Any]) -> str:
-    """The results as a Markdown page."""
+def page(result: dict[str, Any], picture: str) -> str:
+    """The results as a Markdown page with a picture of that name."""
     arms, host = result["arms"], result["machine"]
     planted, hardest = ARMS["planted"], ARMS["coins-hardest"]
     studies = sum(each["claims"]["regsearch"]["n"] for each in arms.values())
@@ -226,7 +226,7 @@ much the number flatters. The best of 24 validation losses is a lucky one. Of th
 decides, among a few candidates, and so does what is left of the luck. The claim rests on neither, but on the test
 rows.""",
         "## `p_better` where there is nothing",
-        f"![How often p_better falls in each tenth: evenly where there is no effect]({result['name']}.png)",
+        f"![How often p_better falls in each tenth: evenly where there is no effect]({picture})",
         _table(
             ("studies", *(f"{k / BINS:.1f} to {(k + 1) / BINS:.1f}" for k in range(BINS)), "p, if even"), _bins(arms)
         ),

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from archive import keep
 from bench import HERE, epochs_in, in_words, machine, summary, timed
 
 AIM = 10.0
@@ -185,9 +186,7 @@ def main() -> None:
         "times": times,
         "runs": runs,
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / f"{options.name}.json").write_text(json.dumps(result, indent=2) + "\n")
-    (options.out / f"{options.name}.md").write_text(page(result))
+    print(f"written: {keep(result, options.out, options.name, lambda found, picture: page(found))}")
     for side, each in times["rate"].items():
         print(f"{in_words(each)} times {side}; once started {in_words(times['sweep_rate'][side])}")
     print(f"at least {AIM:g} times: {verdicts(times['rate'])}")

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from archive import keep
 from bench import HERE, STUDY, check_epochs, in_words, machine, summary, timed
 
 AIMS = {"scaling": 1.7, "ray_seconds": 10.0, "megabytes": 700.0}
@@ -180,9 +181,7 @@ def main() -> None:
         "idle_megabytes": idle,
         "runs": runs,
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "scaling.json").write_text(json.dumps(result, indent=1) + "\n")
-    (options.out / "scaling.md").write_text(page(result))
+    print(f"written: {keep(result, options.out, 'scaling', lambda found, picture: page(found))}")
     for each in result["figures"]["aims"]:
         print(f"{'met   ' if each['met'] else 'MISSED'} {each['aim']}: {each['figure']:.2f}, wanted {each['wanted']}")
 

@@ -5,15 +5,14 @@
 Every variant of a model is measured in turn, `--repeats` times over, for `--seconds` of wall time each, on all cores:
 packs as a study runs them (a process per core, one thread and one pack each), stock loops as a process per core and as
 a thread per core, plain `torch.func.vmap`, and `modelbatch` from PyPI, which is installed into `build/`. Training
-alone counts: no evaluation, no search, no tracking. The figures go to `throughput.json`, `throughput.md` and
-`throughput.png`. Nothing else should run on the machine meanwhile.
+alone counts: no evaluation, no search, no tracking. The figures go to `results/throughput/`, as JSON, a page and a
+picture named by date, commit and machine. Nothing else should run on the machine meanwhile.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import subprocess
 import tempfile
@@ -21,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from archive import keep
 from bench import machine
 from measure import Measurement, Settings
 from models import CASES
@@ -100,10 +100,8 @@ def main() -> None:
         "aims": aims(found),
         **found,
     }
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "throughput.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    (given.out / "throughput.md").write_text(page(result), encoding="utf-8")
-    draw(result["models"], given.out / "throughput.png")
+    file = keep(result, given.out, "throughput", page, lambda found, file: draw(found["models"], file))
+    print(f"written: {file}, page and picture beside it")
     for each in result["aims"]:
         print(f"{'met   ' if each['met'] else 'MISSED'} {each['aim']}: {each['figure']:.2f}, wanted {each['wanted']}")
 

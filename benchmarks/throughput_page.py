@@ -37,8 +37,8 @@ def aims(found: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def page(result: dict[str, Any]) -> str:
-    """The results as a Markdown page."""
+def page(result: dict[str, Any], picture: str) -> str:
+    """The results as a Markdown page with a picture of that name."""
     host, models = result["machine"], result["models"]
     versions = ", ".join(f"{name} {host[name]}" for name in ("python", "torch", "numpy"))
     parts = [
@@ -60,7 +60,7 @@ the best of their widths. T = 1 means one trial at a time, which calibration cho
             ("model", "regsearch", "T", "stock loop", "which", "plain vmap", "modelbatch", "times stock"),
             [_rates(name, each) for name, each in models.items()],
         ),
-        "![Times the stock loop's trial-steps per second, against the width of the pack](throughput.png)",
+        f"![Times the stock loop's trial-steps per second, against the width of the pack]({picture})",
         """Lines are medians, bands the range; the ring is the width of the table, the dashed line the aim.
 
 ## What a step's time goes into

@@ -127,12 +127,15 @@ def test_the_script_writes_a_page_of_its_figures(tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPTS / "growth.py"), *few]
     done = subprocess.run(command, cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    result = json.loads((tmp_path / "out" / "growth.json").read_text())
+    from archive import latest
+
+    file = latest(tmp_path / "out", "growth")
+    result = json.loads(file.read_text())
     assert min(value for name, value in result["costs"].items() if name not in ("order", "wire")) >= 0
     study = result["validated"]["study"]
     assert 0.5 < study["model"] / study["measured"] < 2
-    page = (tmp_path / "out" / "growth.md").read_text()
+    page = file.with_suffix(".md").read_text()
     for name, fleets in result["predicted"].items():
         busy = [each["busy"] for each in fleets.values()]
         assert min(busy) >= 0 and max(busy) <= 1 and f"| {name} | {busy[-1]:.2%} |" in page
-    assert imread(tmp_path / "out" / "growth.png").std() > 0.01
+    assert imread(file.with_suffix(".png")).std() > 0.01

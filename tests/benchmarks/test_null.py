@@ -137,8 +137,11 @@ def test_the_script_runs_whole_studies_and_goes_on_where_it_stopped(tmp_path: Pa
         placebo = each["arm"] == "placebo"
         assert (each["gain"][0] == 0) == (each["p_better"] == 0.5) == (placebo or each["same"])
         assert ("truth" in each) == (each["arm"] == "shuffled-values")
-    result = json.loads((tmp_path / "out" / "null.json").read_text())
+    from archive import latest
+
+    file = latest(tmp_path / "out", "null")
+    result = json.loads(file.read_text())
     assert [result["arms"][name]["claims"]["regsearch"]["n"] for name in result["arms"]] == [2] * len(KINDS)
-    page = (tmp_path / "out" / "null.md").read_text()
+    page = file.with_suffix(".md").read_text()
     assert f"ran {2 * len(KINDS)} whole studies" in page and "nan" not in page and "inf" not in page
-    assert imread(tmp_path / "out" / "null.png").std() > 0.01
+    assert imread(file.with_suffix(".png")).std() > 0.01

@@ -105,10 +105,13 @@ def test_both_scripts_write_figures_that_fit_one_another(tmp_path: Path) -> None
         command = [sys.executable, str(SCRIPTS / script), *options, "--out", "out"]
         done = subprocess.run(command, cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-    result = json.loads((tmp_path / "out" / "ray-tune.json").read_text())
+    from archive import latest
+
+    files = {name: latest(tmp_path / "out", name) for name in ("ray-tune", "scaling")}
+    result = json.loads(files["ray-tune"].read_text())
     rates = {side: runs[0]["rate"] for side, runs in result["runs"].items()}
     assert len(rates) == 3 and all(runs[0]["epochs"] <= 6 * 3 for runs in result["runs"].values())
     for side, times in result["times"]["rate"].items():
         assert times["median"] == pytest.approx(rates["regsearch"] / rates[side])
-    assert "| regsearch | 1 |" in (tmp_path / "out" / "ray-tune.md").read_text()
-    assert "| ray | 2 |" in (tmp_path / "out" / "scaling.md").read_text()
+    assert "| regsearch | 1 |" in files["ray-tune"].with_suffix(".md").read_text()
+    assert "| ray | 2 |" in files["scaling"].with_suffix(".md").read_text()

@@ -123,7 +123,10 @@ def test_the_script_writes_figures_that_fit_one_another(tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPTS / "throughput.py"), "mlp-32", *few, "--out", "out"]
     done = subprocess.run(command, cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    result = json.loads((tmp_path / "out" / "throughput.json").read_text())
+    from archive import latest
+
+    file = latest(tmp_path / "out", "throughput")
+    result = json.loads(file.read_text())
     model, independence = result["models"]["mlp-32"], result["independence"]["mlp-32"]
 
     rates = {name: each["median"] for name, each in model["trial_steps_per_second"].items()}
@@ -150,6 +153,6 @@ def test_the_script_writes_figures_that_fit_one_another(tmp_path: Path) -> None:
     figures = {each["aim"]: each["figure"] for each in result["aims"]}
     assert list(figures.values()) == [model["ratio"]["median"]] * 2 + [independence["ratio"]["median"]]
     assert all(each["met"] == (each["figure"] >= each["wanted"]) for each in result["aims"])
-    page = (tmp_path / "out" / "throughput.md").read_text()
+    page = file.with_suffix(".md").read_text()
     assert all(f"| {aim} |" in page and f"{figure:.2f} [" in page for aim, figure in figures.items())
-    assert imread(tmp_path / "out" / "throughput.png").std() > 0.01
+    assert imread(file.with_suffix(".png")).std() > 0.01

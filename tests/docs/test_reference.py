@@ -123,8 +123,8 @@ def test_links_lead_to_what_the_site_has() -> None:
     turned = repository.relinked(text, "growth", ROOT)
     assert "[a](project/studies.md)" in turned and "![b](growth.png)" in turned and " c " in turned
     assert "[d](https://x.org/y.md) [e](#here) [f](gone.md)" in turned
-    back = repository.relinked("[g](docs/growth.md) [r](README.md#x)", "project/contributing", ROOT)
-    assert back == "[g](../growth.md) [r](../index.md#x)"
+    back = repository.relinked("[g](docs/speed.md) [r](README.md#x)", "project/contributing", ROOT)
+    assert back == "[g](../speed.md) [r](../index.md#x)"
 
 
 def test_pages_of_an_earlier_build_go_and_equal_ones_stay(tmp_path: Path) -> None:
