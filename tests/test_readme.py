@@ -16,7 +16,16 @@ from regsearch.config import load_config
 from tests.documents import ROOT, blocks, commands, run, run_both, spoken, write_files
 from tests.servers import USER, create_database, execute, mlflow_server, postgres
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "regsearch/regularizers/README.md", "docker/README.md")
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "docs/release.md",
+    "benchmarks/results/README.md",
+    "regsearch/regularizers/README.md",
+    "docker/README.md",
+)
 
 
 STRENGTHS = "Strengths over time and by layer, and how training goes"
