@@ -35,7 +35,8 @@ from regsearch.core.build import load_data
 from regsearch.core.knob_rows import Knobs
 from regsearch.core.pack import Load
 from regsearch.core.program import Program
-from regsearch.data import Manifest, decisions, open_test, sealing
+from regsearch.data import Manifest, decisions, open_test
+from regsearch.data.sealing import main as seal_as_ordered
 from regsearch.driver.plan import SearchPlan, SearchResult
 from regsearch.driver.rounds import RoundDriver
 from regsearch.executors.executor import COHORTS, Executor
@@ -92,7 +93,7 @@ def sealed(config: StudyConfig, study: str, out: Path) -> Manifest:
 
 def _seal(order: str, study: str) -> int:
     os.environ[STUDY], sys.stdin = study, io.StringIO(order)
-    return sealing.main()
+    return seal_as_ordered()
 
 
 class _InMemory:

@@ -313,7 +313,9 @@ class RayWorker:
         raise loss
 
     def close(self) -> None:
-        """Kill the actor."""
+        """Kill the actor, once: a call to Ray after the cluster was left would start another cluster."""
+        if self.closed:
+            return
         self.closed = True
         with contextlib.suppress(RayError, ValueError):
             ray.kill(self._actor)
