@@ -147,8 +147,9 @@ class Pack:
         rate = settings["learning_rate"] * learning_rate_factor(training.schedule, done, total, *steps_of)
         scales = self.program.optimizer.scales((done + 1).to(torch.float64), rate, settings)
         strengths = self._knobs.plan(done.double() / total)
-        rows = torch.stack(list(scales.values()), -1).float(), rate.float()
-        return [StepPlan(*each) for each in zip(step_keys(self.seeds, done), *rows, strengths, strict=True)]
+        scale = torch.stack(list(scales.values()), -1).float()
+        steps_ahead = zip(step_keys(self.seeds, done), scale, rate.float(), strengths, strict=True)
+        return [StepPlan(*step) for step in steps_ahead]
 
     def inputs(self, chosen: torch.Tensor, plan: StepPlan) -> StepInputs:
         """Gather what a step on the training rows `chosen` [T, B] reads."""
