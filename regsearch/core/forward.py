@@ -31,9 +31,9 @@ def forward(
     model.effect = effects
     moments = {name for layer in range(len(model.layers)) for name in moment_names(layer)}
     # What the module writes in place, it writes into a copy: an evaluation leaves no trace.
-    own = {name: each.clone() if name in model.changing else each for name, each in buffers.items()}
+    own = {name: value.clone() if name in model.changing else value for name, value in buffers.items()}
     frozen = model.frozen.views(own.pop(FROZEN)) if FROZEN in own else {}
-    used = weights | frozen | {name: each for name, each in own.items() if name not in moments}
+    used = weights | frozen | {name: value for name, value in own.items() if name not in moments}
     try:
         out = functional_call(model, used, (x,))
         fresh = {name: used[name] for name in model.changing} | model.fresh_buffers() if model.training else {}

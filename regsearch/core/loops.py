@@ -21,18 +21,17 @@ class Loops:
     Args:
         rules: the classes of the site.
         knobs: the values of every knob, [T] each; read at each call.
-        w: weights [T, P] to start from.
-        rows: weights and buffers [T, ...] to start from.
+        w, buffers: weights [T, P] and buffers [T, ...] to start from.
     """
 
-    def __init__(self, rules: tuple[type[Loop], ...], knobs: Tensors, w: torch.Tensor, rows: torch.Tensor) -> None:
+    def __init__(self, rules: tuple[type[Loop], ...], knobs: Tensors, w: torch.Tensor, buffers: Tensors) -> None:
         self._rules, self._knobs = rules, knobs
-        self._states = [_start(rule, w, rows) for rule in rules]
+        self._states = [_start(rule, w, buffers) for rule in rules]
 
-    def start(self, slot: int, w: torch.Tensor, rows: torch.Tensor) -> None:
-        """Start a slot anew from its weights in w [T, P], and its buffers in rows [T, ...]."""
+    def start(self, slot: int, w: torch.Tensor, buffers: Tensors) -> None:
+        """Start a slot anew from its weights in w [T, P] and its buffers."""
         for rule, state in zip(self._rules, self._states, strict=True):
-            for name, value in _start(rule, w, rows).items():
+            for name, value in _start(rule, w, buffers).items():
                 state[name][slot] = value[slot]
 
     def tensors(self) -> list[torch.Tensor]:
@@ -103,7 +102,13 @@ class Loops:
         return vmap(one)(self._knobs, *given)
 
 
-def _start(rule: type[Loop], w: torch.Tensor, rows: torch.Tensor) -> Tensors:
-    """The rule's state in every slot before the first epoch: of an average for w [T, P], else for rows [T, ...]."""
-    started: Tensors = vmap(lambda row: rule().start(row))(w if issubclass(rule, Average) else rows)
-    return {name: value.clone() for name, value in started.items()}
+def with_buffers(w: torch.Tensor, buffers: Tensors) -> torch.Tensor:
+    """Join weights and buffers of all slots, [T, P + buffer floats]; a whole number is exact up to 2^24."""
+    return torch.cat([w, *(value.reshape(len(w), -1) for value in buffers.values())], 1)
+
+
+def _start(rule: type[Loop], w: torch.Tensor, buffers: Tensors) -> Tensors:
+    """The rule's state in every slot before the first epoch; averages are of the weights alone."""
+    rows = w if issubclass(rule, Average) else with_buffers(w, buffers)
+    state: Tensors = vmap(lambda row: rule().start(row))(rows)
+    return {name: value.clone() for name, value in state.items()}

@@ -15,7 +15,7 @@ from regsearch.core.diagnostics import diagnostics, tracked
 from regsearch.core.evaluation import best_chunk
 from regsearch.core.knob_rows import Knobs
 from regsearch.core.layout import Tensors
-from regsearch.core.loops import Loops
+from regsearch.core.loops import Loops, with_buffers
 from regsearch.core.program import Program
 from regsearch.core.rng import step_keys
 from regsearch.core.schedule import learning_rate_factor
@@ -87,7 +87,7 @@ class Pack:
         self.settings: Tensors = {
             name: torch.full((t,), value, dtype=torch.float64) for name, value in program.training.settings().items()
         }
-        self.loops = Loops(program.loops, self.knobs, self.w, _rows(self.w, self.buffers))
+        self.loops = Loops(program.loops, self.knobs, self.w, self.buffers)
         self.loads: list[Load | None] = [None] * t
         self.epochs = [0] * t
         self.trial_steps = 0
@@ -105,7 +105,7 @@ class Pack:
         self.steps[slot], self.seeds[slot] = 0, load.seed
         for name, setting in self.program.training.settings().items():
             self.settings[name][slot] = float(load.params.get(f"train.{name}", setting))
-        self.loops.start(slot, self.w, _rows(self.w, self.buffers))
+        self.loops.start(slot, self.w, self.buffers)
         self.loads[slot], self.epochs[slot] = load, 0
 
     def free(self, slot: int) -> None:
@@ -147,8 +147,9 @@ class Pack:
         rate = settings["learning_rate"] * learning_rate_factor(training.schedule, done, total, *steps_of)
         scales = self.program.optimizer.scales((done + 1).to(torch.float64), rate, settings)
         strengths = self._knobs.plan(done.double() / total)
-        rows = torch.stack(list(scales.values()), -1).float(), rate.float()
-        return [StepPlan(*each) for each in zip(step_keys(self.seeds, done), *rows, strengths, strict=True)]
+        scale = torch.stack(list(scales.values()), -1).float()
+        steps_ahead = zip(step_keys(self.seeds, done), scale, rate.float(), strengths, strict=True)
+        return [StepPlan(*step) for step in steps_ahead]
 
     def inputs(self, chosen: torch.Tensor, plan: StepPlan) -> StepInputs:
         """Gather what a step on the training rows `chosen` [T, B] reads."""
@@ -173,7 +174,7 @@ class Pack:
         rest = self.knobs, self.chunk
         train = self.program.evaluation.measure(w, buffers, self.data.train_x, self.data.train_y, *rest)
         val = self.program.evaluation.measure(w, buffers, self.data.validation_x, self.data.validation_y, *rest)
-        rows = _rows(w, buffers)
+        rows = with_buffers(w, buffers)
         go_on = self.loops.observe(val["loss"], epochs, rows).tolist()
         measured = {name: (train[name].tolist(), val[name].tolist()) for name in train}
         steps = self.program.steps_per_epoch(len(self.data.train_y))
@@ -262,8 +263,3 @@ class Pack:
         """Copy the trial's parameters and buffers, by name."""
         named = self.program.tensors.by_name(self.w[slot], {name: value[slot] for name, value in self.buffers.items()})
         return {name: value.clone() for name, value in named.items()}
-
-
-def _rows(w: torch.Tensor, buffers: Tensors) -> torch.Tensor:
-    """Weights and buffers of all slots, [T, P + buffer floats]; a whole number is exact up to 2^24."""
-    return torch.cat([w, *(value.reshape(len(w), -1) for value in buffers.values())], 1)

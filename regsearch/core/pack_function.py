@@ -83,6 +83,8 @@ class PackFunction(Generic[*Trees, Result]):
         """By shape, what runs at every width, or for one trial at a time."""
         self._why: dict[Hashable, str] = {}
         self._result: TreeSpec | None = None
+        self._written: Sequence[int] = ()
+        """Where the leaves that the results replace stand among all leaves, known once something runs."""
         self.traces = 0
 
     def one_at_a_time(self, eager: bool = False) -> None:
@@ -92,14 +94,13 @@ class PackFunction(Generic[*Trees, Result]):
 
     def __call__(self, *arguments: *Trees) -> Result:
         """Run the function for these arguments."""
-        leaves, spec = tree_flatten(arguments)
+        leaves = tree_leaves(arguments)  # a third of what flattening costs, at every step
         shape = self._shape(*arguments) if self._shape else None
-        run = self._ready.get(shape)
+        width = len(leaves[0])
+        run = self._ready.get(shape) or self._graphs.get(shape, {}).get(width)
         with torch.no_grad():
-            if run is None:
-                run = self._made(len(leaves[0]), leaves, spec, shape)
-            in_turn = self._alone and len(leaves[0]) > 1
-            results = _in_turn(run, leaves, self._positions(spec) or ()) if in_turn else run(*leaves)
+            run = run or self._made(width, *tree_flatten(arguments), shape)
+            results = _in_turn(run, leaves, self._written) if self._alone and width > 1 else run(*leaves)
         result: Result = None if self._into else tree_unflatten(list(results), self._result)  # type: ignore[assignment, arg-type]
         return result
 
@@ -112,12 +113,15 @@ class PackFunction(Generic[*Trees, Result]):
             return results
 
         lifted = alone(recorded) if self._alone else vmap(recorded)
-        flat = on_leaves(lifted, spec, self._positions(spec))
+        if self._into:
+            places = tree_unflatten(list(range(spec.num_leaves)), spec)
+            self._written = tree_leaves(self._into(*places))
+        flat = on_leaves(lifted, spec, self._written if self._into else None)
         if self._eager:
             return self._ready.setdefault(shape, flat)
         known = self._graphs.setdefault(shape, {})
         width = 1 if self._alone else width
-        if width in known:
+        if width in known:  # when compiling
             return known[width]
         self.traces += 1
         known[width] = trace(flat, resized(leaves, width))
@@ -130,10 +134,6 @@ class PackFunction(Generic[*Trees, Result]):
             except NotGeneric as error:
                 self._why[shape] = str(error)
         return known[width]
-
-    def _positions(self, spec: TreeSpec) -> list[int] | None:
-        """Find where the leaves that the results replace stand among all leaves."""
-        return tree_leaves(self._into(*tree_unflatten(list(range(spec.num_leaves)), spec))) if self._into else None
 
     def compile(self, *arguments: *Trees) -> None:
         """Run the graph for arguments like these compiled from now on; nothing is written into them.
@@ -154,8 +154,7 @@ class PackFunction(Generic[*Trees, Result]):
                     self._made(width, leaves, spec, shape)
             if shape not in self._ready:
                 raise CannotCompile(f"the model's graph depends on the pack width: {self._why[shape]}")
-            written = self._positions(spec) or ()
-            self._ready[shape] = _compiled(self._ready[shape], resized(leaves, widths[0]), written)  # type: ignore[arg-type]
+            self._ready[shape] = _compiled(self._ready[shape], resized(leaves, widths[0]), self._written)  # type: ignore[arg-type]
 
     def forget(self) -> None:
         """Trace anew, and run operation by operation."""
