@@ -14,9 +14,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
     file.relative_to(ROOT).as_posix()
     for file in (ROOT / "docs").rglob("*.md")
-    if not any(part.startswith(("_", ".")) for part in file.relative_to(ROOT).parts)
+    if not any(part.startswith(("_", ".")) or part in ("reference", "project") for part in file.relative_to(ROOT).parts)
 )
-"""The pages of the documentation."""
+"""The pages of the documentation, but for those that are made from the code."""
 DOCUMENTS = (
     "README.md",
     "CONTRIBUTING.md",
