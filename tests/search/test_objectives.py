@@ -71,7 +71,7 @@ def test_the_best_trial_keeps_to_the_constraints(tmp_path: Path) -> None:
     for number, (loss, gap) in enumerate([(0.1, 0.5), (0.4, 0.1), (0.3, 0.05), (0.2, 0.11)]):
         kept.ended(number, val_loss=loss, gap=gap)
     kept.ended(4, TrialState.PRUNED, val_loss=0.1, gap=0.9)
-    assert numbers(kept.result().ranked) == [2, 1] and kept.result().front == []
+    assert numbers(kept.result().ranked) == [2, 1] and kept.result().front == ()
     (known,) = (each for each in kept.search.trials() if each.number == 0)
     assert known.violation == pytest.approx(0.4)
     found = kept.search.study.get_trials()
@@ -83,7 +83,7 @@ def test_where_nothing_keeps_to_them_the_least_violating_is_best(tmp_path: Path)
     kept = driver(search(tmp_path, objective=["val_loss", "gap"], constraint="gap <= 0.1"))
     for number, (loss, gap) in enumerate([(0.1, 0.5), (0.4, 0.2), (0.3, 0.3)]):
         kept.ended(number, val_loss=loss, gap=gap)
-    assert kept.result().front == [] and numbers(kept.result().ranked) == [1, 2, 0]
+    assert kept.result().front == () and numbers(kept.result().ranked) == [1, 2, 0]
 
 
 def drawn(made: MadeUp, trials: int, loss: Callable[[float], float]) -> list[float]:

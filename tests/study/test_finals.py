@@ -173,6 +173,6 @@ def test_what_cannot_be_finalized_is_refused(tmp_path: Path, monkeypatch: pytest
     assert "no trial has finished (2 failed or were pruned)" in refusal(ended, seeds=2)
     ended[1] = RunEnd("trial", 1, "COMPLETE", None, 1)
     assert "the baseline, trial 0, failed" in refusal(ended, seeds=2)
-    with made._lock():
+    with made.spec.folder.lock():
         assert "another process works on this study" in refusal(ended, seeds=2)
     assert (made.folder / "study.json").read_bytes() == before
