@@ -90,7 +90,7 @@ def test_a_page_shows_what_counts_of_a_trial_that_was_set_back(own_folder: Path,
     with Outbox(study.folder / "outbox.jsonl") as outbox:
         for record in case.records:
             outbox.append(record)
-    (row,) = local_record(study).trials.to_dict("records")
+    (row,) = local_record(study.spec).trials.to_dict("records")
     assert (row["val_loss"], row["dropout.p"]) == (5.0, 0.25)
 
 
