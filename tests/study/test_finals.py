@@ -90,7 +90,7 @@ def test_finals_held_again_are_another_opening(tmp_path: Path, monkeypatch: pyte
     assert again.test_opened == 1 and again.finals == answer.finals and _told(outbox) == before
     other = Study.open("small").finalize(top=1, splits=1, refit=False)
     assert other.test_opened == 2
-    assert len(openings(made.root / "ledger", Manifest.load(made.folder / "data").test_digest)) == 3
+    assert len(openings(made.spec.folder.root / "ledger", Manifest.load(made.folder / "data").test_digest)) == 3
     now = runs_of(made, "final")
     assert set(now) == set(finals), "every one of the second finals was one of the first"
     assert all(now[number].data.metrics == finals[number].data.metrics for number in finals)

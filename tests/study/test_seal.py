@@ -85,7 +85,12 @@ def test_no_process_of_a_search_opens_the_test(engine: str, tmp_path: Path) -> N
     names = ("test_x.npy", "test_y.npy", "test_rows.npy")
     assert all((folder / "data" / "sealed" / name).exists() for name in names), "there is something to be found"
     assert sum("train_y.npy" in path for paths in opened.values() for path in paths) >= 1, "the workers are looked at"
-    kinds = ("regsearch.cli", "sealing", "spawn_main" if engine == "optuna" else "default_worker", "tracking.writer")
+    kinds = (
+        "regsearch.cli",
+        "sealing",
+        "spawn_main" if engine == "optuna" else "default_worker",
+        "tracking.mlflow.writer",
+    )
     for kind in kinds:
         assert any(kind in process for process in opened), (kind, list(opened))
     for process, paths in opened.items():
