@@ -1,7 +1,8 @@
 """Take a study's champion elsewhere: as a folder without regsearch, and from MLflow's registry as it is served.
 
-Shows `export_study` and `mlflow.pyfunc`. Prints what the folder holds, and the probabilities that both give to the
-same raw rows; `mlflow models serve -m models:/example-wine@champion --env-manager local` answers them over HTTP.
+Shows `export_study` and `mlflow.pyfunc`. Prints the answer, what the folder holds, and the probabilities that both
+give to the same raw rows; `mlflow models serve -m models:/example-wine@champion --env-manager local` answers them
+over HTTP.
 
     python examples/served_model.py
 """
@@ -23,7 +24,7 @@ from regsearch.export import export_study
 def main() -> None:
     """Run the study of wine.yaml, export its champion, and ask it both ways."""
     study = Study.from_file(Path(__file__).with_name("wine.yaml"))
-    study.run(replace=True)
+    print(study.run(replace=True).sentence)
 
     folder = Path("wine-champion")
     export = export_study(study.name, folder, onnx=False, replace=True)

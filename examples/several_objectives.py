@@ -1,4 +1,4 @@
-"""Search for a low loss and a small gap at once, among networks of which some weights are near zero.
+"""Search for a low loss and a small gap at once, among networks right in half of the cases or more.
 
 Shows a list of objectives and a constraint. Prints the front, a trial a line, and the answer.
 

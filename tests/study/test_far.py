@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from regsearch.cli.printing import answer_notes
 from regsearch.data import Opened
 from tests.study.test_finals import study
 
@@ -47,4 +48,4 @@ def test_one_row_decides_nothing_unsaid(tmp_path: Path, monkeypatch: pytest.Monk
     losses = [answer.finals["baseline"]["val_loss"] for answer in (first, second)]  # type: ignore[index]
     assert losses[0] < 1 < 5 * losses[0] < losses[1]
     assert str(Opened(second.test_opened)) == "test opened 2 times", "another scaling, the same cases"
-    assert line in "\n".join(second.notes())
+    assert line in "\n".join(answer_notes(second))
