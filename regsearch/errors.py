@@ -36,7 +36,7 @@ class UserError(ValueError):
         *,
         file: str | Path | None = None,
         key: str | None = None,
-        value: Any = None,
+        value: object = None,
         allowed: str | None = None,
     ) -> None:
         self.what, self.file, self.key, self.value, self.allowed = what, file, key, value, allowed

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from regsearch.analysis.bootstrap import Grid
 from regsearch.analysis.statistics import Contrast, Interval, holm, interval, metric_interval, number, paired_bootstrap
 from regsearch.errors import UserError
+from regsearch.system.files import JsonMapping, JsonObject
 from regsearch.system.schema import check_fields
 
 NO_TRIAL = -1
@@ -71,7 +72,7 @@ class CandidateSummary:
     gap: Interval
     more: Mapping[str, float] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Give the summary as plain JSON."""
         means = {"val_loss": number(self.val_loss), "train_metric": number(self.train_metric)}
         spans = {"test_metric": self.test_metric.to_json(), "gap": self.gap.to_json()}
@@ -81,7 +82,7 @@ class CandidateSummary:
         return {"number": trial, "label": self.label, "params": params, **means, **spans, **more}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any], besides: tuple[str, ...] = ()) -> CandidateSummary:
+    def from_json(cls, data: JsonMapping, besides: tuple[str, ...] = ()) -> CandidateSummary:
         """Read a candidate that `to_json` wrote; fields that are not its own are refused.
 
         Args:
@@ -118,13 +119,13 @@ class Other:
     p: float
     p_adjusted: float
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Give the comparison as plain JSON."""
         tested = {"contrast": self.contrast.to_json(), "p": number(self.p), "p_adjusted": number(self.p_adjusted)}
         return {"role": self.role, **self.summary.to_json(), **tested}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Other:
+    def from_json(cls, data: JsonMapping) -> Other:
         """Read the comparison that `to_json` wrote."""
         p, adjusted = (math.nan if data[name] is None else data[name] for name in ("p", "p_adjusted"))
         summary, contrast = CandidateSummary.from_json(data, _OF_OTHERS), Contrast.from_json(data["contrast"])
@@ -166,7 +167,7 @@ class FinalsSummary:
         """The share of bootstrap draws in which the winner is better."""
         return self.contrast.p_better
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Give the summary as plain JSON."""
         candidates = {"winner": self.winner.to_json(), "baseline": self.baseline.to_json()}
         verdict = {"p_better": number(self.p_better), "claim": self.claim}
@@ -175,7 +176,7 @@ class FinalsSummary:
         return {**candidates, **verdict, **rest, "same": self.same, "left_out": self.left_out, **more}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> FinalsSummary:
+    def from_json(cls, data: JsonMapping) -> FinalsSummary:
         """Read the summary that `to_json` wrote, with its sentence or without; other fields are refused.
 
         Raises:
@@ -288,7 +289,7 @@ class _Comparison:
             dict(candidate.more),
         )
 
-    def _numbers(self) -> dict[str, Any]:
+    def _numbers(self) -> JsonObject:
         return {"seed": self.seed, "draws": self.draws, "level": self.level, "splits": self.splits}
 
 
@@ -310,7 +311,7 @@ def per_final(candidate: Candidate, y: ArrayLike, metric: str) -> list[dict[str,
 _PER_SEED = ("train_loss", "val_loss", "test_loss", "train_metric")
 
 
-def _of(candidate: Candidate, keep: Any) -> dict[str, Any]:
+def _of(candidate: Candidate, keep: Any) -> JsonObject:
     return {name: np.asarray(getattr(candidate, name))[keep] for name in (*_PER_SEED, "predictions")}
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from regsearch.analysis.finals_summary import FinalsSummary
 from regsearch.analysis.statistics import Contrast, Interval, metric_of
 from regsearch.space import TRAIN, active_regularizers, knob_of, regularizer_of
+from regsearch.system.files import JsonObject
 
 Row = tuple[str, str, str, str]
 WITHOUT = "without regularization"
@@ -52,7 +52,7 @@ def baseline_label(params: Mapping[str, float | str]) -> str:
     return f"with {fixed} alone" if fixed else WITHOUT
 
 
-def answer(summary: FinalsSummary, rows: str = "rows", target: str | None = None) -> dict[str, Any]:
+def answer(summary: FinalsSummary, rows: str = "rows", target: str | None = None) -> JsonObject:
     """The summary as JSON with its sentence; arguments as in `sentence`."""
     return {**summary.to_json(), "sentence": sentence(summary, rows, target)}
 

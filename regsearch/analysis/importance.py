@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ from regsearch.analysis.dependence import Dependence, Forest, Interaction
 from regsearch.analysis.encoding import Column, columns
 from regsearch.errors import UserError
 from regsearch.space import Knob, SearchSpace
+from regsearch.system.files import JsonMapping, JsonObject
 from regsearch.system.schema import check_fields
 
 LEAST = 20
@@ -48,12 +48,12 @@ class Importance:
             f"{self.trials} complete trials" if self.epoch is None else f"{self.trials} trials, in epoch {self.epoch}"
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """All of it as plain JSON."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> Importance:
+    def from_json(cls, found: JsonMapping) -> Importance:
         """Read what `to_json` gave; a field that it does not give is refused.
 
         Raises:

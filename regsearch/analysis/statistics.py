@@ -6,15 +6,15 @@ Legend: S seeds, N test rows, C classes. The bootstrap itself and the reasons fo
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from regsearch.analysis.bootstrap import Grid, corrected_draws
 from regsearch.errors import UserError
+from regsearch.system.files import JsonMapping, JsonObject
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Interval:
         return {"value": number(self.value), "low": number(self.low), "high": number(self.high)}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Interval:
+    def from_json(cls, data: JsonMapping) -> Interval:
         """Read the interval that `to_json` wrote."""
         return cls(*_from_json(data, value=math.nan, low=-math.inf, high=math.inf))
 
@@ -109,14 +109,14 @@ class Contrast:
         rarer = min(self.p_better, 1.0 - self.p_better)
         return math.nan if math.isnan(self.p_better) else min(1.0, max(2 * rarer, 1 / draws))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Give the contrast as plain JSON."""
         numbers = {name: number(getattr(self, name)) for name in ("difference", "low", "high", "p_better")}
         words = {"favours_winner": self.favours_winner, "claim": self.claim, "level": self.level}
         return {"metric": self.metric, **numbers, **words, "seeds": self.seeds, "rows": self.rows}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Contrast:
+    def from_json(cls, data: JsonMapping) -> Contrast:
         """Read the contrast that `to_json` wrote."""
         difference, low, high = _from_json(data, difference=math.nan, low=-math.inf, high=math.inf)
         (p_better,) = _from_json(data, p_better=math.nan)
@@ -128,7 +128,7 @@ def number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _from_json(data: Mapping[str, Any], **if_null: float) -> list[float]:
+def _from_json(data: JsonMapping, **if_null: float) -> list[float]:
     return [other if data[name] is None else float(data[name]) for name, other in if_null.items()]
 
 

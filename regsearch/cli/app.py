@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+from typing import TYPE_CHECKING, Annotated, ParamSpec
 
 import typer
 
@@ -20,6 +20,7 @@ from regsearch.cli.options import EXAMPLE, Json, Name, Ray, TensorBoard, print_j
 from regsearch.cli.report import report
 from regsearch.cli.watching import STOPPED, watched
 from regsearch.errors import UserError, mended_by_hand
+from regsearch.system.files import JsonObject
 from regsearch.system.garbage import settle_collector
 
 if TYPE_CHECKING:
@@ -317,7 +318,7 @@ def _print_answer(answer: Answer, as_json: bool) -> None:
     print_answer(answer)
 
 
-def _print_mapping(found: dict[str, Any], as_json: bool) -> None:
+def _print_mapping(found: JsonObject, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return

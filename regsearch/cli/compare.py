@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from regsearch.cli.options import Json, print_json
 from regsearch.errors import UserError
-from regsearch.system.files import write_asked
+from regsearch.system.files import JsonObject, write_asked
 
 if TYPE_CHECKING:
     from regsearch.analysis.study_comparison import Comparison
@@ -84,7 +84,7 @@ def _read(uri: str, name: str) -> StudyRuns:
     return runs
 
 
-def to_json(found: Comparison) -> dict[str, Any]:
+def to_json(found: Comparison) -> JsonObject:
     """The object that `--json` prints; what is not finite is null."""
     from dataclasses import asdict
 
@@ -92,7 +92,7 @@ def to_json(found: Comparison) -> dict[str, Any]:
     from regsearch.workspace.answer import plain
 
     pairs = [{**asdict(pair), "holds": pair.holds, "powerless": pair.powerless} for pair in found.pairs]
-    told: dict[str, Any] = plain(
+    told: JsonObject = plain(
         {
             "unit": found.unit,
             "metric": found.metric,
@@ -121,7 +121,7 @@ def _write_csv(found: Comparison, path: Path) -> None:
     }
     rows = []
     for each in found.studies:
-        row: dict[str, Any] = {"data": each.data, "method": each.method, "study": each.study}
+        row: JsonObject = {"data": each.data, "method": each.method, "study": each.study}
         row |= {"complete": each.complete, "pruned": each.pruned, "failed": each.failed, "best_val_loss": each.best}
         for name, (middle, low, high) in spans.items():
             span = getattr(each, name)

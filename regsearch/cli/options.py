@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from regsearch.system.files import JsonObject
 
 EXAMPLE = "Example:"
 """How the last line of a command's help begins."""
@@ -22,6 +24,6 @@ TensorBoard = Annotated[
 ]
 
 
-def print_json(found: dict[str, Any]) -> None:
+def print_json(found: JsonObject) -> None:
     """One object on standard output; a number that is not finite is a mistake."""
     typer.echo(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))

@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console, RenderableType
@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from regsearch.errors import UserError
+from regsearch.system.files import JsonMapping, JsonObject
 
 if TYPE_CHECKING:
     from regsearch.analysis.importance import Importance
@@ -111,7 +112,7 @@ def _answer_table(rows: Sequence[tuple[str, ...]]) -> Table:
     return table
 
 
-def _print_front(front: Sequence[Mapping[str, Any]]) -> None:
+def _print_front(front: Sequence[JsonMapping]) -> None:
     """The Pareto front, the best in the first objective first: those that come first in it, spread over it."""
     objectives = list(front[0]["values"])
     shown = sorted(front[:FRONT], key=lambda each: [each["values"][name] for name in objectives])
@@ -142,7 +143,7 @@ def print_status(found: StudyStatus) -> None:
         _print(Text(f"\ngo on: regsearch study resume {found.study}"))
 
 
-def print_studies(rows: list[dict[str, Any]]) -> None:
+def print_studies(rows: list[JsonObject]) -> None:
     """One line per study."""
     table = _table("study", "begun", "trials", "answer", "data")
     for row in rows:
@@ -152,7 +153,7 @@ def print_studies(rows: list[dict[str, Any]]) -> None:
     _print(table)
 
 
-def print_mapping(found: Mapping[str, Any]) -> None:
+def print_mapping(found: JsonMapping) -> None:
     """A nested mapping as `key  value` lines; inner keys are joined by dots."""
     lines = list(_flat(found))
     widest = max((len(name) for name, _ in lines), default=0)
@@ -256,7 +257,7 @@ def _setting(params: Mapping[str, float | str]) -> str:
     return ", ".join(words) or "every searched regularizer off"
 
 
-def _flat(found: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+def _flat(found: JsonMapping, prefix: str = "") -> Iterable[tuple[str, str]]:
     for name, value in found.items():
         if isinstance(value, list | tuple) and any(isinstance(each, Mapping) for each in value):
             value = {str(place): each for place, each in enumerate(value)}

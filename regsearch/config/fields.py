@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from regsearch.config.refusal import Allowed
 
 
-def as_tuple(value: Any) -> Any:
+def as_tuple(value: object) -> Any:
     """A list as a tuple (the models are frozen), anything else as it is."""
     return tuple(value) if isinstance(value, list) else value
 

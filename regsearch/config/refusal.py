@@ -96,7 +96,7 @@ def section_of(field: FieldInfo | None) -> type[BaseModel] | None:
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
-def allowed_words(field: FieldInfo, given: Any = None) -> str:
+def allowed_words(field: FieldInfo, given: object = None) -> str:
     """Say what a field accepts: `allowed are ...`, with the word that is most like `given`, where there are words."""
     for each in field.metadata:
         if isinstance(each, Allowed):

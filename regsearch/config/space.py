@@ -146,7 +146,7 @@ class _Reader:
             members[name] = self._member(name, given, key)
         return choose, members
 
-    def _member(self, name: str, given: Any, key: str) -> _Rule:
+    def _member(self, name: str, given: object, key: str) -> _Rule:
         rule = self.rule(name, given, key)
         strength = next(knob for knob in self.rules[name].values() if knob.is_strength)
         if rule.fixed.get(strength.name) == strength.off:
@@ -158,7 +158,7 @@ class _Reader:
             )
         return rule
 
-    def rule(self, name: Any, given: Any, key: str) -> _Rule:
+    def rule(self, name: Any, given: object, key: str) -> _Rule:
         """What `given` says of the regularizer `name` (or of `train`), standing at `key`."""
         known = self.rules.get(name) if isinstance(name, str) else None
         if known is None:
@@ -321,9 +321,9 @@ def _bound(knob: Knob, value: Any, key: str) -> float:
     return float(value)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _unknown(kind: str, word: Any, known: Iterable[str], key: str) -> UserError:
+def _unknown(kind: str, word: object, known: Iterable[str], key: str) -> UserError:
     return UserError(f"unknown {kind}", key=key, value=brief(word), allowed=one_of(known, word))

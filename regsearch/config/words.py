@@ -10,13 +10,13 @@ from typing import Any
 from regsearch.errors import UserError
 
 
-def nearest(word: Any, known: Iterable[str]) -> str:
+def nearest(word: object, known: Iterable[str]) -> str:
     """` (did you mean X?)` with the known word most like `word`, or nothing where none is like it."""
     close = difflib.get_close_matches(str(word).lower(), list(known), n=1, cutoff=0.5)
     return f" (did you mean {close[0]}?)" if close else ""
 
 
-def one_of(known: Iterable[str], given: Any = None) -> str:
+def one_of(known: Iterable[str], given: object = None) -> str:
     """`allowed are a, b, c`, with the one most like `given`, if any is."""
     words = list(known)
     return f"allowed {'are' if words[1:] else 'is'} {', '.join(words)}{nearest(given, words)}"
@@ -29,7 +29,7 @@ class _Text(str):
         return str(self)
 
 
-def brief(value: Any, longest: int = 60) -> Any:
+def brief(value: object, longest: int = 60) -> Any:
     """`value` as a message shows it: words and numbers as they are, anything longer cut to one short line."""
     if isinstance(value, bool):
         return _Text(str(value).lower())

@@ -137,7 +137,7 @@ def _in_float32(packed: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     if not torch.is_autocast_enabled(device):
         return packed(*args, **kwargs)
 
-    def full(each: Any) -> Any:
+    def full(each: object) -> Any:
         return each.float() if isinstance(each, torch.Tensor) and each.is_floating_point() else each
 
     with torch.autocast(device, enabled=False):

@@ -107,7 +107,7 @@ class PackFunction(Generic[*Trees, Result]):
     def _made(self, width: int, leaves: Leaves, spec: TreeSpec, shape: Hashable) -> Run:
         """Make what runs at this width; the second width of a shape gives a graph for all."""
 
-        def recorded(*given: Any) -> Any:
+        def recorded(*given: object) -> Any:
             results = self._function(*given)
             self._result = tree_flatten(results)[1]
             return results

@@ -17,7 +17,7 @@ from regsearch.errors import UserError
 if TYPE_CHECKING:
     from regsearch.config import DataConfig
 
-Array = np.ndarray[Any, Any]
+Array = np.ndarray
 _OF_CODES = ("recommendation", "language_modelling")
 
 
@@ -34,11 +34,11 @@ class Table:
         raw: every column of the source as it was read; None where it gave arrays.
     """
 
-    x: pd.DataFrame | np.ndarray[Any, Any]
+    x: pd.DataFrame | np.ndarray
     y: pd.Series
     task: str
     target: str
-    tokens: np.ndarray[Any, Any] | None = None
+    tokens: np.ndarray | None = None
     vocabulary: tuple[int, ...] | None = None
     raw: pd.DataFrame | None = None
 

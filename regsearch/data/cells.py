@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from regsearch.data.arrays import Table
     from regsearch.data.parts import Parts
 
-Array = np.ndarray[Any, Any]
+Array = np.ndarray
 
 COLUMNS = 64
 """Columns of which marks are made, at most: those of the most distinct values."""

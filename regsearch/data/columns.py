@@ -20,6 +20,8 @@ import pandas as pd
 
 PADDING, UNKNOWN, FIRST = 0, 1, 2
 CODES = ("code", "tokens")
+Column = dict[str, Any]
+"""What preprocessing knows of a raw column; see `Preprocessing`."""
 MISSING = (
     *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
     *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
@@ -205,7 +207,7 @@ def as_text(values: pd.Series) -> np.ndarray:
     return np.array([canonical(value) for value in values.astype(object)], dtype=object)
 
 
-def _plain(column: dict[str, Any], values: pd.Series, missing: frozenset[str] | None) -> pd.Series:
+def _plain(column: Column, values: pd.Series, missing: frozenset[str] | None) -> pd.Series:
     """A column as numbers, or as the texts that training knows its values by.
 
     Args:
@@ -224,7 +226,7 @@ def _is_loose(values: pd.Series) -> bool:
     return not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values)
 
 
-def _by_row(column: dict[str, Any], values: pd.Series, read: Callable[[Any], Any]) -> list[Any]:
+def _by_row(column: Column, values: pd.Series, read: Callable[[Any], Any]) -> list[Any]:
     answers = []
     for row, value in enumerate(values.astype(object), 1):
         try:
@@ -271,14 +273,14 @@ class _Words:
         ValueError: a number or a truth value in a column of which no training value was one.
     """
 
-    def __init__(self, column: dict[str, Any], missing: frozenset[str]) -> None:
+    def __init__(self, column: Column, missing: frozenset[str]) -> None:
         self._open, self._missing = column["kind"] == "tokens", missing
         self._holds = column.get("holds", "words")
         self._known = _known(column)
         self._read: dict[tuple[str, str], str | None] = {}
         self._equal: dict[str, dict[Any, str | None]] = {}
 
-    def __call__(self, value: Any) -> str | None:
+    def __call__(self, value: object) -> str | None:
         text = canonical(value)
         if text is None or text in self._known:
             return text
@@ -321,12 +323,12 @@ class _Words:
             raise ValueError(f"{what} where training had none")
 
 
-def _known(column: dict[str, Any]) -> dict[str, None]:
+def _known(column: Column) -> dict[str, None]:
     """The texts that training had in a column; none for tokens."""
     return dict.fromkeys(column.get("categories") or column.get("values") or ())
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     if isinstance(value, str):
         return "text"
     if isinstance(value, bool | np.bool_):
@@ -357,13 +359,18 @@ def tokens(text: str | None, level: str) -> list[str]:
     return list(text) if level == "characters" else re.findall(r"\w+(?:'\w+)*", text.lower())
 
 
-def coded(words: list[str], column: dict[str, Any]) -> list[int]:
-    """The codes of tokens in a column's vocabulary."""
-    known = {token: code for code, token in enumerate(column["vocabulary"], FIRST)}
-    return [known.get(word, UNKNOWN) for word in words]
+class Vocabulary:
+    """Give tokens their codes in a column's vocabulary; `UNKNOWN` where training knew no such token."""
+
+    def __init__(self, column: Column) -> None:
+        self._codes = {token: code for code, token in enumerate(column["vocabulary"], FIRST)}
+
+    def codes(self, words: list[str]) -> list[int]:
+        """Give the codes of tokens in their order."""
+        return [self._codes.get(word, UNKNOWN) for word in words]
 
 
-def _feature(column: dict[str, Any], values: pd.Series) -> np.ndarray:
+def _feature(column: Column, values: pd.Series) -> np.ndarray:
     if column["kind"] == "code":
         known = {value: code for code, value in enumerate(column["values"], 1)}
         return np.array([known.get(value, 0) for value in values], dtype=np.int64)[:, None]
@@ -380,7 +387,7 @@ def _feature(column: dict[str, Any], values: pd.Series) -> np.ndarray:
     return np.stack([filled == category for category in column["categories"]], axis=1).astype(np.float64)
 
 
-def _scaled(numbers: np.ndarray, column: dict[str, Any]) -> np.ndarray:
+def _scaled(numbers: np.ndarray, column: Column) -> np.ndarray:
     """Numbers [N] as the column's entry says; one of an earlier version has no bounds."""
     if "quantiles" in column:
         quantiles, scores = (np.array(column[name]) for name in ("quantiles", "scores"))
@@ -392,13 +399,13 @@ def _scaled(numbers: np.ndarray, column: dict[str, Any]) -> np.ndarray:
     return np.clip(scaled, column["low"], column["high"]) if "low" in column else scaled
 
 
-def _padded(column: dict[str, Any], values: pd.Series) -> np.ndarray:
+def _padded(column: Column, values: pd.Series) -> np.ndarray:
     """Codes [N, length], padded on the left; a text too long keeps its first tokens, or its last where it goes on."""
-    length, known = column["length"], {token: code for code, token in enumerate(column["vocabulary"], FIRST)}
+    length, vocabulary = column["length"], Vocabulary(column)
     codes = np.full((len(values), length), PADDING, dtype=np.int64)
     for row, text in enumerate(values):
         words = tokens(text, column["level"])
         words = words[-length:] if column["keep"] == "last" else words[:length]
         if words:
-            codes[row, -len(words) :] = [known.get(word, UNKNOWN) for word in words]
+            codes[row, -len(words) :] = vocabulary.codes(words)
     return codes

@@ -8,12 +8,11 @@ Legend: U different texts.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-Array = np.ndarray[Any, Any]
+Array = np.ndarray
 MIXED_ZONES = "times that say their offset from UTC and times that do not"
 _FORMS = (
     "allowed are numbers, dates like 2022-01-31 or 1/31/2022 and times like 9:30, all written alike; "

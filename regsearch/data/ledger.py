@@ -21,13 +21,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from regsearch.data.cells import Cells, shared_rows
 from regsearch.data.manifest import Manifest
 from regsearch.errors import UserError
+from regsearch.system.files import JsonObject
 from regsearch.system.guard import SEALED, lifted
 
 _UNREADABLE = "a line that cannot be read"
@@ -54,7 +54,7 @@ class Opened:
         share = f"{100 * self.share:.0f} %" if self.share >= 0.005 else "under 1 %"
         return f"{words}; {share} of its rows were in other tests too, opened {_times(self.others)}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Give the openings as plain JSON."""
         return asdict(self)
 
@@ -63,7 +63,7 @@ def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
 
 
-def openings(ledger: Path, digest: str) -> list[dict[str, Any]]:
+def openings(ledger: Path, digest: str) -> list[JsonObject]:
     """What the ledger holds of the rows with this digest, and of the same cases with other columns, oldest first.
 
     A torn last line does not count: nothing is opened before its line is whole. A whole line that cannot be read, as
@@ -74,7 +74,7 @@ def openings(ledger: Path, digest: str) -> list[dict[str, Any]]:
     return sorted(lines, key=lambda line: str(line.get("time", ""))) if pages[1:] else lines
 
 
-def _lines(ledger: Path, digest: str) -> list[dict[str, Any]]:
+def _lines(ledger: Path, digest: str) -> list[JsonObject]:
     """The lines of one page."""
     path = ledger / f"{digest}.jsonl"
     if not path.exists():
@@ -83,7 +83,7 @@ def _lines(ledger: Path, digest: str) -> list[dict[str, Any]]:
     return [_opening(line, number) for number, line in enumerate(lines, 1) if line.strip()]
 
 
-def _opening(line: bytes, number: int) -> dict[str, Any]:
+def _opening(line: bytes, number: int) -> JsonObject:
     try:
         found = json.loads(line)
     except ValueError:
@@ -109,7 +109,7 @@ class _Other:
     """
 
     digest: str
-    shared: np.ndarray[Any, Any]
+    shared: np.ndarray
     by_cells: bool
     same: bool
 
@@ -142,7 +142,7 @@ def opened(ledger: Path, digest: str) -> Opened:
     return Opened(times, sum(decisions(ledger, page.digest) for page in parts), share)
 
 
-def _marks(file: Path) -> np.ndarray[Any, Any] | None:
+def _marks(file: Path) -> np.ndarray | None:
     try:
         return np.asarray(np.load(file, allow_pickle=False))
     except (OSError, ValueError):
@@ -150,8 +150,8 @@ def _marks(file: Path) -> np.ndarray[Any, Any] | None:
 
 
 def open_test(
-    data: Path, ledger: Path, study: str, purpose: str, decision: dict[str, Any]
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    data: Path, ledger: Path, study: str, purpose: str, decision: JsonObject
+) -> tuple[np.ndarray, np.ndarray]:
     """Write what was decided to the ledger, then read the sealed rows: x [N, F...], y [N].
 
     Every opening gets its line, also that of a resumed study which decides as before; `decisions` counts those once.

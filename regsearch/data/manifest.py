@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from regsearch.system import schema
+from regsearch.system.files import JsonObject
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ class Manifest:
     inputs: tuple[int, ...]
     outputs: int
     sizes: dict[str, int]
-    split: dict[str, Any]
-    preprocessing: dict[str, Any] | None = None
+    split: JsonObject
+    preprocessing: JsonObject | None = None
     classes: list[Any] | None = None
     target_mean: float | None = None
     target_scale: float | None = None
@@ -98,10 +99,10 @@ class Manifest:
 class SearchData:
     """What a search may see: x [N, F...] float32 or int64, y as the task stores it (see `regsearch.tasks`)."""
 
-    train_x: np.ndarray[Any, Any]
-    train_y: np.ndarray[Any, Any]
-    validation_x: np.ndarray[Any, Any]
-    validation_y: np.ndarray[Any, Any]
+    train_x: np.ndarray
+    train_y: np.ndarray
+    validation_x: np.ndarray
+    validation_y: np.ndarray
 
 
 def load_search_data(folder: Path) -> SearchData:

@@ -55,7 +55,7 @@ def _plain(column: pd.Series[Any]) -> pd.Series[Any]:
     return column.astype("float64") if pd.api.types.is_numeric_dtype(column) else column.astype("str")
 
 
-def _of_arrays(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> Marks:
+def _of_arrays(x: np.ndarray, y: np.ndarray) -> Marks:
     labels = y.astype(np.float64) if y.dtype.kind in "biuf" else y.astype(str)
     each = (
         hashlib.blake2b(row.astype(np.float64).tobytes() + np.asarray(label).tobytes(), digest_size=8).digest()

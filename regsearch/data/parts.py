@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from regsearch.data.columns import FIRST, Preprocessing, as_text, coded, tokens, windows
+from regsearch.data.columns import FIRST, Preprocessing, Vocabulary, as_text, tokens, windows
 from regsearch.data.preprocess import far_values, fit, fit_codes, fit_tokens, is_numeric
 from regsearch.data.series import cut_windows, rows_of_windows
 from regsearch.data.sources import missing_signs
 from regsearch.data.split import PARTS, Rows, split_rows
 from regsearch.errors import UserError
+from regsearch.system.files import JsonObject
 
 if TYPE_CHECKING:
     from regsearch.config import DataConfig
     from regsearch.data.arrays import Table
 
-Array = np.ndarray[Any, Any]
+Array = np.ndarray
 # Parts a language model's texts where one ends and the next begins.
 _END_OF_TEXT = "\n"
 
@@ -43,9 +44,9 @@ class Parts:
     x: dict[str, Array]
     y: dict[str, Array]
     rows: Rows
-    preprocessing: dict[str, Any] | None
-    example: dict[str, Any]
-    about: dict[str, Any]
+    preprocessing: JsonObject | None
+    example: JsonObject
+    about: JsonObject
     cases: Array | None = None
 
 
@@ -75,7 +76,7 @@ def _cut(whole: Array, rows: Rows) -> dict[str, Array]:
     return {part: np.ascontiguousarray(whole[rows[part]]) for part in PARTS}
 
 
-def _features(table: Table, config: DataConfig, rows: Rows) -> tuple[Array, Preprocessing | None, dict[str, Any]]:
+def _features(table: Table, config: DataConfig, rows: Rows) -> tuple[Array, Preprocessing | None, JsonObject]:
     if not isinstance(table.x, pd.DataFrame):
         x = _shaped(table.x, config) if config.shape else table.x
         return x, None, {"inputs": x[rows["train"][:5]].tolist()}
@@ -111,11 +112,11 @@ def _feature_columns(frame: pd.DataFrame, config: DataConfig) -> pd.DataFrame:
     return frame
 
 
-def _saved(fitted: Preprocessing, config: DataConfig) -> dict[str, Any]:
+def _saved(fitted: Preprocessing, config: DataConfig) -> JsonObject:
     return replace(fitted, missing=missing_signs(config.source)).to_json()
 
 
-def _example(head: pd.DataFrame) -> dict[str, Any]:
+def _example(head: pd.DataFrame) -> JsonObject:
     """Rows as JSON has them: numbers and truth values as such, anything else in the text form of `canonical`."""
     cells = [_cells(head[name]) for name in head.columns]
     return {"columns": list(head.columns), "data": [list(row) for row in zip(*cells, strict=True)]}
@@ -144,7 +145,7 @@ def _vocabulary(table: Table, fitted: Preprocessing | None) -> list[int] | None:
     return sizes or [len(each["vocabulary"]) + FIRST for each in fitted.columns if each["kind"] == "tokens"] or None
 
 
-def _targets(table: Table, train: Array, x: Array) -> tuple[Array, dict[str, Any]]:
+def _targets(table: Table, train: Array, x: Array) -> tuple[Array, JsonObject]:
     if table.tokens is not None and table.vocabulary is not None:
         return table.tokens, {"outputs": table.vocabulary[0]}
     if table.task == "classification":
@@ -166,7 +167,7 @@ def _codes(labels: pd.Series) -> tuple[Array, list[Any]]:
     return np.array([code[label] for label in labels.tolist()], dtype=np.int64), classes
 
 
-def _standardised(values: Array, train: Array) -> tuple[Array, dict[str, Any]]:
+def _standardised(values: Array, train: Array) -> tuple[Array, JsonObject]:
     mean, scale = float(values[train].mean()), float(values[train].std()) or 1.0
     about = {"outputs": 1, "target_mean": mean, "target_scale": scale}
     return ((values - mean) / scale).astype(np.float32), about
@@ -213,7 +214,7 @@ def _continued_texts(table: Table, frame: pd.DataFrame, config: DataConfig) -> P
         stream: list[str] = []
         for each in as_text(column.iloc[rows[part]][text.column]):
             stream += [*tokens(each, text.level), _END_OF_TEXT]
-        codes = np.array(coded(stream, fitted.columns[0]), dtype=np.int64)
+        codes = np.array(Vocabulary(fitted.columns[0]).codes(stream), dtype=np.int64)
         count = max(0, len(codes) - 1) // text.length
         if count == 0 and (part != "test" or config.split.test > 0):
             allowed = f"the part holds {len(codes)} tokens"

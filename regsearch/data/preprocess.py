@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +12,7 @@ from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, RobustScal
 
 from regsearch.data.columns import Preprocessing, as_text, tokens
 from regsearch.errors import UserError
+from regsearch.system.files import JsonObject
 
 REACH = 10.0
 """Standard deviations from the mean that a value keeps, also where training reaches less far."""
@@ -73,7 +73,7 @@ def fit(train: pd.DataFrame, scaling: str = "standard") -> Preprocessing:
     return Preprocessing(tuple(columns))
 
 
-def _numbers(values: pd.Series, scaling: str) -> dict[str, Any]:
+def _numbers(values: pd.Series, scaling: str) -> JsonObject:
     """What a numeric column is filled in and scaled by."""
     raw = _plain(values)[:, None]
     imputer = SimpleImputer(strategy="median").fit(raw)

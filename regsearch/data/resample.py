@@ -10,7 +10,6 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -39,7 +38,7 @@ def join(data: Path, out: Path) -> Manifest:
     return _write(out, data, SearchData(x, y, np.asarray(found.validation_x), np.asarray(found.validation_y)))
 
 
-def pool(data: SearchData) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def pool(data: SearchData) -> tuple[np.ndarray, np.ndarray]:
     """All rows that a search may see: x [N, F...], y [N...]."""
     return np.concatenate([data.train_x, data.validation_x]), np.concatenate([data.train_y, data.validation_y])
 

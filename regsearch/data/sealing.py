@@ -18,7 +18,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
@@ -156,7 +156,7 @@ def _write_part(folder: Path, parts: Parts, part: str, digest: hashlib._Hash, te
     digest.update(parts.rows[part].tobytes())
 
 
-def _write(path: Path, array: np.ndarray[Any, Any], mode: int = 0o644) -> None:
+def _write(path: Path, array: np.ndarray, mode: int = 0o644) -> None:
     with _durable(path, mode) as file:
         np.save(file, array)
 

@@ -6,7 +6,7 @@ Legend: N rows, S starts of windows, W rows of a window, H of a horizon.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from regsearch.config import DataConfig
     from regsearch.data.arrays import Table
 
-Array = np.ndarray[Any, Any]
+Array = np.ndarray
 
 
 @dataclass(frozen=True)

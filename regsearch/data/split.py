@@ -5,7 +5,7 @@ Rows with equal features stay on one side of a random split.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from regsearch.config import SplitConfig
 
 PARTS = ("train", "validation", "test")
-Rows = dict[str, np.ndarray[Any, Any]]
+Rows = dict[str, np.ndarray]
 
 
 def split_rows(table: Table, config: SplitConfig) -> Rows:
@@ -86,14 +86,14 @@ def _sizes(total: int, config: SplitConfig) -> dict[str, int]:
     return sizes
 
 
-def _feature_keys(table: Table) -> np.ndarray[Any, Any]:
+def _feature_keys(table: Table) -> np.ndarray:
     """One number per distinct row of features."""
     if isinstance(table.x, pd.DataFrame):
         return np.unique(pd.util.hash_pandas_object(table.x, index=False).to_numpy(), return_inverse=True)[1]
     return equal_rows(table.x)
 
 
-def equal_rows(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def equal_rows(x: np.ndarray) -> np.ndarray:
     """One number per distinct row of x [N, F...], [N]."""
     flat = np.ascontiguousarray(x.reshape(len(x), -1))
     return np.unique(flat.view(np.dtype((np.void, flat.strides[0]))).ravel(), return_inverse=True)[1]
@@ -108,7 +108,7 @@ def _by_column(values: pd.Series) -> Rows:
     return {part: np.flatnonzero(texts == part) for part in PARTS}
 
 
-def _consecutive(places: np.ndarray[Any, Any], sizes: dict[str, int], embargo: int) -> Rows:
+def _consecutive(places: np.ndarray, sizes: dict[str, int], embargo: int) -> Rows:
     """Train first, then validation, then test, the latest rows last, `embargo` rows dropped between.
 
     A part that would begin among rows of one time begins with the first of them, so that no two parts share a time.
@@ -155,7 +155,7 @@ def consecutive(total: int, config: SplitConfig, embargo: int) -> Rows:
     return rows
 
 
-def random_split(keys: np.ndarray[Any, Any], strata: np.ndarray[Any, Any], sizes: dict[str, int], seed: int) -> Rows:
+def random_split(keys: np.ndarray, strata: np.ndarray, sizes: dict[str, int], seed: int) -> Rows:
     """Whole groups to parts, in random order, each to the part that lacks its class the most.
 
     Args:

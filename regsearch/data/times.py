@@ -16,7 +16,7 @@ import pandas as pd
 from regsearch.data.dates import MIXED_ZONES, Unreadable, places_of_texts
 from regsearch.errors import UserError
 
-Array = np.ndarray[Any, Any]
+Array = np.ndarray
 ROW = "row {}, the header not counted"
 _KEY = "data.split.by"
 
@@ -92,7 +92,7 @@ def _of_objects(values: pd.Series, name: Any, time_format: str | None) -> Array:
     return np.asarray(pd.factorize(values, sort=True)[0])
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     """What a value is, in words; empty where it is no time."""
     kinds: tuple[tuple[str, tuple[type, ...]], ...] = (
         ("text", (str,)),
@@ -124,6 +124,6 @@ def _of_texts(values: pd.Series, name: Any, time_format: str | None) -> Array:
         raise _refused(problem, name, row, texts[problem.index]) from None
 
 
-def _refused(problem: Unreadable, name: Any, row: int, value: Any) -> UserError:
+def _refused(problem: Unreadable, name: Any, row: int, value: object) -> UserError:
     what = f"column {name} holds {problem.what}, first in {ROW.format(row + 1)}"
     return UserError(what, key=f"data.split.{problem.key}", value=value, allowed=problem.allowed)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from regsearch.analysis.pareto import front as pareto_front
 from regsearch.driver.plan import SearchPlan, SearchResult
+from regsearch.system.files import JsonMapping, JsonObject
 from regsearch.trial import Trial, TrialState
 
 
@@ -37,7 +37,7 @@ def front(trials: Iterable[Trial], plan: SearchPlan) -> list[Trial]:
     return [allowed[index] for index in pareto_front([trial.values for trial in allowed], plan.directions)]
 
 
-def front_rows(result: SearchResult) -> list[dict[str, Any]] | None:
+def front_rows(result: SearchResult) -> list[JsonObject] | None:
     """Tabulate the front as the answer has it: number, value of each objective, params; None with one objective."""
     objectives = result.plan.objectives
     if len(objectives) < 2:
@@ -52,7 +52,7 @@ def front_rows(result: SearchResult) -> list[dict[str, Any]] | None:
     ]
 
 
-def constraint_counts(result: SearchResult) -> dict[str, Any] | None:
+def constraint_counts(result: SearchResult) -> JsonObject | None:
     """Count how many complete trials keep to the constraints; None where there are none."""
     constraints = result.plan.constraints
     if not constraints:
@@ -64,7 +64,7 @@ def constraint_counts(result: SearchResult) -> dict[str, Any] | None:
 
 def constraint_remark(result: SearchResult) -> str:
     """Say what the answer's sentence must add: that no trial keeps to the constraints; else nothing."""
-    counts: Mapping[str, Any] | None = constraint_counts(result)
+    counts: JsonMapping | None = constraint_counts(result)
     if counts is None or counts["kept_by"] or not counts["of"]:
         return ""
     return f" No trial keeps to {' and '.join(counts['asked'])}: the one that breaks it least was taken."

@@ -9,7 +9,6 @@ import shutil
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from regsearch.config import check_name
 from regsearch.errors import UserError
@@ -17,6 +16,7 @@ from regsearch.export.onnx import MissingForm, write_onnx
 from regsearch.export.readme import readme
 from regsearch.publish.champion import CHAMPION
 from regsearch.system import schema
+from regsearch.system.files import JsonObject
 from regsearch.tracking.mlflow.package import PREDICT, SUMS, DamagedPackage, check, seal
 from regsearch.workspace.answer import Answer
 from regsearch.workspace.folder import StudyFolder, home
@@ -194,7 +194,7 @@ def _build(name: str, champion: Champion, new: Path, onnx: bool | None) -> str |
     return no_onnx
 
 
-def _write_example(package: Path, new: Path, manifest: dict[str, Any]) -> str | None:
+def _write_example(package: Path, new: Path, manifest: JsonObject) -> str | None:
     """A few rows of the training data as a file that `predict.py` reads; its name."""
     if not (package / "example.json").exists():
         return None
@@ -209,7 +209,7 @@ def _write_example(package: Path, new: Path, manifest: dict[str, Any]) -> str | 
     return "example.csv"
 
 
-def _try_onnx(new: Path, manifest: dict[str, Any], required: bool) -> str | None:
+def _try_onnx(new: Path, manifest: JsonObject, required: bool) -> str | None:
     try:
         write_onnx(new / "model.pt2", new / "model.onnx", manifest)
     except MissingForm as error:

@@ -9,6 +9,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from regsearch.system.files import JsonObject
+
 TOLERANCE = 1e-5
 """How far the ONNX form may be from the torch program: |difference| ≤ TOLERANCE · (1 + |output|)."""
 _CHECKED_ROWS = (1, 7)
@@ -18,7 +20,7 @@ class MissingForm(RuntimeError):
     """There is no ONNX form, and why, in one line."""
 
 
-def write_onnx(program: Path, out: Path, manifest: dict[str, Any]) -> None:
+def write_onnx(program: Path, out: Path, manifest: JsonObject) -> None:
     """Write the program of `model.pt2`, rows [N, F...] → outputs [N, C...], as ONNX with any number of rows.
 
     Raises:
@@ -66,7 +68,7 @@ def write_onnx(program: Path, out: Path, manifest: dict[str, Any]) -> None:
         )
 
 
-def _rows(manifest: dict[str, Any]) -> list[Any]:
+def _rows(manifest: JsonObject) -> list[Any]:
     """Drawn rows to compare on: a single one, and some."""
     import numpy as np
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from regsearch.system.files import JsonMapping
 from regsearch.tracking.mlflow.package import SUMS
 
 VALUES = ("regression", "forecasting", "recommendation")
@@ -15,7 +16,7 @@ def readme(
     name: str,
     sentence: str,
     origin: str,
-    manifest: Mapping[str, Any],
+    manifest: JsonMapping,
     versions: Mapping[str, str],
     example: str | None,
     onnx: bool,
@@ -37,7 +38,7 @@ def readme(
     return "\n\n".join([*filter(None, parts), _made(origin, manifest, versions)]) + "\n"
 
 
-def _use(manifest: Mapping[str, Any], example: str | None) -> str:
+def _use(manifest: JsonMapping, example: str | None) -> str:
     file = example or ("rows.csv" if manifest.get("preprocessing") else "rows.npy")
     own = (
         "an array of your own, a numpy.ndarray" if file.endswith(".npy") else "a table of your own, a pandas.DataFrame"
@@ -63,7 +64,7 @@ Each value is read by itself, whatever stands in other rows.
 A row that cannot be answered ends in one line that names the column, and exit code 2 (from Python: `ValueError`)."""
 
 
-def _takes(manifest: Mapping[str, Any]) -> str:
+def _takes(manifest: JsonMapping) -> str:
     preprocessing = manifest.get("preprocessing")
     if preprocessing is None:
         shape = ", ".join(map(str, ("N", *manifest["inputs"])))
@@ -79,7 +80,7 @@ def _takes(manifest: Mapping[str, Any]) -> str:
     return text
 
 
-def _kind(column: Mapping[str, Any]) -> str:
+def _kind(column: JsonMapping) -> str:
     if column["kind"] == "numeric":
         return f"numbers, around {column['mean']:.4g} ± {column['scale']:.4g} in training"
     if column["kind"] == "categorical":
@@ -90,7 +91,7 @@ def _kind(column: Mapping[str, Any]) -> str:
     return f"text; {kept}"
 
 
-def _gap(column: Mapping[str, Any]) -> str:
+def _gap(column: JsonMapping) -> str:
     if column["kind"] == "numeric":
         return f"a gap counts as the median, {column['median']:.4g}"
     if column["kind"] == "categorical":
@@ -105,12 +106,12 @@ def _words(values: list[Any]) -> str:
     return shown + (", ..." if len(values) > _MOST_WORDS else "")
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     """Text that a cell of a Markdown table can hold."""
     return " ".join(str(value).split()).replace("|", "\\|")
 
 
-def _gives(manifest: Mapping[str, Any]) -> str:
+def _gives(manifest: JsonMapping) -> str:
     task, target = manifest["task"], _cell(manifest.get("target") or "the target")
     if task in VALUES:
         horizon = int(manifest.get("outputs") or 1)
@@ -125,7 +126,7 @@ def _gives(manifest: Mapping[str, Any]) -> str:
     return f"## What it gives\n\nA row for each row: the probability of each {of}, a column each: {_words(classes)}."
 
 
-def _onnx(manifest: Mapping[str, Any]) -> str:
+def _onnx(manifest: JsonMapping) -> str:
     shape = ", ".join(map(str, ("N", *manifest["inputs"])))
     features = "what `load().features(table)` makes of raw columns" if manifest.get("preprocessing") else "the array"
     out = {
@@ -140,7 +141,7 @@ def _onnx(manifest: Mapping[str, Any]) -> str:
 {out}. It was run beside the torch program and agrees to 1e-5."""
 
 
-def _made(origin: str, manifest: Mapping[str, Any], versions: Mapping[str, str]) -> str:
+def _made(origin: str, manifest: JsonMapping, versions: Mapping[str, str]) -> str:
     numbers = ", ".join(f"{package} {number}" for package, number in versions.items())
     sizes = ", ".join(f"{count:,} {part}" for part, count in manifest["sizes"].items())
     return f"""## What it is made of

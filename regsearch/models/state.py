@@ -68,7 +68,7 @@ def _kept(module: nn.Module) -> dict[str, Any]:
     return found
 
 
-def _mark(value: Any, depth: int) -> Any:
+def _mark(value: object, depth: int) -> Any:
     """Something that differs where the value was changed or replaced."""
     if isinstance(value, torch.Tensor):
         return (id(value), value._version)

@@ -8,6 +8,7 @@ from typing import Any
 from regsearch.pages.parts import Code, Paragraph, Part, Section, Table
 from regsearch.pages.plot import short
 from regsearch.pages.record import StudyRecord
+from regsearch.system.files import JsonMapping
 
 _TIMES = (
     ("start", "starting the workers, compiling"),
@@ -66,7 +67,7 @@ def again(record: StudyRecord) -> Section:
     return Section("again", "How to reproduce", parts)
 
 
-def _decision(line: Mapping[str, Any]) -> str:
+def _decision(line: JsonMapping) -> str:
     decision = line.get("decision")
     if not isinstance(decision, Mapping):
         return str(decision or "")
@@ -80,5 +81,5 @@ def _decision(line: Mapping[str, Any]) -> str:
     return "; ".join(said)
 
 
-def _number(value: Any) -> str:
+def _number(value: object) -> str:
     return short(value) if isinstance(value, float) else str(value)

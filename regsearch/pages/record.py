@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import pandas as pd
 from numpy.typing import ArrayLike
 
 from regsearch.analysis.finals_summary import FinalsSummary
+from regsearch.system.files import JsonMapping
 
 
 class Dependence(Protocol):
@@ -146,7 +147,7 @@ class StudyRecord:
     curves: Mapping[str, Mapping[str, ArrayLike]] = field(default_factory=dict)
     opened: int = 0
     opened_words: str = ""
-    openings: Sequence[Mapping[str, Any]] = ()
+    openings: Sequence[JsonMapping] = ()
     data: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, str] = field(default_factory=dict)
     study_file: str = ""

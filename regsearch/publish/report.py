@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,7 +21,7 @@ from regsearch.data.ledger import openings
 from regsearch.pages import StudyRecord, study_page
 from regsearch.space import Range
 from regsearch.system import schema
-from regsearch.system.files import write_asked
+from regsearch.system.files import JsonMapping, JsonObject, write_asked
 from regsearch.tasks import TASKS
 from regsearch.tracking.log.history import RunHistory, StudyHistory, trials_frame
 from regsearch.tracking.log.outbox import Outbox
@@ -180,9 +180,9 @@ def _given(section: Any) -> Any:
     return {key: value for key, value in kept.items() if value != {}}
 
 
-def _json(file: Path, latest: int) -> dict[str, Any]:
+def _json(file: Path, latest: int) -> JsonObject:
     """What a file holds, if it is there and of a form up to `latest`."""
-    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    found: JsonObject = json.loads(file.read_text()) if file.exists() else {}
     schema.check_version(found.pop(schema.KEY, None), latest, file)
     return found
 
@@ -202,7 +202,7 @@ def _best(trials: pd.DataFrame, objective: str, highest: bool = False) -> int | 
     return None if ordered.empty else int(ordered["number"].iloc[0])
 
 
-def _curves(runs: Sequence[RunHistory], summary: FinalsSummary | None) -> dict[str, dict[str, Any]]:
+def _curves(runs: Sequence[RunHistory], summary: FinalsSummary | None) -> dict[str, JsonObject]:
     """Losses [S, E] of the finals of winner and baseline, NaN after an early end."""
     if summary is None:
         return {}
@@ -245,7 +245,7 @@ def _data(manifest: Manifest) -> dict[str, str]:
     }
 
 
-def _machine(known: Mapping[str, Any]) -> dict[str, str]:
+def _machine(known: JsonMapping) -> dict[str, str]:
     words = {"width": "pack width", "compiled": "compiled"}
     shown = {words.get(name, name): {True: "yes", False: "no"}.get(value, str(value)) for name, value in known.items()}
     for package in _PACKAGES:

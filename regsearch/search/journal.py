@@ -13,7 +13,6 @@ import os
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
@@ -21,11 +20,12 @@ from optuna.storages.journal import BaseJournalBackend
 
 from regsearch.search.protocol import Clock
 from regsearch.system import schema
+from regsearch.system.files import JsonObject
 
 CLOCK = "regsearch:clock"
 
 
-def numbered(clock: Clock) -> dict[str, Any]:
+def numbered(clock: Clock) -> JsonObject:
     """The clock as it is kept: with the number of the form that the search is kept in."""
     return {**clock, schema.KEY: schema.SEARCH}
 
@@ -101,7 +101,7 @@ class BatchJournal(BaseJournalBackend):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._logs: list[dict[str, Any]] = []
+        self._logs: list[JsonObject] = []
         self._pending: list[str] = []
         content = path.read_bytes() if path.exists() else b""
         end = _last_clock(content)
@@ -111,11 +111,11 @@ class BatchJournal(BaseJournalBackend):
                 os.fsync(file.fileno())
         self._logs = [json.loads(line) for line in content[:end].splitlines()]
 
-    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
+    def read_logs(self, log_number_from: int) -> Iterable[JsonObject]:
         """Read the logs from a number on."""
         return self._logs[log_number_from:]
 
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+    def append_logs(self, logs: list[JsonObject]) -> None:
         """Keep logs for the next commit."""
         for log in logs:
             line = json.dumps(log, separators=(",", ":"))

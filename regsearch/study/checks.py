@@ -6,12 +6,13 @@ import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from regsearch.config import check_measures, measures, refuse_splits
 from regsearch.data import Manifest, seal, verify_digest
 from regsearch.errors import UserError
 from regsearch.study.options import FinalizeOptions
+from regsearch.system.files import JsonObject
 from regsearch.system.guard import guarded
 from regsearch.tracking.log.history import StudyHistory
 from regsearch.tracking.tensorboard.writer_process import check_tensorboard
@@ -80,7 +81,7 @@ def sealed_for_now(spec: StudySpec) -> Iterator[tuple[Manifest, Path]]:
         yield seal(spec.config.data, spec.config.folder, folder := Path(place) / "data", test=False), folder
 
 
-def check_all(spec: StudySpec) -> dict[str, Any]:
+def check_all(spec: StudySpec) -> JsonObject:
     """Check everything a run would need, data and model included, and write nothing.
 
     Returns:

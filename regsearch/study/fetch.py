@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 from regsearch.config import StudyConfig, check_name
 from regsearch.errors import UserError
 from regsearch.study.study import Study
+from regsearch.system.files import JsonObject
 from regsearch.workspace.folder import StudyFolder, home, parse_record, write_record
 from regsearch.workspace.places import placed
 
@@ -74,7 +74,7 @@ def _here(name: str, storage: str | None, tracking_uri: str | None, ray: str | N
     return study
 
 
-def _at_home(saved: dict[str, Any], storage: str, tracking_uri: str | None) -> StudyConfig:
+def _at_home(saved: JsonObject, storage: str, tracking_uri: str | None) -> StudyConfig:
     saved["search"]["storage"] = storage
     reached_by = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     if reached_by:

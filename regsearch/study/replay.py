@@ -14,6 +14,7 @@ from regsearch.driver.executor import start_executor
 from regsearch.driver.retrain import train_all
 from regsearch.errors import UserError
 from regsearch.space import SCHEDULE, regularizer_of
+from regsearch.system.files import JsonObject
 from regsearch.tracking.log.history import RunHistory, StudyHistory
 from regsearch.tracking.mlflow.delivered import delivered_runs
 from regsearch.tracking.mlflow.runs import LATEST, read_curve
@@ -76,7 +77,7 @@ class Replay:
         changed = ", ".join(f"{name} {old} then, {now} now" for name, (old, now) in self.machine.items())
         return f"{first} ({changed})" if changed else first
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Plain JSON for programs."""
         first = self.differences[0] if self.differences else None
         return {

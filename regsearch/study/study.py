@@ -6,12 +6,13 @@ import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from regsearch.config import StartOptions, StudyConfig, load_config
 from regsearch.space import SearchSpace
 from regsearch.study.options import FinalizeOptions
 from regsearch.study.progress import Snapshot, Stop
+from regsearch.system.files import JsonObject
 from regsearch.workspace.answer import Answer
 from regsearch.workspace.folder import home, list_studies
 from regsearch.workspace.forms import check_forms
@@ -73,7 +74,7 @@ class Study:
         return cls(spec.config, spec.created_ms, ray)
 
     @staticmethod
-    def list() -> list[dict[str, Any]]:
+    def list() -> list[JsonObject]:
         """List every study begun here: name, when it began, whether it has its answer, trials and source."""
         return list_studies(home())
 
@@ -109,7 +110,7 @@ class Study:
             self.spec = self.spec.with_config(self.config.model_copy(update={"tracking": tracking}))
         return self
 
-    def check(self) -> dict[str, Any]:
+    def check(self) -> JsonObject:
         """Check everything a run would need, and write nothing; see `regsearch.study.checks.check_all`."""
         from regsearch.study.checks import check_all
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from regsearch.errors import UserError
+
+JsonObject = dict[str, Any]
+JsonMapping = Mapping[str, Any]
+"""An object of a JSON file, for whoever only reads it."""
 
 
 def write_whole(path: Path, text: str, mode: int = 0o666) -> None:
@@ -30,7 +35,7 @@ def write_whole(path: Path, text: str, mode: int = 0o666) -> None:
         raise
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: JsonObject) -> None:
     """Write an object as JSON, whole or not at all."""
     write_whole(path, json.dumps(content, indent=1))
 

@@ -11,11 +11,11 @@ says of itself or can make again (`outbox.cursor`, `outbox.status`, saved states
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from regsearch.errors import UserError
+from regsearch.system.files import JsonMapping
 
 KEY = "schema"
 FIRST = 1
@@ -64,7 +64,7 @@ def check_version(found: object, known: int, file: str | Path | None) -> int:
     return found
 
 
-def check_fields(found: Mapping[str, Any], known: Collection[str], file: str | Path | None, within: str = "") -> None:
+def check_fields(found: JsonMapping, known: Collection[str], file: str | Path | None, within: str = "") -> None:
     """Refuse fields that this version does not know in a file that it would write without them.
 
     Args:
@@ -82,7 +82,7 @@ def check_fields(found: Mapping[str, Any], known: Collection[str], file: str | P
             raise UserError("unknown field", file=file, key=place, allowed=allowed)
 
 
-def check(found: Mapping[str, Any], latest: int, fields: Collection[str], file: str | Path | None) -> None:
+def check(found: JsonMapping, latest: int, fields: Collection[str], file: str | Path | None) -> None:
     """Refuse a file of a later form, then one with a field that its form does not have.
 
     Raises:

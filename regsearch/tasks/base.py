@@ -7,12 +7,12 @@ branches in Python on a value.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
 
-Array = np.ndarray[Any, Any]
+Array = np.ndarray
 Tensors = dict[str, torch.Tensor]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regsearch.system import schema
+from regsearch.system.files import JsonMapping, JsonObject
 
 if TYPE_CHECKING:
     from regsearch.analysis.finals_summary import FinalsSummary
@@ -45,17 +46,17 @@ class Answer:
     complete: int
     pruned: int
     failed: int
-    best: Mapping[str, Any] | None
+    best: JsonMapping | None
     pack: Mapping[str, int]
-    finals: Mapping[str, Any] | None
+    finals: JsonMapping | None
     sentence: str
     test_opened: int = 0
-    test_shared: Mapping[str, Any] = field(default_factory=dict)
+    test_shared: JsonMapping = field(default_factory=dict)
     timing: dict[str, float] = field(default_factory=dict)
-    front: Sequence[Mapping[str, Any]] | None = None
-    constraints: Mapping[str, Any] | None = None
+    front: Sequence[JsonMapping] | None = None
+    constraints: JsonMapping | None = None
 
-    def to_json(self, full: bool = False) -> dict[str, Any]:
+    def to_json(self, full: bool = False) -> JsonObject:
         """The object that `--json` prints; plain JSON throughout, a number that is not finite is null.
 
         A knob at infinity is off, so `best.params`, which holds active knobs, leaves it out.
@@ -78,14 +79,14 @@ class Answer:
             "timing": self.timing,
             "test_opened": self.test_opened,
         }
-        found: dict[str, Any] = plain(contract)
+        found: JsonObject = plain(contract)
         if not full:
             return found
         more = {"sentence": self.sentence, "test_shared": plain(self.test_shared)}
         return {schema.KEY: schema.ANSWER, **found, **more}
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any], file: Path | None = None) -> Answer:
+    def from_json(cls, found: JsonMapping, file: Path | None = None) -> Answer:
         """Read the answer that `to_json(full=True)` wrote; a field that it does not write is refused.
 
         What stands below `pack`, `finals`, `timing`, `test_shared`, `front` and `constraints` is taken as it is.
@@ -130,13 +131,13 @@ class Answer:
         return str(Opened(self.test_opened, **self.test_shared))
 
 
-def _setting(trial: Mapping[str, Any]) -> dict[str, Any]:
+def _setting(trial: JsonMapping) -> JsonObject:
     """The trial's active knobs; one at infinity is off."""
     knobs = trial["params"].items()
     return {"params": {name: value for name, value in knobs if not isinstance(value, float) or math.isfinite(value)}}
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """`value` as JSON can hold it: tuples as lists, names as text, a number that is not finite as null."""
     if isinstance(value, Mapping):
         return {str(name): plain(each) for name, each in value.items()}

@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from regsearch.config import StudyConfig
 from regsearch.errors import UserError
 from regsearch.system import schema
 from regsearch.system.addresses import password
-from regsearch.system.files import write_whole
+from regsearch.system.files import JsonMapping, JsonObject, write_whole
 from regsearch.system.guard import guarded
 from regsearch.system.locks import aside, hold
 from regsearch.workspace.places import placed, portable
@@ -152,7 +151,7 @@ def read_record(folder: Path) -> StudyRecord:
     return StudyRecord(StudyConfig.from_json(json.dumps(config), file), saved["created_ms"])
 
 
-def parse_record(text: str | bytes, file: str | Path) -> dict[str, Any]:
+def parse_record(text: str | bytes, file: str | Path) -> JsonObject:
     """Parse the text of a study's record: its `config`, with the paths that `portable` wrote, and `created_ms`.
 
     A field that no version has written is refused.
@@ -161,7 +160,7 @@ def parse_record(text: str | bytes, file: str | Path) -> dict[str, Any]:
         UserError: it is not what `write_record` wrote, or a newer regsearch wrote it.
     """
     try:
-        saved: dict[str, Any] = json.loads(text)
+        saved: JsonObject = json.loads(text)
         schema.check(saved, schema.STUDY, _FIELDS, file)
         return {"config": dict(saved["config"]), "created_ms": int(saved["created_ms"])}
     except UserError:
@@ -178,7 +177,7 @@ def write_record(folder: Path, config: StudyConfig, created_ms: int) -> None:
     write_whole(folder / STUDY, text, 0o600 if secret else 0o644)
 
 
-def list_studies(root: Path) -> list[dict[str, Any]]:
+def list_studies(root: Path) -> list[JsonObject]:
     """List every study begun here: name, when it began, whether it has its answer, its trials and source of data.
 
     Raises:
@@ -188,7 +187,7 @@ def list_studies(root: Path) -> list[dict[str, Any]]:
     return [_row(file.parent, parse_record(file.read_text(), file)) for file in files]
 
 
-def _row(folder: Path, saved: Mapping[str, Any]) -> dict[str, Any]:
+def _row(folder: Path, saved: JsonMapping) -> JsonObject:
     config = saved["config"]
     return {
         "name": config["name"],

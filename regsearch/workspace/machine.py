@@ -6,29 +6,28 @@ import json
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from regsearch.executors.executor import Executor
 from regsearch.system import schema
-from regsearch.system.files import write_json
+from regsearch.system.files import JsonObject, write_json
 
 _FILE = "machine.json"
 
 
-def machine() -> dict[str, Any]:
+def machine() -> JsonObject:
     """What the bits of a curve depend on besides the study: kind of processor, and versions."""
     names = ("torch", "numpy")
     return {"processor": platform.machine(), "python": platform.python_version(), **{n: version(n) for n in names}}
 
 
-def recorded_machine(folder: Path) -> dict[str, Any]:
+def recorded_machine(folder: Path) -> JsonObject:
     """What `record_machine` kept of the study in this folder; nothing before it has begun.
 
     Raises:
         UserError: a newer regsearch wrote it.
     """
     file = folder / _FILE
-    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    found: JsonObject = json.loads(file.read_text()) if file.exists() else {}
     schema.check_version(found.pop(schema.KEY, None), schema.MACHINE, file)
     return found
 

@@ -7,19 +7,20 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+
+from regsearch.system.files import JsonObject
 
 _PROJECT = "{project}"
 _PLACES = (("folder",), ("data", "source"), ("search", "storage"), ("tracking", "uri"), ("tracking", "tensorboard"))
 _KIND = re.compile(r"(csv:|parquet:|sqlite(?:\+\w+)?:///|)(.*)", re.DOTALL)
 
 
-def portable(config: dict[str, Any], home: Path) -> dict[str, Any]:
+def portable(config: JsonObject, home: Path) -> JsonObject:
     """Write a configuration's paths from `{project}`, the folder of `home`: the two may be moved together."""
     return _with_places(config, lambda path: _to_project(path, home))
 
 
-def placed(config: dict[str, Any], home: Path) -> dict[str, Any]:
+def placed(config: JsonObject, home: Path) -> JsonObject:
     """Read the configuration that `portable` wrote, with the paths that it has here.
 
     Earlier versions wrote them as they were then; those that are gone are looked for in the folder of `home`.
@@ -32,8 +33,8 @@ def placed(config: dict[str, Any], home: Path) -> dict[str, Any]:
     return {**_with_places(here, lambda path: _along(path, then, now, home)), "folder": str(now)}
 
 
-def _with_places(config: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    changed: dict[str, Any] = json.loads(json.dumps(config))
+def _with_places(config: JsonObject, change: Callable[[str], str]) -> JsonObject:
+    changed: JsonObject = json.loads(json.dumps(config))
     for *sections, key in _PLACES:
         section = changed
         for name in sections:

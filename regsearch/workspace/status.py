@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from regsearch.config import StudyConfig
+from regsearch.system.files import JsonMapping, JsonObject
 from regsearch.system.locks import is_held
 from regsearch.tracking.log.history import RunHistory, StudyHistory
 from regsearch.trial import TrialState
@@ -37,7 +37,7 @@ class StudyStatus:
     total: int
     states: Mapping[TrialState, int]
     objective: str
-    best: Mapping[str, Any] | None = None
+    best: JsonMapping | None = None
     baseline: float | None = None
     finals: int = 0
 
@@ -52,7 +52,7 @@ class StudyStatus:
         states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING, TrialState.WAITING)
         return {word: self.states.get(state, 0) for word, state in zip(words, states, strict=True)}
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Give the object that `--json` prints."""
         return {
             "study": self.study,
@@ -95,7 +95,7 @@ def read_status(folder: Path, config: StudyConfig) -> StudyStatus:
     )
 
 
-def _active(run: RunHistory) -> dict[str, Any]:
+def _active(run: RunHistory) -> JsonObject:
     """Give the knobs that are on: one that is switched off by infinity is not shown."""
     return {
         name: value

@@ -118,7 +118,7 @@ class _Convolution(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(*given: Any) -> Any:
+    def forward(*given: object) -> Any:
         return _CONVOLVE(*given)
 
     @staticmethod

@@ -126,7 +126,7 @@ class _EmbeddingBag(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(*given: Any) -> Any:
+    def forward(*given: object) -> Any:
         return _BAG(*given)
 
     @staticmethod

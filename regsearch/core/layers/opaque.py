@@ -47,7 +47,7 @@ def opaque(name: str, schema: str, body: Body, shapes: Body) -> Operation:
     made.register_fake(shapes)
 
     def lifted(info: Any, in_dims: Sequence[int | None], *arguments: Any) -> Any:
-        def fold(each: Any, dim: int | None) -> Any:
+        def fold(each: object, dim: int | None) -> Any:
             if not isinstance(each, torch.Tensor):
                 return each
             spread = each.expand(info.batch_size, *each.shape) if dim is None else each.movedim(dim, 0)
@@ -76,7 +76,7 @@ class Back(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(operation: Operation, *given: Any) -> Any:
+    def forward(operation: Operation, *given: object) -> Any:
         """Call the operation."""
         return operation(*given)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from regsearch.system.files import JsonMapping
 from regsearch.tracking.log.outbox import read_from
 from regsearch.tracking.log.records import (
     Artifact,
@@ -54,7 +55,7 @@ class RunHistory:
 
     kind: RunKind
     number: int
-    params: Mapping[str, Any]
+    params: JsonMapping
     name: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     begun_ms: int = 0

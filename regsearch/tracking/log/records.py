@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from regsearch.errors import UserError
 from regsearch.system import schema
+from regsearch.system.files import JsonMapping, JsonObject
 from regsearch.trial import TrialState
 
 RunKind = Literal["trial", "final"]
@@ -50,7 +51,7 @@ class StudyStart:
 
     type: ClassVar[str] = "study_start"
     name: str
-    params: Mapping[str, Any]
+    params: JsonMapping
     tags: Mapping[str, str]
     time_ms: int
     dataset: Dataset | None = None
@@ -64,7 +65,7 @@ class RunStart:
     kind: RunKind
     number: int
     name: str
-    params: Mapping[str, Any]
+    params: JsonMapping
     tags: Mapping[str, str]
     time_ms: int
 
@@ -91,7 +92,7 @@ class RunStages:
     type: ClassVar[str] = "run_stages"
     kind: RunKind
     number: int
-    stages: Sequence[Mapping[str, Any]]
+    stages: Sequence[JsonMapping]
     tags: Mapping[str, str]
 
 
@@ -188,16 +189,16 @@ class Tracker(Protocol):
         ...
 
 
-def to_json(record: Record) -> dict[str, Any]:
+def to_json(record: Record) -> JsonObject:
     """The record as a JSON object, its type under `type`."""
-    fields: dict[str, Any] = {"type": record.type}
+    fields: JsonObject = {"type": record.type}
     fields.update((name, getattr(record, name)) for name in FIELDS[record.type])
     if isinstance(record, StudyStart) and record.dataset is not None:
         fields["dataset"] = dataclasses.asdict(record.dataset)
     return fields
 
 
-def from_json(fields: dict[str, Any], file: str | Path | None = None) -> Record:
+def from_json(fields: JsonObject, file: str | Path | None = None) -> Record:
     """Read the record that `to_json` wrote; a field that it does not write is refused.
 
     Args:

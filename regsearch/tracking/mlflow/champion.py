@@ -6,7 +6,6 @@ import json
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import mlflow.pyfunc
@@ -21,6 +20,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 
+from regsearch.system.files import JsonObject
 from regsearch.tracking.log.records import Model
 from regsearch.tracking.mlflow.changes import SOURCE_TAG, START_TAG
 from regsearch.tracking.mlflow.delivery import ClientLane
@@ -130,7 +130,7 @@ def save_model(package: Path, path: Path, model: MlflowModel | None = None) -> N
 
 def read_example(path: Path, dtype: str = "float32") -> pd.DataFrame | np.ndarray:
     """A few inputs: `{"columns": [...], "data": [[...]]}` for tables, `{"inputs": [[...]]}` for arrays [N, F...]."""
-    saved: dict[str, Any] = json.loads(path.read_text())
+    saved: JsonObject = json.loads(path.read_text())
     if "inputs" in saved:
         return np.asarray(saved["inputs"], dtype=dtype)
     return pd.DataFrame(saved["data"], columns=saved["columns"])
@@ -144,7 +144,7 @@ def _inputs(example: pd.DataFrame | np.ndarray) -> Schema:
     return Schema([ColSpec(AnyType(), name, required=True) for name in example.columns])  # type: ignore[no-untyped-call]
 
 
-def _outputs(manifest: dict[str, Any]) -> Schema | None:
+def _outputs(manifest: JsonObject) -> Schema | None:
     """The columns of the answer, as `predict` names them; None where the model alone knows how many there are."""
     if manifest["task"] == "clustering":
         return None

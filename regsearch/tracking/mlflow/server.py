@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from regsearch.errors import UserError
 from regsearch.system.addresses import scrub
+from regsearch.system.files import JsonObject
 
 KEY = "tracking.uri"
 TIMEOUT = (4.0, 5.0)
@@ -44,8 +45,8 @@ def ask_server(uri: str, experiment: str) -> bool:
         ) from None
 
 
-def _as_mlflow_asks(uri: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _as_mlflow_asks(uri: str) -> JsonObject:
+    found: JsonObject = {}
     get = os.environ.get
     if urlsplit(uri).username is None:
         if get("MLFLOW_TRACKING_USERNAME"):
@@ -59,7 +60,7 @@ def _as_mlflow_asks(uri: str) -> dict[str, Any]:
     return found
 
 
-def _json(answer: Any) -> dict[str, Any]:
+def _json(answer: Any) -> JsonObject:
     try:
         found = answer.json()
     except ValueError:
@@ -67,7 +68,7 @@ def _json(answer: Any) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _read(uri: str, status: int, said: dict[str, Any]) -> bool:
+def _read(uri: str, status: int, said: JsonObject) -> bool:
     if status in (401, 403):
         allowed = (
             "give them as http://USER:${PASSWORD}@HOST or as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"

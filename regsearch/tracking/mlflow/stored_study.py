@@ -15,6 +15,7 @@ from mlflow.entities import Experiment, Run
 
 from regsearch.errors import UserError
 from regsearch.system import schema
+from regsearch.system.files import JsonMapping
 from regsearch.tracking.log.history import RunHistory
 from regsearch.tracking.mlflow.changes import REASON_TAG, RESTORED_TAG, STUDY
 from regsearch.tracking.mlflow.delivery import list_runs, run_key
@@ -42,7 +43,7 @@ class StoredStudy:
     ended: bool
     params: Mapping[str, str]
     tags: Mapping[str, str]
-    summary: Mapping[str, Any] | None = None
+    summary: JsonMapping | None = None
     runs: list[RunHistory] = field(default_factory=list)
 
 
@@ -110,14 +111,14 @@ def _curve(client: MlflowClient, run: Run) -> dict[int, dict[str, float]]:
     return dict(sorted(found.items()))
 
 
-def _summary(client: MlflowClient, parent: Run) -> Mapping[str, Any] | None:
+def _summary(client: MlflowClient, parent: Run) -> JsonMapping | None:
     folder, _, _ = _SUMMARY.partition("/")
     if _SUMMARY not in [each.path for each in client.list_artifacts(parent.info.run_id, folder)]:
         return None
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     with tempfile.TemporaryDirectory() as place:
         text = Path(client.download_artifacts(parent.info.run_id, _SUMMARY, place)).read_text()
-    found: Mapping[str, Any] = json.loads(text)
+    found: JsonMapping = json.loads(text)
     schema.check_version(found.get(schema.KEY), schema.FINALS, f"{_SUMMARY} of {parent.info.run_name}")
     return found
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+
+from regsearch.system.files import JsonObject
 
 TRIALS, FINALS = "trials", "finals"
 """Keys of the two views."""
@@ -45,11 +46,11 @@ def experiment_tags(
     }
 
 
-def _named(title: str, view: dict[str, Any], time_ms: int) -> str:
+def _named(title: str, view: JsonObject, time_ms: int) -> str:
     return json.dumps({"name": title, "createdAt": time_ms, "updatedAt": time_ms, "state": json.dumps(view)})
 
 
-def _view(query: str, order: str, maximize: bool, columns: list[str], metrics: Sequence[str]) -> dict[str, Any]:
+def _view(query: str, order: str, maximize: bool, columns: list[str], metrics: Sequence[str]) -> JsonObject:
     groups = {
         "Loss": _LOSSES,
         "Gap": ("gap", *(f"gap_{name}" for name in metrics)),
@@ -68,11 +69,11 @@ def _view(query: str, order: str, maximize: bool, columns: list[str], metrics: S
     }
 
 
-def _section(title: str) -> dict[str, Any]:
+def _section(title: str) -> JsonObject:
     return {"uuid": title, "name": title, "display": True, "isReordered": False, "deleted": False, "isGenerated": True}
 
 
-def _chart(metric: str, section: str) -> dict[str, Any]:
+def _chart(metric: str, section: str) -> JsonObject:
     """A line over epochs; `isGenerated` keeps MLflow from drawing one more of the same metric."""
     return {
         "uuid": f"chart-{metric}",

@@ -201,7 +201,7 @@ def _session_end(record: RunEnd) -> Any:
     return event_pb2.Event(wall_time=seconds, step=0, summary=summary_pb2.Summary(value=[value]))
 
 
-def _plain(name: str, value: Any) -> bool | float | str:
+def _plain(name: str, value: object) -> bool | float | str:
     """A parameter as HParams can hold it; numbers that are not finite are words there, and so is what names a trial."""
     if isinstance(value, bool | str):
         return value
