@@ -35,16 +35,12 @@ class WriterHandle:
         return self.process.poll() is None
 
     def status(self) -> Status:
-        """The writer's latest word."""
+        """Read the writer's latest status."""
         status = read_status(status_path(self.outbox))
         return status if status.pid == self.process.pid else Status(pid=self.process.pid)
 
-    def cpu_seconds(self) -> float:
-        """CPU seconds that the writer has used, as of its latest delivery."""
-        return self.status().cpu.get("total", 0.0)
-
     def delivered(self) -> bool:
-        """Whether everything in the outbox is at the store."""
+        """Tell whether everything in the outbox is at the store."""
         return read_cursor(self.outbox) >= self.outbox.stat().st_size
 
     def news(self) -> list[str]:
