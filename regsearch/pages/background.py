@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from regsearch.pages.parts import Code, Paragraph, Part, Section, Table
 from regsearch.pages.plot import short
