@@ -6,7 +6,7 @@ import errno
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 _USER_PART = re.compile(r"(://[^:/@\s]*:)(?!\$\{\w+\}@)[^\s'\"]*@")
 _QUERY = re.compile(r"([?&](?:password|sslpassword)=)[^&\s'\"]*")
@@ -58,13 +58,13 @@ class UserError(ValueError):
 Choice = TypeVar("Choice")
 
 
-def one_of_these(key: str, value: Any, among: Mapping[str, Choice]) -> Choice:
+def one_of_these(key: str, value: str | None, among: Mapping[str, Choice]) -> Choice:
     """What `among` holds under `value`.
 
     Raises:
         UserError: it holds nothing there.
     """
-    if value not in among:
+    if value is None or value not in among:
         raise UserError("not known", key=key, value=value, allowed="allowed are " + ", ".join(among))
     return among[value]
 

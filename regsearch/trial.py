@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
 Kind = Literal["trial", "final"]
 
@@ -63,7 +63,7 @@ class Stage:
     trial: int
     seed: int
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Plain JSON; `Stage(**found)` reads it back, to the bit."""
         return {"epoch": self.epoch, "params": dict(self.params), "trial": self.trial, "seed": self.seed}
 

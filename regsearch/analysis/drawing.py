@@ -7,7 +7,6 @@ and Ito (2008), told apart with any colour vision.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -53,7 +52,7 @@ def save(figure: Figure, path: str | Path) -> tuple[Path, Path]:
     target = Path(path)
     svg, png = target.with_name(target.stem + ".svg"), target.with_name(target.stem + ".png")
     svg.parent.mkdir(parents=True, exist_ok=True)
-    undated: dict[str, Any] = {"Date": None}
+    undated: dict[str, str | None] = {"Date": None}
     with matplotlib.rc_context({"svg.hashsalt": "regsearch"}):
         figure.savefig(svg, format="svg", metadata=undated)
     figure.savefig(png, format="png", dpi=200)

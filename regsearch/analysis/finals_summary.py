@@ -8,10 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from regsearch.analysis.bootstrap import Grid
 from regsearch.analysis.statistics import Contrast, Interval, holm, interval, metric_interval, number, paired_bootstrap
@@ -254,29 +253,29 @@ def _others(
 class _Comparison:
     """How the finals of one study are compared: the truth [N], the metric and the bootstrap's numbers."""
 
-    y: NDArray[Any]
+    y: np.ndarray
     metric: str
     seed: int
     draws: int
     level: float
     splits: int
 
-    def kept(self, one: Candidate, other: Candidate) -> Any:
+    def kept(self, one: Candidate, other: Candidate) -> np.ndarray:
         """Which of the finals [S] count for a pair: those of the seeds that neither diverged at, in no split."""
         finite = _finite(one) & _finite(other)
         if finite.size % self.splits:
             raise UserError("every split must have the same seeds", value=self.splits, allowed=f"{finite.size} entries")
         return np.tile(finite.reshape(self.splits, -1).all(axis=0), self.splits)
 
-    def contrast(self, one: Candidate, other: Candidate, keep: Any) -> Contrast:
+    def contrast(self, one: Candidate, other: Candidate, keep: np.ndarray) -> Contrast:
         first, second = (np.asarray(each.predictions)[keep] for each in (one, other))
         return paired_bootstrap(first, second, self.y, self.metric, **self._numbers())
 
-    def no_contrast(self, keep: Any) -> Contrast:
+    def no_contrast(self, keep: np.ndarray) -> Contrast:
         """That of a candidate with itself."""
         return Contrast(self.metric, 0.0, 0.0, 0.0, self.level, 0.5, int(keep.sum()) // self.splits, self.y.size)
 
-    def summary(self, candidate: Candidate, keep: Any) -> CandidateSummary:
+    def summary(self, candidate: Candidate, keep: np.ndarray) -> CandidateSummary:
         arrays = _of(candidate, keep)
         return CandidateSummary(
             candidate.number,
@@ -311,18 +310,18 @@ def per_final(candidate: Candidate, y: ArrayLike, metric: str) -> list[dict[str,
 _PER_SEED = ("train_loss", "val_loss", "test_loss", "train_metric")
 
 
-def _of(candidate: Candidate, keep: Any) -> JsonObject:
+def _of(candidate: Candidate, keep: np.ndarray) -> JsonObject:
     return {name: np.asarray(getattr(candidate, name))[keep] for name in (*_PER_SEED, "predictions")}
 
 
-def _finite(candidate: Candidate) -> Any:
+def _finite(candidate: Candidate) -> np.ndarray:
     """Which seeds [S] measured finite numbers only."""
     predictions = np.asarray(candidate.predictions)
     losses = [np.asarray(getattr(candidate, name), dtype=np.float64) for name in _PER_SEED]
     if any(each.shape != predictions.shape[:1] for each in losses):
         shapes = [each.shape for each in (*losses, predictions)]
         raise UserError("a candidate's finals must have one entry per seed in every array", value=shapes)
-    finite = np.isfinite(np.stack(losses)).all(axis=0)
+    finite = np.asarray(np.isfinite(np.stack(losses)).all(axis=0))
     if predictions.dtype.kind == "f":
         finite &= np.isfinite(predictions).reshape(predictions.shape[0], -1).all(axis=1)
     return finite

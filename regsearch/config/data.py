@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime
 import math
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, field_validator, model_validator
+from pydantic import BeforeValidator, ValidationInfo, field_validator, model_validator
 
 from regsearch.config.fields import Count, Flag, Natural, Section, Seed, Size, Text, Widths, as_tuple
 from regsearch.config.refusal import Allowed, Example
@@ -76,7 +76,7 @@ class SplitConfig(Section):
 
     @field_validator("train", "validation", "test")
     @classmethod
-    def _size(cls, value: float, info: Any) -> float:
+    def _size(cls, value: float, info: ValidationInfo) -> float:
         lowest = "from 0" if info.field_name == "test" else "above 0"
         short = value < 0 or (value == 0 and info.field_name != "test")
         if not math.isfinite(value) or short or (value > 1 and value != int(value)):

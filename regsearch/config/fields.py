@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from regsearch.config.refusal import Allowed
 
 
-def as_tuple(value: object) -> Any:
+def as_tuple(value: object) -> object:
     """A list as a tuple (the models are frozen), anything else as it is."""
     return tuple(value) if isinstance(value, list) else value
 
@@ -28,6 +28,9 @@ Widths = Annotated[
     BeforeValidator(as_tuple),
     Allowed("allowed is a list of whole numbers from 1 up, like [128, 128]"),
 ]
+
+Options = dict[str, Any]
+"""What a study file gives a pruner, a searcher, a scheduler or a model by keyword; each of them knows its own."""
 
 
 class Section(BaseModel):

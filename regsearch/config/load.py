@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,7 +13,7 @@ from regsearch.config.models import StudyConfig
 from regsearch.config.refusal import keys_of, refusal
 from regsearch.config.search import SearchConfig
 from regsearch.config.words import brief, one_of
-from regsearch.config.yaml12 import read_yaml
+from regsearch.config.yaml12 import YamlMapping, read_yaml
 from regsearch.errors import UserError
 from regsearch.system import schema
 
@@ -34,7 +33,7 @@ class StartOptions:
     device: str | None = None
     storage: str | None = None
 
-    def given(self) -> dict[str, tuple[str, str, Any]]:
+    def given(self) -> dict[str, tuple[str, str, int | str]]:
         """Give section, key and value of each that is set, by its option on the command line."""
         options = {"--" + part.name.replace("_", "-"): (part.name, getattr(self, part.name)) for part in fields(self)}
         return {
@@ -100,7 +99,7 @@ def check_measures(
             )
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> YamlMapping:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -128,7 +127,7 @@ def _read(file: Path) -> dict[str, Any]:
     return {key: value for key, value in raw.items() if value is not None and key != schema.KEY}
 
 
-def _refuse_idle_sizes(config: StudyConfig, raw: dict[str, Any], file: Path) -> None:
+def _refuse_idle_sizes(config: StudyConfig, raw: YamlMapping, file: Path) -> None:
     """Sizes beside a column that names each row's part would mean nothing."""
     if config.data.split.kind != "column":
         return

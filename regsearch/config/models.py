@@ -6,18 +6,19 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from regsearch.config.data import DataConfig
-from regsearch.config.fields import Count, Flag, Part, Rate, Section, Share, Text, as_tuple
+from regsearch.config.fields import Count, Flag, Options, Part, Rate, Section, Share, Text, as_tuple
 from regsearch.config.finals import FinalizeConfig, refuse_splits
 from regsearch.config.refusal import Allowed, Example, SetByLoader, refusal
 from regsearch.config.search import SearchConfig
 from regsearch.config.stock import STOCK
 from regsearch.config.training import OPTIMIZER_DEFAULTS, OptimizerName, ScheduleName, train_knobs
 from regsearch.config.words import one_of
+from regsearch.config.yaml12 import YamlMapping
 from regsearch.errors import UserError
 from regsearch.space import knob_of
 
@@ -36,12 +37,12 @@ class ModelConfig(Section):
         Text | None, Allowed("allowed is MODULE:CALLABLE, like net:build"), Example('factory: "net:build", width: 16')
     ] = None
     """`MODULE:CALLABLE`, called with `inputs`, `outputs` and the options, returning a stock `nn.Module`."""
-    options: Annotated[dict[str, Any], SetByLoader()] = Field(default_factory=dict)
+    options: Annotated[Options, SetByLoader()] = Field(default_factory=dict)
     """What stands beside `name` or `factory`."""
 
     @model_validator(mode="before")
     @classmethod
-    def _gather(cls, data: Any) -> Any:
+    def _gather(cls, data: object) -> object:
         if not isinstance(data, Mapping):
             return data
         free = {key: value for key, value in data.items() if key not in cls.model_fields}
@@ -170,7 +171,7 @@ class StudyConfig(Section):
     train: Annotated[TrainConfig, Example("train: {epochs: 50, batch_size: 32}")] = TrainConfig()
     """How one trial is trained."""
     space: Annotated[
-        dict[str, Any] | None,
+        YamlMapping | None,
         Allowed("allowed is a section with choose and from, or regularizers and their knobs"),
         Example("space: {dropout: search, l2: search}"),
     ] = None

@@ -6,7 +6,7 @@ import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -113,7 +113,7 @@ def allowed_words(field: FieldInfo, given: object = None) -> str:
     return f"allowed is {field.annotation}"
 
 
-def _parts(annotation: Any) -> Iterator[Any]:
+def _parts(annotation: object) -> Iterator[object]:
     """The members of a union and what stands beside them in `Annotated`."""
     if get_origin(annotation) in (Union, types.UnionType):
         for each in get_args(annotation):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from regsearch.config.constraints import FORM, Constraint, read_constraint
-from regsearch.config.fields import Count, Flag, Section, Seed, Text, as_tuple
+from regsearch.config.fields import Count, Flag, Options, Section, Seed, Text, as_tuple
 from regsearch.config.refusal import Allowed, Example
 from regsearch.config.words import one_of
+from regsearch.config.yaml12 import YamlMapping
 from regsearch.errors import UserError
 
 Sampler = Literal["tpe", "gp", "cmaes", "nsga2", "nsga3", "random", "sobol", "halton", "qmc", "grid"]
@@ -32,20 +33,20 @@ class SearchConfig(Section):
     not; `sobol` (or `qmc`) and `halton` fill the space evenly; `grid` tries each setting of a grid once, with five
     levels of each number, and the search ends when there are no more."""
     pruner: Annotated[
-        str | dict[str, Any],
+        str | YamlMapping,
         Allowed(f"allowed are {', '.join(PRUNERS)}, or {{name: ..., option: ...}}"),
         Example("pruner: {name: hyperband, reduction_factor: 3}"),
     ] = "asha"
     """Which trials end early: a name, or a mapping of `name` and the options of that pruner."""
     algorithm: Annotated[
-        str | dict[str, Any] | None,
+        str | YamlMapping | None,
         Allowed(f"allowed are {', '.join(ALGORITHMS)}, or {{name: ..., option: ...}}"),
         Example("engine: ray_tune, algorithm: hyperopt"),
     ] = None
     """How Ray Tune draws settings: a name, or a mapping of `name` and the options of Tune's class; `optuna` when left
     out, and for a population `random`, which is all that it takes."""
     scheduler: Annotated[
-        str | dict[str, Any],
+        str | YamlMapping,
         Allowed(f"allowed are {', '.join(SCHEDULERS)}, or {{name: ..., option: ...}}"),
         Example("engine: ray_tune, scheduler: {name: pbt, perturbation_interval: 3}"),
     ] = "asha"
@@ -94,7 +95,7 @@ class SearchConfig(Section):
         return _named(self.pruner)[0]
 
     @property
-    def pruner_options(self) -> dict[str, Any]:
+    def pruner_options(self) -> Options:
         """The options of the pruner."""
         return _named(self.pruner)[1]
 
@@ -104,7 +105,7 @@ class SearchConfig(Section):
         return _named(self.algorithm or ("random" if self.is_population else "optuna"))[0]
 
     @property
-    def algorithm_options(self) -> dict[str, Any]:
+    def algorithm_options(self) -> Options:
         """The options of the algorithm."""
         return _named(self.algorithm or "optuna")[1]
 
@@ -114,7 +115,7 @@ class SearchConfig(Section):
         return _named(self.scheduler)[0]
 
     @property
-    def scheduler_options(self) -> dict[str, Any]:
+    def scheduler_options(self) -> Options:
         """The options of the scheduler."""
         return _named(self.scheduler)[1]
 
@@ -157,7 +158,7 @@ class SearchConfig(Section):
 
     @field_validator("pruner", "algorithm", "scheduler")
     @classmethod
-    def _known(cls, value: str | dict[str, Any] | None, info: ValidationInfo) -> str | dict[str, Any] | None:
+    def _known(cls, value: str | YamlMapping | None, info: ValidationInfo) -> str | YamlMapping | None:
         known = {"pruner": PRUNERS, "algorithm": ALGORITHMS, "scheduler": SCHEDULERS}[str(info.field_name)]
         name = value.get("name") if isinstance(value, dict) else value
         if name is not None and name not in known:
@@ -204,7 +205,7 @@ class SearchConfig(Section):
         return value
 
 
-def _named(given: str | dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def _named(given: str | YamlMapping) -> tuple[str, Options]:
     """Name and options of a part that a study file gives by its name or as a mapping."""
     if isinstance(given, str):
         return given, {}

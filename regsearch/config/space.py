@@ -7,10 +7,11 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from regsearch.config.training import TRAIN_KNOBS
 from regsearch.config.words import brief, one_of
+from regsearch.config.yaml12 import YamlMapping
 from regsearch.errors import UserError
 from regsearch.space import (
     NONE,
@@ -28,7 +29,7 @@ from regsearch.space import (
 )
 
 # What a study gets that names no space.
-DEFAULT_SPACE: Mapping[str, Any] = {
+DEFAULT_SPACE: YamlMapping = {
     "choose": "one",
     "from": ["l1", "l2", "elastic_net", "weight_decay"],
     "dropout": "search",
@@ -41,7 +42,7 @@ _RANGE_WORDS = "allowed are a number, search, or {low: ..., high: ..., log: ...}
 
 
 def build_space(
-    raw: Mapping[str, Any] | None,
+    raw: YamlMapping | None,
     knobs: Mapping[str, Knob],
     *,
     train_knobs: Mapping[str, Knob] = TRAIN_KNOBS,
@@ -97,7 +98,7 @@ class _Reader:
         for knob in knobs.values():
             self.rules.setdefault(knob.regularizer, {})[knob.short] = knob
 
-    def space(self, raw: Mapping[str, Any]) -> SearchSpace:
+    def space(self, raw: YamlMapping) -> SearchSpace:
         choose, members = self._choice(raw)
         beside = {
             name: self.rule(name, each, f"space.{name}") for name, each in raw.items() if name not in ("choose", "from")
@@ -118,7 +119,7 @@ class _Reader:
             raise UserError("nothing is searched", key="space", allowed=allowed)
         return space
 
-    def _choice(self, raw: Mapping[str, Any]) -> tuple[Literal["one", "any"] | None, dict[str, _Rule]]:
+    def _choice(self, raw: YamlMapping) -> tuple[Literal["one", "any"] | None, dict[str, _Rule]]:
         if "choose" not in raw and "from" not in raw:
             return None, {}
         choose, named = raw.get("choose"), raw.get("from")
@@ -126,7 +127,7 @@ class _Reader:
             what = "is missing beside from" if choose is None else "cannot be used"
             raise UserError(what, key="space.choose", value=brief(choose), allowed="allowed are one and any")
         if isinstance(named, list):
-            entries: list[tuple[Any, Any]] = [(name, _SEARCH) for name in named]
+            entries: list[tuple[Any, object]] = [(name, _SEARCH) for name in named]
         else:
             entries = list(named.items()) if isinstance(named, dict) else []
         if not entries:
@@ -158,7 +159,7 @@ class _Reader:
             )
         return rule
 
-    def rule(self, name: Any, given: object, key: str) -> _Rule:
+    def rule(self, name: object, given: object, key: str) -> _Rule:
         """What `given` says of the regularizer `name` (or of `train`), standing at `key`."""
         known = self.rules.get(name) if isinstance(name, str) else None
         if known is None:
@@ -189,7 +190,7 @@ class _Reader:
         self._with_strength(name, known, given, key)
         return _Rule(tuple(ranges), fixed)
 
-    def _with_strength(self, name: str, known: Mapping[str, Knob], given: Mapping[str, Any], key: str) -> None:
+    def _with_strength(self, name: object, known: Mapping[str, Knob], given: YamlMapping, key: str) -> None:
         for short, knob in known.items():
             if knob.is_strength and short not in given:
                 what = f"{', '.join(given)} of {name} mean nothing while it is off"
@@ -200,7 +201,7 @@ def _declared(knob: Knob) -> Range:
     return Range(knob.name, knob.low, knob.high, knob.log, knob.integer)
 
 
-def _fixed(knob: Knob, value: Any, key: str) -> float:
+def _fixed(knob: Knob, value: object, key: str) -> float:
     if value == _OFF and knob.off is not None:
         return knob.off
     if not _is_number(value):
@@ -214,7 +215,7 @@ def _fixed(knob: Knob, value: Any, key: str) -> float:
     return float(value)
 
 
-def _spoken(knob: Knob, given: Mapping[str, Any], key: str) -> _Rule:
+def _spoken(knob: Knob, given: YamlMapping, key: str) -> _Rule:
     """What a mapping says of one knob: its range or value and, of a strength, its schedule and whether each layer has
     its own.
     """
@@ -243,7 +244,7 @@ def _spoken(knob: Knob, given: Mapping[str, Any], key: str) -> _Rule:
     return _Rule(shape.ranges, {knob.name: value, **shape.fixed})
 
 
-def _shape(knob: Knob, given: Mapping[str, Any], key: str) -> _Rule:
+def _shape(knob: Knob, given: YamlMapping, key: str) -> _Rule:
     """The schedule and the warm-up of a strength."""
     ranges: list[Searched] = []
     fixed: dict[str, float | str] = {}
@@ -273,13 +274,13 @@ def _shape(knob: Knob, given: Mapping[str, Any], key: str) -> _Rule:
     return _Rule(tuple(ranges), fixed)
 
 
-def _per_layer(given: Mapping[str, Any], key: str) -> bool:
+def _per_layer(given: YamlMapping, key: str) -> bool:
     if given.get("per", "layer") != "layer":
         raise UserError("cannot be used", key=f"{key}.per", value=brief(given["per"]), allowed="allowed is layer")
     return "per" in given
 
 
-def _range(knob: Knob, given: Mapping[str, Any], key: str) -> Range:
+def _range(knob: Knob, given: YamlMapping, key: str) -> Range:
     log = given.get("log", knob.log)
     if not isinstance(log, bool):
         raise UserError("cannot be used", key=f"{key}.log", value=brief(log), allowed="allowed are true and false")
@@ -301,7 +302,7 @@ def _range(knob: Knob, given: Mapping[str, Any], key: str) -> Range:
     return Range(knob.name, low, high, log, knob.integer)
 
 
-def _bound(knob: Knob, value: Any, key: str) -> float:
+def _bound(knob: Knob, value: object, key: str) -> float:
     if value == _OFF and knob.off is not None:
         value = knob.off
     within = dataclasses.replace(knob, off=None)  # a range is searched between its bounds: off is no exception here
@@ -321,7 +322,7 @@ def _bound(knob: Knob, value: Any, key: str) -> float:
     return float(value)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
-from typing import Any
 
 from regsearch.errors import UserError
 
@@ -29,7 +28,7 @@ class _Text(str):
         return str(self)
 
 
-def brief(value: object, longest: int = 60) -> Any:
+def brief(value: object, longest: int = 60) -> object:
     """`value` as a message shows it: words and numbers as they are, anything longer cut to one short line."""
     if isinstance(value, bool):
         return _Text(str(value).lower())

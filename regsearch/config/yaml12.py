@@ -12,13 +12,16 @@ from typing import Any
 import yaml
 from yaml.constructor import ConstructorError
 
+YamlMapping = dict[str, Any]
+"""A mapping as a study file has it, not checked yet."""
+
 
 class _Loader(yaml.SafeLoader):
     """The safe loader with the scalars of YAML 1.2's core schema."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (PyYAML's own attribute)
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
         seen: dict[str, int] = {}
         for key, _ in node.value:
             line = key.start_mark.line + 1
@@ -66,7 +69,7 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_float)
 _Loader.add_constructor("tag:yaml.org,2002:bool", _Loader.construct_true_false)
 
 
-def read_yaml(text: str) -> Any:
+def read_yaml(text: str) -> object:
     """The one document that `text` holds.
 
     Raises:

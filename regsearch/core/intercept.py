@@ -46,14 +46,14 @@ _DROPOUTS: dict[Hashable, bool] = {
 _FUNCTIONAL_ACTIVATIONS: frozenset[Hashable] = frozenset(
     {F.relu, torch.relu, torch.Tensor.relu, F.gelu, F.silu, F.elu, F.leaky_relu, torch.tanh, torch.Tensor.tanh, F.tanh}
 )
-_WITH_SITES: dict[Hashable, Callable[..., Any]] = {
+_WITH_SITES: dict[Hashable, Callable[..., object]] = {
     # Replacements that hold sites take what to do there first.
     F.multi_head_attention_forward: multi_head_attention,
     F.scaled_dot_product_attention: scaled_dot_product_attention,
     torch.gru: gru,
     torch.lstm: lstm,
 }
-_REPLACED: dict[Hashable, Callable[..., Any]] = {
+_REPLACED: dict[Hashable, Callable[..., object]] = {
     F.linear: linear,
     F.conv1d: convolve,
     F.conv2d: convolve,
@@ -95,7 +95,7 @@ class Interception(TorchFunctionMode):
         types: Iterable[type],
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    ) -> object:
         kwargs = kwargs or {}
         if func in _DROPOUTS:
             return self._dropout(_DROPOUTS[func], *args, **kwargs)
@@ -131,13 +131,13 @@ class Interception(TorchFunctionMode):
         return self._at_rate(input, float(p), default if told is None else told)
 
 
-def _in_float32(packed: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _in_float32(packed: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> object:
     """What a replacement that is written for float32 makes of such, whatever the precision of the pass."""
     device = torch.get_default_device().type
     if not torch.is_autocast_enabled(device):
         return packed(*args, **kwargs)
 
-    def full(each: object) -> Any:
+    def full(each: object) -> object:
         return each.float() if isinstance(each, torch.Tensor) and each.is_floating_point() else each
 
     with torch.autocast(device, enabled=False):

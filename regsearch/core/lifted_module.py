@@ -9,7 +9,6 @@ import copy
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -83,7 +82,7 @@ class PackedBatchNorm(nn.Module):
             unbiased = rows / max(rows - 1, 1)
             self._see({"running_mean": mean.detach(), "running_var": unbiased * var.detach()})
             before = dict(self.named_buffers()) | self.fresh
-            move: Any = 1 / (before["batches"] + 1) if self.momentum is None else self.momentum
+            move: torch.Tensor | float = 1 / (before["batches"] + 1) if self.momentum is None else self.momentum
             keep = 1 - move
             self.fresh = {
                 "running_mean": keep * before["running_mean"] + move * mean.detach(),
@@ -264,8 +263,8 @@ def _changed_buffers(module: nn.Module, x: torch.Tensor) -> frozenset[str]:
 
 
 def _no_causal_hint(
-    part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    part: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
+) -> tuple[tuple[object, ...], dict[str, object]]:
     """Keep a Transformer from comparing its mask with the causal one, which is data-dependent control flow.
 
     The hint only picks a kernel; the mask acts either way.

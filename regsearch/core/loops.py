@@ -93,10 +93,10 @@ class Loops:
             if own is not hook:
                 self._states[index] = self._in_each_slot(rule, own, self._states[index], *given)
 
-    def _in_each_slot(self, rule: type[Loop], method: Callable[..., Any], *given: Tensors | torch.Tensor) -> Any:
+    def _in_each_slot(self, rule: type[Loop], method: Callable[..., object], *given: Tensors | torch.Tensor) -> Any:
         """A rule's method at the knobs of each slot, lifted over what it is given [T, ...]."""
 
-        def one(knobs: Tensors, *own: Tensors | torch.Tensor) -> Any:
+        def one(knobs: Tensors, *own: Tensors | torch.Tensor) -> object:
             return method(rule.at(dict(knobs)), *own)
 
         return vmap(one)(self._knobs, *given)

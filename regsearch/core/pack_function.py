@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Generic, TypeAlias, TypeVar, TypeVarTuple, cast, overload
+from typing import Generic, TypeAlias, TypeVar, TypeVarTuple, cast, overload
 
 import torch
 from torch.func import vmap
@@ -63,16 +63,16 @@ class PackFunction(Generic[*Trees, Result]):
     @overload
     def __init__(
         self: PackFunction[*Trees, None],
-        function: Callable[[*Trees], Any],
-        into: Callable[[*Trees], Any],
+        function: Callable[[*Trees], object],
+        into: Callable[[*Trees], object],
         *,
         shape: Callable[[*Trees], Hashable] | None = None,
     ) -> None: ...
 
     def __init__(
         self,
-        function: Callable[..., Any],
-        into: Callable[..., Any] | None = None,
+        function: Callable[..., object],
+        into: Callable[..., object] | None = None,
         *,
         shape: Callable[..., Hashable] | None = None,
     ) -> None:
@@ -107,7 +107,7 @@ class PackFunction(Generic[*Trees, Result]):
     def _made(self, width: int, leaves: Leaves, spec: TreeSpec, shape: Hashable) -> Run:
         """Make what runs at this width; the second width of a shape gives a graph for all."""
 
-        def recorded(*given: object) -> Any:
+        def recorded(*given: object) -> object:
             results = self._function(*given)
             self._result = tree_flatten(results)[1]
             return results
@@ -205,7 +205,7 @@ def _compiled(graph: GraphModule, leaves: Leaves, written: Sequence[int]) -> Run
             node.target = COMPILED.get(node.target, node.target)
         graph.recompile()
         with config.patch(size_asserts=False):
-            inputs: list[Any] = [example(each) for each in theirs]
+            inputs: list[torch.Tensor] = [example(each) for each in theirs]
             table = decompositions() if on_cpu and pools(graph) else None
             made = cast(Run, compile_fx(graph, inputs, decompositions=table))
         results = list(made(*theirs))
@@ -234,7 +234,7 @@ def _mend_inductor() -> None:
     if getattr(original, "mended", False):
         return
 
-    def get_read_expr(self: Any, buffer_name: str) -> Any:
+    def get_read_expr(self: loop_body.LoopBody, buffer_name: str) -> object:
         try:
             return original(self, buffer_name)  # type: ignore[no-untyped-call]
         except KeyError:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from regsearch.errors import UserError
 
@@ -43,7 +44,7 @@ class Table:
     raw: pd.DataFrame | None = None
 
 
-def listing(columns: Iterable[Any]) -> str:
+def listing(columns: Iterable[object]) -> str:
     """`the columns are a, b, ...`: at most a dozen of them."""
     names = list(map(str, columns))
     more = f" and {len(names) - 12} more" if names[12:] else ""
@@ -98,7 +99,7 @@ def check_cells(frame: pd.DataFrame, config: DataConfig) -> None:
             _refuse(bad, f"column {name} holds several values in a cell", config, allowed)
 
 
-def found_type(values: Any) -> str:
+def found_type(values: object) -> str:
     """The type of an array's numbers in words."""
     return str(np.asarray(values).dtype)
 
@@ -143,7 +144,7 @@ def _rows(values: Any, name: str, config: DataConfig) -> Array:
     return array
 
 
-def _vocabulary(x: Array, given: Any, config: DataConfig) -> tuple[int, ...]:
+def _vocabulary(x: Array, given: ArrayLike | None, config: DataConfig) -> tuple[int, ...]:
     """How many codes there are: one number for texts, one a column for pairs of user and item."""
     _refuse(x < 0, "x holds a negative code", config, "codes count from 0; numbers that are no codes must be floats")
     pairs = config.task == "recommendation"

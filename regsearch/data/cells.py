@@ -21,7 +21,7 @@ from __future__ import annotations
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -61,7 +61,7 @@ class Cells:
     wholes: Array
     marks: Array
 
-    def write(self, file: Any) -> None:
+    def write(self, file: IO[bytes]) -> None:
         """Write the cells of a table."""
         np.savez(file, names=self.names, wholes=self.wholes, marks=self.marks)
 
@@ -116,7 +116,7 @@ def _rows(marks: Array) -> Array:
     return np.asarray(pd.util.hash_pandas_object(pd.DataFrame(marks), index=False), dtype=np.uint64)
 
 
-def _of_column(values: pd.Series[Any]) -> Array:
+def _of_column(values: pd.Series) -> Array:
     """Marks [N] of cells: numbers by their value, also those that are written as text; other cells by their text."""
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_complex_dtype(values):
         return _of_numbers(values.to_numpy(dtype=np.float64, na_value=np.nan))

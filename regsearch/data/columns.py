@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
@@ -74,11 +75,11 @@ class Preprocessing:
 
     def to_json(self) -> dict[str, Any]:
         """Write it as plain JSON."""
-        rest: dict[str, Any] = {"shape": None if self.shape is None else list(self.shape), "window": self.window}
+        rest: dict[str, object] = {"shape": None if self.shape is None else list(self.shape), "window": self.window}
         rest |= {"missing": None if self.missing == MISSING else list(self.missing), "series": self.series}
         return {"columns": list(self.columns), **{key: value for key, value in rest.items() if value is not None}}
 
-    def read(self, file: Any) -> pd.DataFrame:
+    def read(self, file: str | Path | TextIO) -> pd.DataFrame:
         """Read a CSV file whose cells stay the texts that they are, whatever stands in other rows; gaps are gaps."""
         table, signs = pd.read_csv(file, dtype=str, keep_default_na=False), self.missing or MISSING
         for column in self.columns:
@@ -120,7 +121,7 @@ class Preprocessing:
         counts = [len(rows) + 1 - (self.window or 1) for rows in names.values()]
         return np.repeat(np.array(list(names), dtype=object), counts)
 
-    def _rows_of_series(self, table: pd.DataFrame) -> dict[Any, np.ndarray]:
+    def _rows_of_series(self, table: pd.DataFrame) -> dict[Hashable, np.ndarray]:
         """The rows of each series in the order given."""
         assert self.series is not None and self.window is not None, "a forecast of several series"
         if self.series not in table.columns:
@@ -226,7 +227,7 @@ def _is_loose(values: pd.Series) -> bool:
     return not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values)
 
 
-def _by_row(column: Column, values: pd.Series, read: Callable[[Any], Any]) -> list[Any]:
+def _by_row(column: Column, values: pd.Series, read: Callable[[object], object]) -> list[object]:
     answers = []
     for row, value in enumerate(values.astype(object), 1):
         try:
@@ -278,7 +279,7 @@ class _Words:
         self._holds = column.get("holds", "words")
         self._known = _known(column)
         self._read: dict[tuple[str, str], str | None] = {}
-        self._equal: dict[str, dict[Any, str | None]] = {}
+        self._equal: dict[str, dict[Hashable, str | None]] = {}
 
     def __call__(self, value: object) -> str | None:
         text = canonical(value)
@@ -345,7 +346,7 @@ def _read_time(text: str) -> str | None:
     return canonical(time)
 
 
-_SAME: dict[str, Callable[[str], Any]] = {
+_SAME: dict[str, Callable[[str], Hashable]] = {
     "number": lambda text: Decimal(text) if _PLAIN_NUMBER.fullmatch(text) else None,
     "truth value": _TRUTHS.get,
     "time": _read_time,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -41,7 +40,7 @@ class Manifest:
     sizes: dict[str, int]
     split: JsonObject
     preprocessing: JsonObject | None = None
-    classes: list[Any] | None = None
+    classes: list[object] | None = None
     target_mean: float | None = None
     target_scale: float | None = None
     dtype: str = "float32"

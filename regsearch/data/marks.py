@@ -6,16 +6,17 @@ Legend: N rows, F features.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from regsearch.data.arrays import Table
     from regsearch.data.parts import Parts
 
-Marks = np.ndarray[Any, np.dtype[np.uint64]]
+Marks = NDArray[np.uint64]
 
 
 def marks_of_test(table: Table, parts: Parts) -> Marks:
@@ -44,14 +45,14 @@ def digest(marks: Marks) -> str:
     return hashlib.sha256(np.ascontiguousarray(marks).tobytes()).hexdigest()
 
 
-def _of_columns(x: pd.DataFrame, y: pd.Series[Any]) -> Marks:
+def _of_columns(x: pd.DataFrame, y: pd.Series) -> Marks:
     named = [*((str(name), x[name]) for name in x.columns), ("", y)]
     ordered = [_plain(column).reset_index(drop=True) for _, column in sorted(named, key=lambda each: each[0])]
     frame = pd.concat(ordered, axis=1, keys=range(len(ordered)))
     return np.asarray(pd.util.hash_pandas_object(frame, index=False), dtype=np.uint64)
 
 
-def _plain(column: pd.Series[Any]) -> pd.Series[Any]:
+def _plain(column: pd.Series) -> pd.Series:
     return column.astype("float64") if pd.api.types.is_numeric_dtype(column) else column.astype("str")
 
 

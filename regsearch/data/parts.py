@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -122,7 +122,7 @@ def _example(head: pd.DataFrame) -> JsonObject:
     return {"columns": list(head.columns), "data": [list(row) for row in zip(*cells, strict=True)]}
 
 
-def _cells(values: pd.Series) -> list[Any]:
+def _cells(values: pd.Series) -> list[object]:
     if not is_numeric(values) and not pd.api.types.is_bool_dtype(values):
         return list(as_text(values))
     plain = (value if isinstance(value, int | float) or pd.isna(value) else float(value) for value in values.tolist())
@@ -161,7 +161,7 @@ def _targets(table: Table, train: Array, x: Array) -> tuple[Array, JsonObject]:
     return _standardised(table.y.to_numpy(dtype=np.float64), train)
 
 
-def _codes(labels: pd.Series) -> tuple[Array, list[Any]]:
+def _codes(labels: pd.Series) -> tuple[Array, list[object]]:
     classes = sorted(set(labels.tolist()), key=lambda label: (str(type(label)), label))
     code = {label: index for index, label in enumerate(classes)}
     return np.array([code[label] for label in labels.tolist()], dtype=np.int64), classes

@@ -6,9 +6,9 @@ Legend: N rows, U different texts.
 from __future__ import annotations
 
 import datetime
+from collections.abc import Hashable
 from decimal import Decimal
 from numbers import Real
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,14 +52,14 @@ def places_in_time(values: pd.Series, time_format: str | None = None) -> Array:
     return _of_objects(plain.astype(object), values.name, time_format)
 
 
-def _refuse_gaps(missing: Array, name: Any) -> None:
+def _refuse_gaps(missing: Array, name: Hashable) -> None:
     if missing.any():
         row = ROW.format(int(np.flatnonzero(missing)[0]) + 1)
         what = f"the time is missing in {int(missing.sum())} of {len(missing)} rows, first in {row}"
         raise UserError(what, key=_KEY, value=name, allowed="every row needs one: fill it in, or leave the row out")
 
 
-def _of_numbers(values: pd.Series, name: Any, time_format: str | None) -> Array:
+def _of_numbers(values: pd.Series, name: Hashable, time_format: str | None) -> Array:
     whole = pd.api.types.is_integer_dtype(values.dtype) or bool((values % 1 == 0).all())
     if whole and time_format is not None:
         width = len(datetime.datetime(2000, 10, 10, 10, 10, 10).strftime(time_format))
@@ -69,7 +69,7 @@ def _of_numbers(values: pd.Series, name: Any, time_format: str | None) -> Array:
     return np.asarray(pd.factorize(values, sort=True)[0])
 
 
-def _of_objects(values: pd.Series, name: Any, time_format: str | None) -> Array:
+def _of_objects(values: pd.Series, name: Hashable, time_format: str | None) -> Array:
     """Places of Python values, all of one kind; numbers among texts count as texts."""
     kinds = values.map(_kind)
     if set(kinds) <= {"text", "number"} and (kinds == "text").any():
@@ -106,7 +106,7 @@ def _kind(value: object) -> str:
     return next((kind for kind, types in kinds if isinstance(value, types)), "")
 
 
-def _instant(value: Any) -> datetime.datetime:
+def _instant(value: datetime.date | np.datetime64) -> datetime.datetime:
     """A date or a time with or without a zone, as a time without one."""
     if isinstance(value, np.datetime64):
         return pd.Timestamp(value)
@@ -115,7 +115,7 @@ def _instant(value: Any) -> datetime.datetime:
     return value if value.tzinfo is None else value.astimezone(datetime.UTC).replace(tzinfo=None)
 
 
-def _of_texts(values: pd.Series, name: Any, time_format: str | None) -> Array:
+def _of_texts(values: pd.Series, name: Hashable, time_format: str | None) -> Array:
     codes, texts = pd.factorize(values.str.strip())
     try:
         return places_of_texts(pd.Series(texts, dtype="str"), time_format)[codes]
@@ -124,6 +124,6 @@ def _of_texts(values: pd.Series, name: Any, time_format: str | None) -> Array:
         raise _refused(problem, name, row, texts[problem.index]) from None
 
 
-def _refused(problem: Unreadable, name: Any, row: int, value: object) -> UserError:
+def _refused(problem: Unreadable, name: Hashable, row: int, value: object) -> UserError:
     what = f"column {name} holds {problem.what}, first in {ROW.format(row + 1)}"
     return UserError(what, key=f"data.split.{problem.key}", value=value, allowed=problem.allowed)

@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from regsearch.config import EPOCHS, VIOLATION
 from regsearch.driver.plan import TURN_MS, SearchPlan, SearchResult
@@ -122,7 +122,7 @@ class StudyDriver(ABC, Generic[S]):
         """Let a trial begin; `setting` is what it was issued, where a population may have changed it since."""
         trial.state = TrialState.RUNNING
         name = f"{trial.kind}-{trial.number:03d}"
-        params: dict[str, Any] = {**(trial.params if setting is None else setting), "seed": trial.seed}
+        params: Params = {**(trial.params if setting is None else setting), "seed": trial.seed}
         self.tracker.append(RunStart(trial.kind, trial.number, name, params, self.tags(trial), self.now_ms()))
 
     def _record(self, trial: Trial, report: Report, more: dict[str, float] | None = None) -> None:

@@ -14,9 +14,7 @@ Weights = dict[str, Any]
 """The arrays of a trained model, parameters and buffers, by their names in it."""
 
 
-def train_all(
-    executor: Executor, trials: list[Trial], epochs: int, ended: Callable[[Trial, dict[str, Any]], None]
-) -> None:
+def train_all(executor: Executor, trials: list[Trial], epochs: int, ended: Callable[[Trial, Weights], None]) -> None:
     """Train every trial to its end, without a search: `ended` gets each one and its weights (none where it failed), in
     the order of their lanes.
 

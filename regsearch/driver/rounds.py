@@ -13,7 +13,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from regsearch.core.pack import Load, Start
 from regsearch.driver.base import StudyDriver, Watcher, no_tags
@@ -165,7 +164,7 @@ class RoundDriver(StudyDriver[Search]):
             "waiting": [trial.number for trial in self.waiting],
         }
 
-    def _restore(self, clock: Mapping[str, Any]) -> int:
+    def _restore(self, clock: Clock) -> int:
         self.turn = int(clock["turn"])
         self.waiting = [self.trials[number] for number in clock["waiting"]]
         for lane, held in zip(self.lanes, clock["lanes"], strict=True):

@@ -14,7 +14,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from regsearch.core.snapshot import SnapshotError
 from regsearch.driver.base import StudyDriver, Watcher, no_tags
@@ -28,7 +28,7 @@ from regsearch.tracking.log.records import RunStages, Tracker
 from regsearch.trial import Report, Stage, Trial, TrialState
 
 if TYPE_CHECKING:
-    from regsearch.search.ray_tune.mailbox import ProxyRequest
+    from regsearch.search.ray_tune.mailbox import Answer, ProxyRequest, TuneResult
     from regsearch.search.ray_tune.session import TuneSearch
 
 _LOOK_SECONDS = 0.2
@@ -105,7 +105,7 @@ class TuneDriver(StudyDriver["TuneSearch"]):
             self._commit({"turn": self.turn})
             self.search.answer(answers)
 
-    def _answer(self, request: ProxyRequest) -> Any:
+    def _answer(self, request: ProxyRequest) -> Answer | None:
         """What can be answered at once; None where an epoch has to be trained first."""
         proxy = self._proxy(request.number)
         trial = self.trials[request.number]
@@ -182,7 +182,7 @@ class TuneDriver(StudyDriver["TuneSearch"]):
         reports = self._lanes.wait()
         middle = time.perf_counter()
         self.turn += 1
-        answers: dict[int, Any] = {}
+        answers: dict[int, Answer | None] = {}
         for lane, report in sorted(reports, key=lambda item: item[1].trial):
             answers[report.trial] = self._handle(self.trials[report.trial], lane, report)
         self.timing.wait += middle - start
@@ -190,7 +190,7 @@ class TuneDriver(StudyDriver["TuneSearch"]):
         self._commit({"turn": self.turn})
         self.search.answer({number: answer for number, answer in answers.items() if number and answer is not None})
 
-    def _handle(self, trial: Trial, lane: int, report: Report) -> list[dict[str, Any]] | None:
+    def _handle(self, trial: Trial, lane: int, report: Report) -> list[TuneResult] | None:
         """What its proxy is answered, where this was the last epoch that it waits for."""
         proxy = self._proxies[trial.number]
         if not self._lanes.holds(trial.number, lane):

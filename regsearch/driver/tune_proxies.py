@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from regsearch.trial import Report, Trial, TrialState
+
+if TYPE_CHECKING:
+    from regsearch.search.ray_tune.mailbox import TuneResult
 
 _SETTLED = 5.0
 """Seconds without another proxy after which those that came are all for now."""
@@ -52,7 +55,7 @@ class ProxyState:
     at: int = 0
     waits: bool = False
     until: int = 0
-    results: list[dict[str, Any]] = field(default_factory=list)
+    results: list[TuneResult] = field(default_factory=list)
     lane: int | None = None
     trained: int = 0
     snapshot: Snapshot | None = None
@@ -67,7 +70,7 @@ class ProxyState:
         """Have it wait for the epochs up to `until`."""
         self.waits, self.until = True, until
 
-    def take_answer(self) -> list[dict[str, Any]]:
+    def take_answer(self) -> list[TuneResult]:
         """Give what was put together for it; it waits no longer."""
         answer, self.waits, self.results = self.results, False, []
         return answer
@@ -95,12 +98,12 @@ class Arrivals:
         return False
 
 
-def result(report: Report, over: bool) -> dict[str, Any]:
+def result(report: Report, over: bool) -> TuneResult:
     """Give a report as Tune's result; `over`: the trial ended with it."""
     return {**report.metrics, "epoch": report.epoch, "done": over}
 
 
-def known_results(trial: Trial, proxy: ProxyState, decides: int) -> list[dict[str, Any]]:
+def known_results(trial: Trial, proxy: ProxyState, decides: int) -> list[TuneResult]:
     """Give the next epochs of a curve that is there, or how the trial ended; the proxy knows of them then.
 
     Args:

@@ -6,10 +6,15 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regsearch.system.files import JsonObject
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
 
 TOLERANCE = 1e-5
 """How far the ONNX form may be from the torch program: |difference| ≤ TOLERANCE · (1 + |output|)."""
@@ -68,7 +73,7 @@ def write_onnx(program: Path, out: Path, manifest: JsonObject) -> None:
         )
 
 
-def _rows(manifest: JsonObject) -> list[Any]:
+def _rows(manifest: JsonObject) -> list[np.ndarray]:
     """Drawn rows to compare on: a single one, and some."""
     import numpy as np
 
@@ -80,7 +85,7 @@ def _rows(manifest: JsonObject) -> list[Any]:
     return [draw.normal(size=(count, *shape)).astype(np.float32) for count in _CHECKED_ROWS]
 
 
-def _apart(session: Any, program: Any, rows: Any) -> float:
+def _apart(session: Any, program: torch.nn.Module, rows: np.ndarray) -> float:
     """The largest relative distance of the two answers to `rows` [N, F...]."""
     import numpy as np
     import torch
@@ -95,7 +100,7 @@ def _apart(session: Any, program: Any, rows: Any) -> float:
 
 
 @contextlib.contextmanager
-def _quietly() -> Any:
+def _quietly() -> Iterator[None]:
     """The exporter talks on every channel there is."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from regsearch.system.files import JsonMapping
 from regsearch.tracking.mlflow.package import SUMS
@@ -101,7 +100,7 @@ def _gap(column: JsonMapping) -> str:
     return "a gap is an empty text, an unknown token counts as unknown"
 
 
-def _words(values: list[Any]) -> str:
+def _words(values: Sequence[object]) -> str:
     shown = ", ".join(_cell(value) for value in values[:_MOST_WORDS])
     return shown + (", ..." if len(values) > _MOST_WORDS else "")
 

@@ -6,16 +6,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from regsearch.analysis.finals_summary import NO_TRIAL, Candidate
 from regsearch.config import StudyConfig
 from regsearch.driver.retrain import Weights
 from regsearch.finals.finalists import BASELINE, Finalist
+from regsearch.space import Params
 from regsearch.tracking.log.history import StudyHistory
 from regsearch.trial import Trial, derive_seed
-
-Params = dict[str, Any]
 
 
 class FinalNumbers:
@@ -37,7 +35,7 @@ class FinalNumbers:
         return self._known[key]
 
 
-def _key(params: Mapping[str, Any]) -> str:
+def _key(params: Mapping[str, float | str]) -> str:
     return json.dumps(dict(params), sort_keys=True)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import replace
-from typing import Any
 
 from regsearch.config import StudyConfig
 from regsearch.driver.retrain import Weights, train_all
@@ -17,7 +16,7 @@ from regsearch.finals.plan import Contender, FinalNumbers, FinalRun
 from regsearch.finals.train import Tags, record_final
 from regsearch.regularizers import all_regularizers
 from regsearch.regularizers.loops import Average
-from regsearch.space import regularizer_of
+from regsearch.space import Params, regularizer_of
 from regsearch.tracking.log.records import Tracker
 from regsearch.trial import Trial, derive_seed
 
@@ -30,7 +29,7 @@ def refit_epochs(winner: Contender) -> int:
     return statistics.median_low([run.trial.kept_epoch for run in winner.good()])
 
 
-def unobserved(params: dict[str, Any]) -> dict[str, Any]:
+def unobserved(params: Params) -> Params:
     """Drop the rules that look at the validation loss, which has no meaning in a refit, from a setting."""
     loops = {
         rule.name for rule in all_regularizers().values() if rule.site == "loops" and not issubclass(rule, Average)

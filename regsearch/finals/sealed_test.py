@@ -8,10 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from regsearch.analysis.finals_summary import Candidate
 from regsearch.analysis.finals_words import baseline_label, describe
@@ -39,7 +38,7 @@ class TestedFinals:
     __test__ = False  # no test of pytest's
 
     contenders: tuple[Contender, ...]
-    truth: NDArray[Any]
+    truth: np.ndarray
 
     def of(self, contender: Contender) -> Contender:
         """Find a contender by its setting, with what it measured."""
@@ -79,7 +78,7 @@ def open_sealed_test(
 
 def _measure(
     program: Program, contender: Contender, rows: Mapping[str, tuple[torch.Tensor, torch.Tensor]]
-) -> tuple[Candidate, NDArray[Any]] | None:
+) -> tuple[Candidate, np.ndarray] | None:
     """What the finals of one contender measured on the test rows, and the truth [N] that it is judged against.
 
     Args:
@@ -122,7 +121,7 @@ def _measure(
     ), truth
 
 
-def _at(rows: list[int], values: NDArray[Any], size: int, other: float) -> NDArray[Any]:
+def _at(rows: list[int], values: np.ndarray, size: int, other: float) -> np.ndarray:
     """`values` [R, ...] at these rows of an array [size, ...], `other` elsewhere.
 
     Of finals that diverged the losses are not finite, so what they predict is never looked at.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from torch import nn
 
@@ -36,7 +35,12 @@ _OF_CODES = ("gru", "lstm", "transformer", "language_model", "matrix_factorizati
 
 
 def build_model(
-    name: str | None, factory: str | None, options: dict[str, Any], inputs: tuple[int, ...], outputs: int, folder: str
+    name: str | None,
+    factory: str | None,
+    options: Mapping[str, object],
+    inputs: tuple[int, ...],
+    outputs: int,
+    folder: str,
 ) -> nn.Module:
     """A fresh module with freshly drawn weights: `name` from `MODELS`, or what `factory` ("module:callable") returns.
 
@@ -69,13 +73,13 @@ def build_model(
     return module
 
 
-def _import(factory: str, folder: str) -> Callable[..., Any]:
+def _import(factory: str, folder: str) -> Callable[..., object]:
     module, _, name = factory.partition(":")
     for place in (".", folder):
         if place not in sys.path:
             sys.path.insert(0, place)
     try:
-        found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        found: Callable[..., object] = getattr(importlib.import_module(module), name)
     except Exception as error:
         raise UserError(
             f"cannot be imported: {type(error).__name__}: {error}",

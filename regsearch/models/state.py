@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 
@@ -44,7 +42,9 @@ def refuse_hidden_state(module: nn.Module, rows: torch.Tensor) -> None:
     )
 
 
-def _refuse_change(module: nn.Module, found: tuple[dict[str, Any], dict[str, Any]], what: str, allowed: str) -> None:
+def _refuse_change(
+    module: nn.Module, found: tuple[dict[str, object], dict[str, object]], what: str, allowed: str
+) -> None:
     """Refuse the first place, by name, that differs between what was found before and after."""
     before, after = found
     for place in sorted(before.keys() | after.keys()):
@@ -52,12 +52,12 @@ def _refuse_change(module: nn.Module, found: tuple[dict[str, Any], dict[str, Any
             raise UserError(what, key="model", value=f"{type(module).__name__}.{place}", allowed=allowed)
 
 
-def _forms(module: nn.Module) -> dict[str, Any]:
+def _forms(module: nn.Module) -> dict[str, object]:
     return {name: (tuple(value.shape), value.dtype) for name, value in module.named_buffers()}
 
 
-def _kept(module: nn.Module) -> dict[str, Any]:
-    found = {}
+def _kept(module: nn.Module) -> dict[str, object]:
+    found: dict[str, object] = {}
     for prefix, part in module.named_modules():
         lead = f"{prefix}." if prefix else ""
         for name, value in vars(part).items():
@@ -68,7 +68,7 @@ def _kept(module: nn.Module) -> dict[str, Any]:
     return found
 
 
-def _mark(value: object, depth: int) -> Any:
+def _mark(value: object, depth: int) -> object:
     """Something that differs where the value was changed or replaced."""
     if isinstance(value, torch.Tensor):
         return (id(value), value._version)

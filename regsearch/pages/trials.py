@@ -198,7 +198,7 @@ def _parallel(record: StudyRecord, shown: pd.DataFrame, knobs: Sequence[str]) ->
     return Picture("parallel", "Settings as parallel coordinates", text, plot.drawn(), plot.height, elsewhere=TABLE)
 
 
-def _place(record: StudyRecord, values: pd.Series[Any], name: str) -> tuple[list[float], list[tuple[float, str]]]:
+def _place(record: StudyRecord, values: pd.Series, name: str) -> tuple[list[float], list[tuple[float, str]]]:
     """Where each trial stands on the row of one knob, and the row's ticks with their texts, that of off first."""
     off = 24.0
     ticks = [(off, "off")] if bool(values.isna().any()) else []
@@ -246,7 +246,7 @@ def _thinned(trials: pd.DataFrame, most: int) -> pd.DataFrame:
     return ordered.iloc[[*range(most // 2), *rest.tolist()]]
 
 
-def _within(values: pd.Series[Any]) -> list[float]:
+def _within(values: pd.Series) -> list[float]:
     """The values without those so far out that they would flatten all others."""
     numbers = values.to_numpy(dtype=float)
     low, high = np.quantile(numbers, [0.05, 0.95])

@@ -8,7 +8,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -91,7 +91,7 @@ class Packager:
             self._outbox.append(Model(str(out), "", "", kind, trial.number))
         return packaged
 
-    def _package(self, out: Path, params: Mapping[str, Any], weights: Weights, otherwise: str) -> bool:
+    def _package(self, out: Path, params: Mapping[str, float | str], weights: Weights, otherwise: str) -> bool:
         out.parent.mkdir(parents=True, exist_ok=True)
         try:
             package_model(self._program, self._spec.folder.data, weights, params, out)
@@ -103,7 +103,7 @@ class Packager:
         return True
 
 
-def package_model(program: Program, data: Path, weights: Weights, params: Mapping[str, Any], out: Path) -> None:
+def package_model(program: Program, data: Path, weights: Weights, params: Mapping[str, float | str], out: Path) -> None:
     """Write the folder that becomes a logged model: program, manifest, preprocessing code, input example, sums.
 
     `model.pt2` maps rows [N, F...], of the manifest's dtype, to outputs [N, C...] and needs torch alone.

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -172,7 +171,7 @@ def study_file(config: StudyConfig) -> str:
     return yaml.safe_dump(_given(found), sort_keys=False, allow_unicode=True, width=100)
 
 
-def _given(section: Any) -> Any:
+def _given(section: object) -> object:
     """Without the keys that hold nothing, which is what they say when they are left out."""
     if not isinstance(section, dict):
         return section

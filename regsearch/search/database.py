@@ -21,6 +21,7 @@ import optuna
 import sqlalchemy
 from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.storages import InMemoryStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from sqlalchemy import select, update
 from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackError
@@ -35,6 +36,8 @@ from regsearch.search.protocol import Clock
 from regsearch.search.schema import ATTRIBUTES, OWNER, foreign, open_tables, owner
 from regsearch.search.study_backup import Part, StudyBackup
 
+Attributes = dict[str, Any]
+"""Attributes of a study by name, as Optuna keeps them."""
 MARK = "regsearch:commit"
 _AWAY = (OperationalError, InterfaceError, PendingRollbackError, StorageInternalError, Busy)
 
@@ -43,10 +46,10 @@ _AWAY = (OperationalError, InterfaceError, PendingRollbackError, StorageInternal
 class _Turn:
     """What one commit writes: the trials and study attributes that changed, its mark, and what is new of the files."""
 
-    directions: list[Any]
+    directions: list[StudyDirection]
     trials: list[FrozenTrial]
-    users: dict[str, Any]
-    systems: dict[str, Any]
+    users: Attributes
+    systems: Attributes
     mark: str
     files: list[Part]
 
@@ -77,8 +80,8 @@ class DatabaseStorage:
         self._commits = 0
         self._rows: dict[int, int] = {}
         self._written: dict[int, FrozenTrial] = {}
-        self._users: dict[str, Any] = {}
-        self._systems: dict[str, Any] = {}
+        self._users: Attributes = {}
+        self._systems: Attributes = {}
         self._connection: sqlalchemy.Connection | None = take_lease(self._tables.engine, name)
         try:
             self._load()

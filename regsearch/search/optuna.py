@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import optuna
 from optuna.samplers import BaseSampler
@@ -18,6 +17,7 @@ from optuna.trial import Trial as OptunaTrial
 from optuna.trial import TrialState as OptunaState
 
 from regsearch.config import SearchConfig
+from regsearch.config.fields import Options
 from regsearch.errors import UserError
 from regsearch.search.grid import Grid
 from regsearch.search.journal import CLOCK
@@ -26,6 +26,7 @@ from regsearch.search.samplers import CONSTRAINED, STARTUP, Answering, by_chance
 from regsearch.search.sequences import Sequence as Points
 from regsearch.search.storage import Storage
 from regsearch.space import Params, Range, SearchSpace, Value
+from regsearch.system.files import JsonObject
 from regsearch.trial import Stage, TrialState, derive_seed
 
 _PARAMS = "regsearch:params"
@@ -79,7 +80,7 @@ def make_pruner(config: SearchConfig, epochs: int) -> optuna.pruners.BasePruner:
         UserError: an option that the pruner does not take.
     """
     first = max(1, round(epochs / 10))
-    known: dict[str, tuple[Any, dict[str, Any]]] = {
+    known: dict[str, tuple[Callable[..., optuna.pruners.BasePruner], Options]] = {
         "asha": (optuna.pruners.SuccessiveHalvingPruner, {"min_resource": first, "reduction_factor": 3}),
         "hyperband": (
             optuna.pruners.HyperbandPruner,
@@ -279,11 +280,11 @@ def _notes(config: SearchConfig, space: SearchSpace) -> list[str]:
     return found
 
 
-def _constraints(violations: Mapping[str, float]) -> dict[str, Any]:
+def _constraints(violations: Mapping[str, float]) -> JsonObject:
     """Constraints as Optuna keeps them with a trial."""
     made = optuna.trial.create_trial(state=OptunaState.RUNNING, constraints=dict(violations))
     return dict(made.system_attrs)
 
 
-def _plain(knobs: Mapping[str, Any]) -> Params:
+def _plain(knobs: Mapping[str, Value]) -> Params:
     return {key: each if isinstance(each, str) else float(each) for key, each in knobs.items()}

@@ -8,7 +8,7 @@ trip over the baseline does not see it.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import optuna
@@ -55,7 +55,7 @@ def make_sampler(name: str, seed: int, space: SearchSpace) -> BaseSampler:
         UserError: its package is missing.
     """
     drawn = always_drawn(space)
-    makers: dict[str, Any] = {
+    makers: dict[str, Callable[[], BaseSampler]] = {
         "tpe": lambda: optuna.samplers.TPESampler(seed=seed, **_TPE),
         "gp": lambda: optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False),
         "cmaes": lambda: optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False),
@@ -99,13 +99,13 @@ class Answering(BaseSampler):
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """Sample nothing together."""
         return {}
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
+    ) -> Value:
         """Give the settled answer to a question."""
         return self._answers[param_name]
 
@@ -123,7 +123,7 @@ class _Drawn:
     def __init__(self, study: optuna.Study) -> None:
         self._study = study
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._study, name)
 
     def _get_trials(self, *given: Any, **named: Any) -> list[FrozenTrial]:

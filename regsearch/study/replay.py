@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from regsearch.config import EPOCHS, VIOLATION
 from regsearch.data import verify_digest
@@ -56,7 +55,7 @@ class Replay:
     epochs: int
     values: int
     differences: tuple[Difference, ...]
-    machine: dict[str, tuple[Any, Any]]
+    machine: dict[str, tuple[object, object]]
     copied: tuple[tuple[int, int], ...] = ()
 
     @property

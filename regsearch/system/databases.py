@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from regsearch.errors import UserError
 from regsearch.system.addresses import expand, scrub
@@ -23,7 +23,7 @@ _LIVELY = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 
 # The driver's machine may vanish: the server then ends the session, and frees its locks, within half a minute.
 _SERVER_SIDE = " ".join(f"-c tcp_{name}={value}" for name, value in _LIVELY.items())
 _POSTGRES = {**_LIVELY, "connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": 30_000, "options": _SERVER_SIDE}
-_CONNECT: dict[str, dict[str, Any]] = {
+_CONNECT: dict[str, dict[str, object]] = {
     "psycopg2": _POSTGRES,
     "psycopg": _POSTGRES,
     "pymysql": {"connect_timeout": CONNECT_SECONDS},
@@ -61,7 +61,7 @@ def database_url(address: str, key: str) -> sqlalchemy.URL:
     return url
 
 
-def connect_arguments(url: sqlalchemy.URL) -> dict[str, Any]:
+def connect_arguments(url: sqlalchemy.URL) -> dict[str, object]:
     """What a connection is opened with: it gives up on a server that is not there, and notices one that goes."""
     known = dict(_CONNECT.get(url.get_dialect().driver, {}))
     if "options" in known and "options" in url.query:

@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 SEALED = "sealed"
 TEST_FILES = ("test_x.npy", "test_y.npy", "test_rows.npy", "test_cells.npz")
@@ -54,7 +53,7 @@ def lifted() -> Iterator[None]:
         _depth = before
 
 
-def _hook(event: str, given: tuple[Any, ...]) -> None:
+def _hook(event: str, given: tuple[object, ...]) -> None:
     if event == "open" and _depth and isinstance(given[0], str | bytes):
         folder, name = os.path.split(os.fsdecode(given[0]))
         if name in TEST_FILES and os.path.basename(folder) == SEALED:

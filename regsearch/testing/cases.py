@@ -9,7 +9,7 @@ import functools
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from regsearch.core.program import Program
 from regsearch.core.training import Training
 from regsearch.models import mlp
 from regsearch.regularizers import Regularizer
+from regsearch.space import Knob
 from regsearch.tasks import Classification, Task
 
 Setting = Mapping[str, float]
@@ -100,7 +101,7 @@ def settings(rule: Rule, drawn: int = 2) -> list[dict[str, float]]:
     return [{knob.name: _between(knob, share) for knob, share in each.items()} for each in shares]
 
 
-def _between(knob: Any, share: float) -> float:
+def _between(knob: Knob, share: float) -> float:
     value = knob.low * (knob.high / knob.low) ** share if knob.log else knob.low + share * (knob.high - knob.low)
     return float(round(value)) if knob.integer else min(max(value, knob.low), knob.high)
 

@@ -11,9 +11,13 @@ from typing import Any
 import torch
 
 from regsearch.regularizers import Parameter, Regularizer
-from regsearch.regularizers.gradients import TensorGradient
-from regsearch.regularizers.loops import Average
-from regsearch.regularizers.penalties import ElementwisePenalty
+from regsearch.regularizers.batches import Batch
+from regsearch.regularizers.decay import Decay
+from regsearch.regularizers.gradients import Gradient, TensorGradient
+from regsearch.regularizers.loops import Average, Loop
+from regsearch.regularizers.penalties import ElementwisePenalty, Penalty
+from regsearch.regularizers.projections import Projection
+from regsearch.regularizers.targets import Target
 
 Pair = tuple[str, torch.Tensor, torch.Tensor]
 
@@ -57,7 +61,7 @@ def _tensor(*shape: int) -> torch.Tensor:
     return made
 
 
-def _batches(rule: Any, ctx: FixedNumbers) -> Iterator[Pair]:
+def _batches(rule: Batch, ctx: FixedNumbers) -> Iterator[Pair]:
     y = torch.eye(3)[torch.arange(6) % 3]
     for shape in ((6, 5), (6, 4, 4), (6, 2, 5, 4)):
         x = _tensor(*shape)
@@ -66,13 +70,13 @@ def _batches(rule: Any, ctx: FixedNumbers) -> Iterator[Pair]:
         yield "the targets", got_y, y
 
 
-def _targets(rule: Any, ctx: FixedNumbers) -> Iterator[Pair]:
+def _targets(rule: Target, ctx: FixedNumbers) -> Iterator[Pair]:
     y = torch.eye(3)[torch.arange(6) % 3]
     yield "the targets", rule.target(y, ctx), y
 
 
-def _each(method: str, *shapes: tuple[int, ...]) -> Callable[[Any, FixedNumbers], Iterator[Pair]]:
-    def site(rule: Any, ctx: FixedNumbers) -> Iterator[Pair]:
+def _each(method: str, *shapes: tuple[int, ...]) -> Callable[[Regularizer, FixedNumbers], Iterator[Pair]]:
+    def site(rule: Regularizer, ctx: FixedNumbers) -> Iterator[Pair]:
         for shape in shapes:
             h = _tensor(*shape)
             yield f"{method} of {shape}", getattr(rule, method)(h, ctx), h
@@ -80,7 +84,7 @@ def _each(method: str, *shapes: tuple[int, ...]) -> Callable[[Any, FixedNumbers]
     return site
 
 
-def _penalties(rule: Any, ctx: FixedNumbers) -> Iterator[Pair]:
+def _penalties(rule: Penalty, ctx: FixedNumbers) -> Iterator[Pair]:
     tensors = {"weight": _tensor(4, 6), "kernel": _tensor(4, 2, 3, 3), "bias": _tensor(4)}
 
     def penalty(values: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -96,7 +100,7 @@ def _penalties(rule: Any, ctx: FixedNumbers) -> Iterator[Pair]:
         yield "the slope", rule.slope(_tensor(40)), torch.zeros(40)
 
 
-def _gradients(rule: Any, ctx: FixedNumbers) -> Iterator[Pair]:
+def _gradients(rule: Gradient, ctx: FixedNumbers) -> Iterator[Pair]:
     if isinstance(rule, TensorGradient):
         for role, shape in (("weight", (4, 6)), ("weight", (4, 2, 3, 3)), ("bias", (4,)), ("norm", (4,))):
             for g in (_tensor(*shape), torch.zeros(shape), 1e6 * _tensor(*shape)):
@@ -110,16 +114,16 @@ def _gradients(rule: Any, ctx: FixedNumbers) -> Iterator[Pair]:
         yield "the gradient", rule.gradient(g, _tensor(40), ctx), g
 
 
-def _decay(rule: Any, ctx: FixedNumbers) -> Iterator[Pair]:
+def _decay(rule: Decay, ctx: FixedNumbers) -> Iterator[Pair]:
     yield "the decayed weights", rule.decay(_tensor(40), torch.tensor(0.1)), _tensor(40)
 
 
-def _projections(rule: Any, ctx: FixedNumbers) -> Iterator[Pair]:
+def _projections(rule: Projection, ctx: FixedNumbers) -> Iterator[Pair]:
     for shape in ((4, 6), (4, 2, 3, 3)):
         yield f"the projected weights {shape}", rule.project(_tensor(*shape), torch.tensor(0.1)), _tensor(*shape)
 
 
-def _loops(rule: Any, ctx: FixedNumbers) -> Iterator[Pair]:
+def _loops(rule: Loop, ctx: FixedNumbers) -> Iterator[Pair]:
     w = _tensor(40)
     state = rule.start(w)
     for epoch, loss in enumerate([1.0, 0.5, 0.7, 0.8, 0.9], 1):

@@ -6,7 +6,6 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 
@@ -97,7 +96,7 @@ def check_slope(rule: Rule, case: Case | None = None, some: Sequence[Setting] | 
     with _must(rule, None, "the slope is the derivative of the penalty"):
         w = torch.linspace(-1.5, 2.0, 40)
         for params in settings(rule) if some is None else some:
-            at: Any = rule.at({name: torch.tensor(float(value)) for name, value in params.items()})
+            at = rule.at({name: torch.tensor(float(value)) for name, value in params.items()})
             slope = torch.func.grad(lambda w, at=at: at.penalty([Parameter("w", w, "weight")], FixedNumbers()))(w)
             torch.testing.assert_close(at.slope(w), slope, rtol=RTOL, atol=ATOL)
 

@@ -6,6 +6,7 @@ Legend: B batch, H heads, L queries, S keys, E features, D features of a head.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -122,7 +123,7 @@ def multi_head_attention(
     if not use_separate_proj_weight:
         assert in_proj_weight is not None, "torch gives one of the two"
         q_proj_weight, k_proj_weight, v_proj_weight = in_proj_weight.chunk(3)
-    biases: Any = (None, None, None) if in_proj_bias is None else in_proj_bias.chunk(3)
+    biases: Sequence[torch.Tensor | None] = (None, None, None) if in_proj_bias is None else in_proj_bias.chunk(3)
     if query is key and key is value and in_proj_weight is not None:
         q, k, v = linear(query, in_proj_weight, in_proj_bias).chunk(3, -1)
     else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
@@ -122,7 +122,7 @@ class CompiledCells:
 _POINTERS = {"lstm": 5, "lstm_back": 7, "gru": 6, "gru_back": 6}
 
 
-def _kernel(name: str, pointers: int) -> Callable[..., Any]:
+def _kernel(name: str, pointers: int) -> Callable[..., object]:
     from torch._inductor.codecache import CppPythonBindingsCodeCache
 
     arguments = ["float*"] * pointers + ["int64_t"] * (3 + 2 * pointers)
@@ -130,7 +130,7 @@ def _kernel(name: str, pointers: int) -> Callable[..., Any]:
     given = ", ".join(f"a{k}" for k in range(len(arguments)))
     source = Path(__file__).with_name("cells.cpp").read_text(encoding="utf-8")
     source += f'\nextern "C" void kernel({declared}) {{ {name}({given}); }}\n'
-    built: Callable[..., Any] = CppPythonBindingsCodeCache.load_pybinding(arguments, source)
+    built: Callable[..., object] = CppPythonBindingsCodeCache.load_pybinding(arguments, source)
     return built
 
 

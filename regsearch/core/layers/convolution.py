@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from regsearch.core.layers.opaque import Back, Body, Operation, opaque, rows
+from regsearch.core.layers.opaque import Back, Body, Made, Operation, opaque, rows
 
 Tensor = torch.Tensor
 Sizes = Sequence[int]
@@ -118,16 +118,16 @@ class _Convolution(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(*given: object) -> Any:
+    def forward(*given: object) -> Made:
         return _CONVOLVE(*given)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.how = inputs[3:]
         ctx.save_for_backward(*inputs[:3])
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> Any:
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         of_x = ctx.needs_input_grad[0]
         dx, dw, db = Back.apply(_CONVOLVE_BACK, g, *ctx.saved_tensors, *ctx.how, of_x)  # type: ignore[no-untyped-call]
         return dx if of_x else None, dw, db, None, None, None, None

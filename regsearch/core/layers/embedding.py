@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from regsearch.core.layers.opaque import Back, opaque, rows
+from regsearch.core.layers.opaque import Back, Made, opaque, rows
 
 Tensor = torch.Tensor
 _SUM, _MEAN, _MAX = 0, 1, 2
@@ -126,17 +126,17 @@ class _EmbeddingBag(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(*given: object) -> Any:
+    def forward(*given: object) -> Made:
         return _BAG(*given)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         ctx.how = inputs[4:]
         ctx.mark_non_differentiable(*output[1:])
         ctx.save_for_backward(*inputs[:4], *output[1:])
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor, *_: Any) -> Any:
+    def backward(ctx: Any, g: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         dw, dscales = Back.apply(_BAG_BACK, g, *ctx.saved_tensors, *ctx.how)  # type: ignore[no-untyped-call]
         return dw, None, None, dscales if ctx.needs_input_grad[3] else None, None, None
 

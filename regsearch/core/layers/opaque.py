@@ -13,8 +13,10 @@ import torch
 from torch._ops import OpOverload
 from torch.library import custom_op, register_vmap
 
-Body: TypeAlias = Callable[..., torch.Tensor | tuple[torch.Tensor, ...]]
-Operation: TypeAlias = OpOverload[..., Any]
+Made: TypeAlias = torch.Tensor | tuple[torch.Tensor, ...]
+"""What an operation gives."""
+Body: TypeAlias = Callable[..., Made]
+Operation: TypeAlias = OpOverload[..., Made]
 """An operation that torch knows by name."""
 _ALIGNED = 16  # floats: products of matrices that do not start on 64 bytes are not bitwise the same in every slot
 
@@ -46,8 +48,8 @@ def opaque(name: str, schema: str, body: Body, shapes: Body) -> Operation:
     made = custom_op(f"regsearch::{name}", body, mutates_args=(), schema=schema)
     made.register_fake(shapes)
 
-    def lifted(info: Any, in_dims: Sequence[int | None], *arguments: Any) -> Any:
-        def fold(each: object, dim: int | None) -> Any:
+    def lifted(info: Any, in_dims: Sequence[int | None], *arguments: object) -> object:
+        def fold(each: object, dim: int | None) -> object:
             if not isinstance(each, torch.Tensor):
                 return each
             spread = each.expand(info.batch_size, *each.shape) if dim is None else each.movedim(dim, 0)
@@ -76,15 +78,15 @@ class Back(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(operation: Operation, *given: object) -> Any:
+    def forward(operation: Operation, *given: object) -> Made:
         """Call the operation."""
         return operation(*given)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+    def setup_context(ctx: Any, inputs: tuple[object, ...], output: Made) -> None:
         """Save nothing: there is no second derivative."""
 
     @staticmethod
-    def backward(ctx: Any, *slopes: Any) -> Any:
+    def backward(ctx: Any, *slopes: torch.Tensor) -> Made:
         """Refuse a second derivative."""
         raise NotImplementedError("a second derivative of a recurrent layer, a convolution or an embedding bag")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +26,7 @@ def pools(graph: GraphModule) -> bool:
     return any(node.target in (_POOL, _BACK) for node in graph.graph.nodes)
 
 
-def decompositions() -> dict[Operation, Callable[..., Any]]:
+def decompositions() -> dict[Operation, Callable[..., object]]:
     """List what the compiler knows of operations in terms of others, with max pooling in this file's form."""
     from torch._inductor.decomposition import select_decomp_table
 
@@ -69,14 +68,14 @@ def _winners(x: Tensor, kernel: Sizes) -> tuple[Tensor, Tensor]:
 
 
 def _pool(
-    other: Callable[..., Any] | None,
+    other: Callable[..., object] | None,
     x: Tensor,
     kernel: Sizes,
     stride: Sizes = (),
     padding: Sizes | int = 0,
     dilation: Sizes | int = 1,
     ceil_mode: bool = False,
-) -> Any:
+) -> object:
     if not _separate(x, kernel, stride, padding, dilation, ceil_mode):
         return NotImplemented if other is None else other(x, kernel, stride, padding, dilation, ceil_mode)
     best, number = _winners(x, kernel)
@@ -87,7 +86,7 @@ def _pool(
 
 
 def _back(
-    other: Callable[..., Any] | None,
+    other: Callable[..., object] | None,
     g: Tensor,
     x: Tensor,
     kernel: Sizes,
@@ -96,7 +95,7 @@ def _back(
     dilation: Sizes | int,
     ceil_mode: bool,
     indices: Tensor,
-) -> Any:
+) -> object:
     if not _separate(x, kernel, stride, padding, dilation, ceil_mode):
         given = (g, x, kernel, stride, padding, dilation, ceil_mode, indices)
         return NotImplemented if other is None else other(*given)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from regsearch.core.layers.cells import Cells, TorchCells, compiled_cells
-from regsearch.core.layers.opaque import Back, Body, Operation, copied, opaque, product, rows
+from regsearch.core.layers.opaque import Back, Body, Made, Operation, copied, opaque, product, rows
 from regsearch.errors import UserError
 
 Tensor = torch.Tensor
@@ -197,18 +197,20 @@ class _LSTMLayer(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, h: Tensor, c: Tensor, w: Tensor, reverse: bool) -> Any:
+    def forward(x: Tensor, h: Tensor, c: Tensor, w: Tensor, reverse: bool) -> Made:
         return _LSTM[0](x, h, c, w, reverse)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+    def setup_context(
+        ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor, bool], output: tuple[Tensor, ...]
+    ) -> None:
         x, _, _, w, ctx.reverse = inputs
         ctx.inputs = x.shape[-1]
         ctx.mark_non_differentiable(*output[2:])
         ctx.save_for_backward(w, *output[2:])
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor, dc: Tensor, *_: Any) -> Any:
+    def backward(ctx: Any, slope: Tensor, dc: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         inputs = ctx.inputs if ctx.needs_input_grad[0] else 0
         dx, *others = Back.apply(_LSTM_BACK[0], slope, dc, *ctx.saved_tensors, inputs, ctx.reverse)  # type: ignore[no-untyped-call]
         return dx if inputs else None, *others, None
@@ -218,11 +220,13 @@ class _GRULayer(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, h: Tensor, w: Tensor, u: Tensor, b: Tensor, b_u: Tensor, reverse: bool) -> Any:
+    def forward(x: Tensor, h: Tensor, w: Tensor, u: Tensor, b: Tensor, b_u: Tensor, reverse: bool) -> Made:
         return _GRU[0](x, h, w, u, b, b_u, reverse)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+    def setup_context(
+        ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, bool], output: tuple[Tensor, ...]
+    ) -> None:
         x, _, w, u, _, _, ctx.reverse = inputs
         ctx.inputs = x.shape[-1]
         ctx.mark_non_differentiable(*output[1:])
@@ -230,7 +234,7 @@ class _GRULayer(torch.autograd.Function):
         ctx.save_for_backward(kept, w, u, hs, g, n)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor, *_: Any) -> Any:
+    def backward(ctx: Any, slope: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         inputs = ctx.inputs if ctx.needs_input_grad[0] else 0
         dx, *others = Back.apply(_GRU_BACK[0], slope, *ctx.saved_tensors, inputs, ctx.reverse)  # type: ignore[no-untyped-call]
         return dx if inputs else None, *others, None

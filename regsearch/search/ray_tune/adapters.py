@@ -23,10 +23,10 @@ from regsearch.space import Value
 
 Issue = Callable[[], tuple[int, Mapping[str, Value]] | None]
 
-_live: dict[str, Any] = {}
+_live: dict[str, Numbered | Listener] = {}
 
 
-def _found(kind: str) -> Any:
+def _found(kind: str) -> Numbered | Listener:
     return _live[kind]
 
 
@@ -51,7 +51,7 @@ class Numbered(SearchAlgorithm):
         self._experiment: Any = None
         _live["search"] = self
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
         return _found, ("search",)
 
     @property
@@ -59,7 +59,7 @@ class Numbered(SearchAlgorithm):
         """How many trials there are."""
         return self._total
 
-    def add_configurations(self, experiments: Any) -> None:
+    def add_configurations(self, experiments: object) -> None:
         """Take the experiment that trials are made of."""
         self._experiment = experiments[0] if isinstance(experiments, list) else experiments
 
@@ -84,17 +84,17 @@ class Numbered(SearchAlgorithm):
         """Tell whether every setting was issued."""
         return self._finished or len(self.issued) >= self._total
 
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+    def on_trial_result(self, trial_id: str, result: dict[str, object]) -> None:
         """Pass a result on to the searcher."""
         if self._searcher is not None:
             self._searcher.on_trial_result(trial_id, result)
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(self, trial_id: str, result: dict[str, object] | None = None, error: bool = False) -> None:
         """Tell the searcher how a trial ended."""
         if self._searcher is not None:
             self._searcher.on_trial_complete(trial_id, result, error)
 
-    def save_to_dir(self, dirpath: str, session_str: str = "", **kwargs: Any) -> None:
+    def save_to_dir(self, dirpath: str, session_str: str = "", **kwargs: object) -> None:
         """Save what was issued, and the searcher."""
         state = {"issued": self.issued, "experiment": self._experiment}
         path = Path(dirpath, "numbered.pkl")
@@ -131,22 +131,22 @@ class Listener(Callback):
         self.stop = False
         _live["listener"] = self
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
         return _found, ("listener",)
 
-    def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
+    def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: object) -> None:
         """Abandon Tune where the study was stopped."""
         if self.stop:
             raise Abandoned
 
-    def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+    def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: object) -> None:
         """Note a trial that Tune starts."""
         self.trials[int(trial.trial_id)] = trial
 
-    def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+    def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: object) -> None:
         """Note a trial that Tune ended."""
         self.ended.put((int(trial.trial_id), None))
 
-    def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+    def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: object) -> None:
         """Note a trial that failed, and why."""
         self.ended.put((int(trial.trial_id), "its proxy was lost again and again"))

@@ -11,10 +11,11 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import SEARCH_ALG_IMPORT, Searcher
 
 from regsearch.config import SearchConfig
+from regsearch.config.fields import Options
 from regsearch.errors import UserError
 from regsearch.search.ray_tune.encoding import domains, numbers, within
 from regsearch.search.ray_tune.proxy import EPOCH
-from regsearch.space import SearchSpace
+from regsearch.space import SearchSpace, Value
 
 OWN = ("random", "optuna")
 """Algorithms that are this package's own Optuna search, which tells trials that were ended early as pruned."""
@@ -64,7 +65,7 @@ def make_scheduler(config: SearchConfig, space: SearchSpace, epochs: int) -> Tri
     if config.is_population and not ranges:
         raise UserError("a population needs a number to change", key="search.scheduler", value=name)
     population = {**counted, "perturbation_interval": first, "custom_explore_fn": _Bounded(space)}
-    makers: dict[str, tuple[Callable[..., TrialScheduler], dict[str, Any]]] = {
+    makers: dict[str, tuple[Callable[..., TrialScheduler], Options]] = {
         "asha": (
             schedulers.ASHAScheduler,
             {**counted, "max_t": epochs, "grace_period": first, "reduction_factor": 3},
@@ -102,7 +103,7 @@ def decisions(config: SearchConfig, epochs: int) -> tuple[int, ...]:
     """
     if config.scheduler_name == "none":
         return (epochs,)
-    given: dict[str, Any] = {"grace_period": _first(epochs), "reduction_factor": 3, "max_t": epochs}
+    given: Options = {"grace_period": _first(epochs), "reduction_factor": 3, "max_t": epochs}
     given |= config.scheduler_options
     if config.scheduler_name != "asha" or given["reduction_factor"] <= 1 or "time_attr" in config.scheduler_options:
         return tuple(range(1, epochs + 1))
@@ -131,7 +132,7 @@ class _Bounded:
     def __init__(self, space: SearchSpace) -> None:
         self._numbers = numbers(space)
 
-    def __call__(self, config: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, config: dict[str, Value]) -> dict[str, Value]:
         return {
             key: within(self._numbers[key], value) if key in self._numbers else value for key, value in config.items()
         }

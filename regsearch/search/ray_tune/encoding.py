@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from regsearch.space import NONE, REGULARIZER, Choice, Params, Range, SearchSpace, Value, switch_name
 
+if TYPE_CHECKING:
+    from ray.tune.search.sample import Domain
 
-def domains(space: SearchSpace) -> dict[str, Any]:
+
+def domains(space: SearchSpace) -> dict[str, Domain]:
     """Tune's domain of every choice and number of a space, by flat name."""
     from ray import tune
 
-    found: dict[str, Any] = {}
+    found: dict[str, Domain] = {}
     if space.choose == "one":
         found[REGULARIZER] = tune.choice([NONE, *space.members])
     elif space.choose == "any":
@@ -33,7 +36,7 @@ def numbers(space: SearchSpace) -> dict[str, Range]:
     return {of.name: of for of in space.ranges() if isinstance(of, Range)}
 
 
-def within(of: Range, value: float) -> float:
+def within(of: Range, value: Value) -> float:
     """The value, or the bound that it lies beyond."""
     found = min(max(float(value), of.low), of.high)
     return float(round(found)) if of.integer else found
@@ -42,7 +45,7 @@ def within(of: Range, value: float) -> float:
 class _Given:
     """Draws what a flat setting holds."""
 
-    def __init__(self, flat: Mapping[str, Any]) -> None:
+    def __init__(self, flat: Mapping[str, Value]) -> None:
         self._flat = flat
 
     def categorical(self, name: str, choices: tuple[Value, ...]) -> Value:
@@ -53,7 +56,7 @@ class _Given:
         return within(of, self._flat[of.name])
 
 
-def decode(space: SearchSpace, flat: Mapping[str, Any]) -> Params:
+def decode(space: SearchSpace, flat: Mapping[str, Value]) -> Params:
     """The active knobs of a flat setting.
 
     Raises:
@@ -62,7 +65,7 @@ def decode(space: SearchSpace, flat: Mapping[str, Any]) -> Params:
     return space.sample(_Given(flat))
 
 
-def sampled(space: SearchSpace, seed: int) -> dict[str, Any]:
+def sampled(space: SearchSpace, seed: int) -> dict[str, Value]:
     """A flat setting, drawn at random."""
     import numpy as np
 

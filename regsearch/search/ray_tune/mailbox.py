@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from regsearch.space import Value
 
 MAILBOX = "regsearch-mailbox"
+TuneResult = dict[str, Value]
+"""What Tune is told of an epoch: its metrics and number, and whether the trial is over; or why it has `failed`."""
+Answer = list[TuneResult] | str
+"""What a proxy gets: results of epochs, or the name of a saved state."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +38,12 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._requests: list[ProxyRequest] = []
-        self._due: dict[int, asyncio.Future[Any]] = {}
+        self._due: dict[int, asyncio.Future[Answer]] = {}
         self._something = asyncio.Event()
 
-    async def ask(self, request: ProxyRequest) -> Any:
+    async def ask(self, request: ProxyRequest) -> Answer:
         """Hand over what a proxy asks; give the driver's answer."""
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._due[request.number] = answer
         self._requests.append(request)
         self._something.set()
@@ -56,7 +60,7 @@ class Mailbox:
         requests, self._requests = self._requests, []
         return requests
 
-    async def answer(self, answers: Mapping[int, Any]) -> None:
+    async def answer(self, answers: Mapping[int, Answer]) -> None:
         """Give proxies their answers, by number of their trials."""
         for number, answer in answers.items():
             due = self._due.pop(number, None)

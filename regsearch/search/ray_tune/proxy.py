@@ -17,7 +17,8 @@ with importing():
     import ray
     from ray.tune import Trainable
 
-from regsearch.search.ray_tune.mailbox import MAILBOX, ProxyRequest
+from regsearch.search.ray_tune.mailbox import MAILBOX, ProxyRequest, TuneResult
+from regsearch.space import Value
 
 EPOCH = "epoch"
 """What schedulers count, in every result."""
@@ -33,30 +34,30 @@ class Proxy(Trainable):
     Tune is handed all epochs up to the next at which it may decide at once, as it takes buffered results.
     """
 
-    def setup(self, config: dict[str, Any]) -> None:
+    def setup(self, config: dict[str, Value]) -> None:
         """Find the mailbox, and begin with the setting of the trial."""
         self._mailbox: Any = ray.get_actor(MAILBOX)
         self._begin(config)
 
-    def _begin(self, config: dict[str, Any]) -> None:
+    def _begin(self, config: dict[str, Value]) -> None:
         self._setting = dict(config)
         self._snapshot: str | None = None
         self._begun = False
-        self._results: list[dict[str, Any]] = []
+        self._results: list[TuneResult] = []
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
+    def reset_config(self, new_config: dict[str, Value]) -> bool:
         """Begin with the setting of another trial."""
         self._begin(new_config)
         return True
 
-    def train_buffered(self, buffer_time_s: float, max_buffer_length: int = 1000) -> list[dict[str, Any]]:
+    def train_buffered(self, buffer_time_s: float, max_buffer_length: int = 1000) -> list[TuneResult]:
         """The results of all epochs that the driver answers with; how many these are is its affair, not Tune's."""
-        results: list[dict[str, Any]] = [self.train()]  # type: ignore[no-untyped-call]
+        results: list[TuneResult] = [self.train()]  # type: ignore[no-untyped-call]
         while self._results and "failed" not in self._results[0]:
             results.append(self.train())  # type: ignore[no-untyped-call]
         return results
 
-    def step(self) -> dict[str, Any]:
+    def step(self) -> TuneResult:
         """Give the result of the next epoch."""
         if not self._results:
             number = int(self.trial_id)
@@ -69,13 +70,13 @@ class Proxy(Trainable):
             raise Failed(result["failed"])
         return result
 
-    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, str | None]:
         """Have the driver save the trial's state; the checkpoint holds its name."""
         if not self._begun:
             return {"snapshot": self._snapshot}
         return {"snapshot": ray.get(self._mailbox.ask.remote(ProxyRequest(int(self.trial_id), "save")))}
 
-    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+    def load_checkpoint(self, checkpoint: dict[str, str | None] | None) -> None:
         """Begin with the state of that name."""
         self._snapshot = (checkpoint or {}).get("snapshot")
         self._begun, self._results = False, []

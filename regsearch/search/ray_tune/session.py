@@ -13,7 +13,6 @@ import queue
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from regsearch.config import SearchConfig
 from regsearch.errors import UserError
@@ -22,7 +21,7 @@ from regsearch.search.protocol import Clock, Known
 from regsearch.search.ray_tune.adapters import Listener, Numbered
 from regsearch.search.ray_tune.choices import decisions, make_scheduler, make_searcher
 from regsearch.search.ray_tune.encoding import decode, sampled
-from regsearch.search.ray_tune.mailbox import ProxyRequest
+from regsearch.search.ray_tune.mailbox import Answer, ProxyRequest
 from regsearch.search.ray_tune.tuner import TunerThread
 from regsearch.space import Params, SearchSpace, Value
 from regsearch.trial import Stage, TrialState, derive_seed
@@ -167,7 +166,7 @@ class TuneSearch:
         assert self._tuner is not None, "Tune was started"
         return self._tuner.requests(seconds)
 
-    def answer(self, answers: Mapping[int, Any]) -> None:
+    def answer(self, answers: Mapping[int, Answer]) -> None:
         """Give proxies their answers, by number of their trials."""
         assert self._tuner is not None, "Tune was started"
         self._tuner.answer(answers)

@@ -13,10 +13,11 @@ from typing import Any
 import ray
 from ray import tune
 from ray.tune import PlacementGroupFactory
+from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import TrialScheduler
 
 from regsearch.search.ray_tune.adapters import Abandoned, Listener, Numbered
-from regsearch.search.ray_tune.mailbox import MAILBOX, Mailbox, ProxyRequest
+from regsearch.search.ray_tune.mailbox import MAILBOX, Answer, Mailbox, ProxyRequest
 from regsearch.search.ray_tune.proxy import Proxy
 
 _PROXY_BYTES = 200 << 20
@@ -125,7 +126,7 @@ class TunerThread:
         requests: list[ProxyRequest] = ray.get(self._mailbox.requests.remote(seconds))
         return requests
 
-    def answer(self, answers: Mapping[int, Any]) -> None:
+    def answer(self, answers: Mapping[int, Answer]) -> None:
         """Give proxies their answers, by number of their trials."""
         if answers:
             self._mailbox.answer.remote(dict(answers))
@@ -143,5 +144,5 @@ class TunerThread:
             ray.kill(self._mailbox)
 
 
-def _folder_of(trial: Any) -> str:
+def _folder_of(trial: TuneTrial) -> str:
     return str(trial.trial_id)

@@ -32,7 +32,7 @@ from regsearch.tracking.log.records import (
 )
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any) -> object:
     """NumPy's scalars and paths as JSON knows them."""
     item = getattr(value, "item", None)
     return item() if callable(item) else os.fspath(value)
@@ -55,9 +55,9 @@ class Outbox:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._folder = self.path.parent.absolute()
-        self.conflicts: list[tuple[Any, ...]] = []
+        self.conflicts: list[tuple[object, ...]] = []
         self._pending: list[str] = []
-        self._seen: dict[tuple[Any, ...], int] = {}
+        self._seen: dict[tuple[object, ...], int] = {}
         self._notes: dict[tuple[str, int, str], str] = {}
         self._aliases: dict[str, tuple[str, int]] = {}
         self._lives: dict[tuple[str, int], int] = {}
@@ -249,7 +249,7 @@ def _within(path: str, folder: Path) -> str:
     return rest if mark and ((folder / rest).exists() or not place.exists()) else path
 
 
-def _key(record: Record) -> tuple[Any, ...]:
+def _key(record: Record) -> tuple[object, ...]:
     if isinstance(record, Metrics):
         return (record.type, record.kind, record.number, record.epoch, *record.values)
     if isinstance(record, Artifact):

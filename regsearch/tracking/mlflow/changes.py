@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from regsearch.tracking.log.history import StudyHistory
 from regsearch.tracking.log.records import (
@@ -140,5 +139,5 @@ def _measured(record: RunStart | Metrics | RunStages | RunEnd, history: StudyHis
     return _texts({MEASURED_TAG: json.dumps(measured)}, TAG_LENGTH)
 
 
-def _texts(values: Any, length: int) -> dict[str, str]:
+def _texts(values: Mapping[str, object], length: int) -> dict[str, str]:
     return {str(name): str(value)[:length] for name, value in values.items()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from regsearch.tracking.log.cursor import read_cursor, read_refused
 from regsearch.tracking.log.outbox import read_from
@@ -14,7 +13,10 @@ from regsearch.tracking.log.records import (
     Artifact,
     Metrics,
     Model,
+    Note,
+    Record,
     RunEnd,
+    RunStages,
     RunStart,
     StudyEnd,
     StudyStart,
@@ -99,7 +101,7 @@ def _older(held: DeliveredRun, given: DeliveredRun) -> bool:
     return held.epoch < given.epoch or (held.status != given.status and given.status != "RUNNING")
 
 
-def _add(delivered: Delivered, record: Any, refused: Collection[RunKey]) -> None:
+def _add(delivered: Delivered, record: Record, refused: Collection[RunKey]) -> None:
     key = STUDY if isinstance(record, StudyStart | StudyEnd) else _key(record)
     if isinstance(record, StudyStart | RunStart):
         if key not in refused:
@@ -117,7 +119,7 @@ def _add(delivered: Delivered, record: Any, refused: Collection[RunKey]) -> None
         delivered.models.append(record)
 
 
-def _key(record: Any) -> RunKey:
+def _key(record: RunStart | Metrics | RunStages | RunEnd | Artifact | Note | Model) -> RunKey:
     return (record.kind, record.number)
 
 

@@ -105,7 +105,7 @@ class Model:
             raise ValueError(f"not a CSV table: {' '.join(str(error).split())}") from None
         return table
 
-    def features(self, rows: Any) -> np.ndarray:
+    def features(self, rows: pd.DataFrame | np.ndarray) -> np.ndarray:
         """What the program takes, [N, F...] of its dtype; raises ValueError as a call does."""
         dtype = np.dtype(self.manifest.get("dtype") or "float32")
         if self._preprocessing is None:
@@ -117,7 +117,7 @@ class Model:
             raise ValueError(f"the table has more than one column {', '.join(twice)}")
         return np.asarray(self._preprocessing.apply(rows), dtype=dtype)
 
-    def _array(self, rows: Any, dtype: np.dtype[Any]) -> np.ndarray:
+    def _array(self, rows: pd.DataFrame | np.ndarray, dtype: np.dtype) -> np.ndarray:
         shape = tuple(self.manifest.get("inputs") or np.shape(rows)[1:])
         wanted = f"the model takes an array of the shape {('N', *shape)}".replace("'", "")
         try:
@@ -134,7 +134,7 @@ class Model:
             raise ValueError(f"row {bad[0]} of the array holds a number that is missing or not finite")
         return self._coded(found, dtype)
 
-    def _coded(self, found: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    def _coded(self, found: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """Codes are whole numbers below those that the model counts over."""
         coded: np.ndarray = found.astype(dtype)
         if np.issubdtype(dtype, np.integer) and len(found):
@@ -157,13 +157,13 @@ def load(folder: str | Path | None = None) -> Model:
     return Model(Path(folder) if folder is not None else Path(__file__).resolve().parent)
 
 
-def _check_schema(found: Any, file: Path) -> None:
+def _check_schema(found: object, file: Path) -> None:
     if not isinstance(found, int) or found > SCHEMA:
         written = f"written by a newer regsearch (schema {found}, this predict.py reads up to {SCHEMA})"
         raise ValueError(f"{file}: {written}; pip install -U regsearch, and export the model again")
 
 
-def _torch() -> Any:
+def _torch() -> ModuleType:
     try:
         import torch
     except ModuleNotFoundError as error:

@@ -220,14 +220,14 @@ def find_experiment(
     raise UserError("the MLflow store has no study of this name", key=key, value=study)
 
 
-def _frame(rows: list[dict[str, Any]], more: tuple[str, ...] = ()) -> pd.DataFrame:
+def _frame(rows: list[dict[str, object]], more: tuple[str, ...] = ()) -> pd.DataFrame:
     fixed = ["kind", "number", "state", "reason", "run_id", "start", "end", *more]
     frame = pd.DataFrame(rows, columns=list(dict.fromkeys([*fixed, *(name for row in rows for name in row)])))
     order = frame["kind"].map({"trial": 0, "final": 1})
     return frame.assign(_order=order).sort_values(["_order", "number"], ignore_index=True).drop(columns="_order")
 
 
-def _row(run: Run, metrics: Mapping[str, float]) -> dict[str, Any]:
+def _row(run: Run, metrics: Mapping[str, float]) -> dict[str, object]:
     kind, number = run_key(run) or ("", -1)
     return {
         "kind": kind,

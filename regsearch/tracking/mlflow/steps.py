@@ -6,13 +6,17 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from regsearch.tracking.log.cursor import Status
 from regsearch.tracking.log.records import Artifact, Model
 from regsearch.tracking.mlflow.changes import Change, RunKey, Step
 from regsearch.tracking.mlflow.delivered import latest_models
 from regsearch.tracking.mlflow.failures import is_permanent, one_line
+
+if TYPE_CHECKING:
+    from regsearch.tracking.mlflow.delivery import ClientLane
+    from regsearch.tracking.mlflow.delivery_sqlite import BulkLane
 
 TRIES_BEFORE_REFUSAL = 3
 
@@ -43,8 +47,8 @@ class StepDelivery:
     def __init__(
         self,
         outbox: Path,
-        study: Any,
-        lane: Any,
+        study: ClientLane,
+        lane: ClientLane | BulkLane,
         status: Status,
         refusals: Refusals,
         suspect: Callable[[Exception], None],

@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
@@ -123,7 +122,7 @@ def _summary(client: MlflowClient, parent: Run) -> JsonMapping | None:
     return found
 
 
-def _plain(text: str) -> Any:
+def _plain(text: str) -> float | str:
     for kind in (int, float):
         try:
             return kind(text)

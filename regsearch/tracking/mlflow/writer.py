@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regsearch.errors import UserError
 from regsearch.system.addresses import scrub
@@ -39,6 +39,9 @@ from regsearch.tracking.mlflow.delivered import missing_runs, read_delivered
 from regsearch.tracking.mlflow.failures import DiscreetFormatter, StoreLostError, one_line
 from regsearch.tracking.mlflow.package import DamagedPackage
 from regsearch.tracking.mlflow.steps import Refusals, StepDelivery
+
+if TYPE_CHECKING:
+    from regsearch.tracking.mlflow.delivery import ClientLane
 
 LOOK_SECONDS = 0.25
 ROUND_SECONDS = 1.5
@@ -218,7 +221,7 @@ class Writer:
         self.status.lane = self._lane.name
         self.say("delivering")
 
-    def _check(self, study: Any) -> None:
+    def _check(self, study: ClientLane) -> None:
         """Hold the store against the cursor: where it lost something, the whole outbox is delivered again."""
         lines = [study.mended] if study.mended else []
         if self._unchecked:

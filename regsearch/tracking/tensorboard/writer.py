@@ -22,7 +22,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, types_pb2
 from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2, summary_v2
@@ -67,6 +67,14 @@ NAMING = ("candidate",)
 """Parameters that name something, also where they are numbers: none is between two others."""
 
 
+class _Event(Protocol):
+    """An event of TensorBoard's, whose own classes have no types."""
+
+    wall_time: float
+
+    def SerializeToString(self) -> bytes: ...
+
+
 class EventFiles:
     """The event files of one study below `folder`, from its first record on; those of an earlier start are removed."""
 
@@ -81,15 +89,15 @@ class EventFiles:
 
     def write(self, records: Iterable[Record]) -> None:
         """Append what these records say, each file once."""
-        waiting: dict[str, list[Any]] = {}
+        waiting: dict[str, list[_Event]] = {}
         replaced: dict[str, Path] = {}
         for record in records:
-            events = list(self._events(record))
+            told = list(self._events(record))
             if isinstance(record, RunStages):
-                for place in {place for place, _ in events}:  # what waits for it is void, or told again
+                for place in {place for place, _ in told}:  # what waits for it is void, or told again
                     waiting[place] = []
                     replaced.setdefault(place, self._path(place))
-            for place, event in events:
+            for place, event in told:
                 waiting.setdefault(place, []).append(event)
         for place in replaced:
             self._renewed[place] = self._next_file()
@@ -108,7 +116,7 @@ class EventFiles:
     def _path(self, place: str) -> Path:
         return self.folder / place / self._renewed.get(place, self._file)
 
-    def _append(self, path: Path, events: list[Any]) -> None:
+    def _append(self, path: Path, events: list[_Event]) -> None:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             first = events[0].wall_time
@@ -121,7 +129,7 @@ class EventFiles:
             for event in events:
                 writer.write(event.SerializeToString())
 
-    def _events(self, record: Record) -> Iterator[tuple[str, Any]]:
+    def _events(self, record: Record) -> Iterator[tuple[str, _Event]]:
         """Where each event goes, and the event."""
         if isinstance(record, Note):
             yield from self._answer(record)
@@ -146,7 +154,7 @@ class EventFiles:
             for epoch, metrics in run.curve.items():
                 yield run.name, _scalars(_tagged(metrics), epoch, run.times[epoch])
 
-    def _answer(self, record: Note) -> Iterator[tuple[str, Any]]:
+    def _answer(self, record: Note) -> Iterator[tuple[str, _Event]]:
         words = record.tags.get("regsearch.answer")
         if words is None:
             return
@@ -181,24 +189,27 @@ def _tagged(metrics: Mapping[str, float]) -> dict[str, float]:
     return {scalar_tag(name): value for name, value in metrics.items()}
 
 
-def _scalars(values: dict[str, float], epoch: int, time_ms: int) -> Any:
+def _scalars(values: dict[str, float], epoch: int, time_ms: int) -> _Event:
     each = [summary_pb2.Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
-    return event_pb2.Event(wall_time=time_ms / 1000, step=epoch, summary=summary_pb2.Summary(value=each))
+    event: _Event = event_pb2.Event(wall_time=time_ms / 1000, step=epoch, summary=summary_pb2.Summary(value=each))
+    return event
 
 
-def _session_start(run: RunHistory) -> Any:
+def _session_start(run: RunHistory) -> _Event:
     params = {name: _plain(name, value) for name, value in run.params.items()}
     seconds = run.begun_ms / 1000
-    return event_pb2.Event(wall_time=seconds, step=0, summary=summary_v2.hparams_pb(params, run.name, seconds))
+    event: _Event = event_pb2.Event(wall_time=seconds, step=0, summary=summary_v2.hparams_pb(params, run.name, seconds))
+    return event
 
 
-def _session_end(record: RunEnd) -> Any:
+def _session_end(record: RunEnd) -> _Event:
     seconds = record.time_ms / 1000
     info = plugin_data_pb2.SessionEndInfo(status=_ENDS[record.status], end_time_secs=seconds)
     data = plugin_data_pb2.HParamsPluginData(session_end_info=info)
     metadata = hparams.create_summary_metadata(data)
     value = summary_pb2.Summary.Value(tag=hparams.SESSION_END_INFO_TAG, metadata=metadata, tensor=hparams.NULL_TENSOR)
-    return event_pb2.Event(wall_time=seconds, step=0, summary=summary_pb2.Summary(value=[value]))
+    event: _Event = event_pb2.Event(wall_time=seconds, step=0, summary=summary_pb2.Summary(value=[value]))
+    return event
 
 
 def _plain(name: str, value: object) -> bool | float | str:
