@@ -13,7 +13,7 @@ _QUERY = re.compile(r"([?&](?:password|sslpassword)=)[^&\s'\"]*")
 
 
 def without_passwords(text: str) -> str:
-    """The text with `***` for the password of each address in it.
+    """Mask the password of each address in the text as `***`.
 
     >>> without_passwords("postgresql://me:secret@there/studies")
     'postgresql://me:***@there/studies'
@@ -51,7 +51,7 @@ class UserError(ValueError):
         return " ".join((f"{line}; {self.allowed}" if self.allowed else line).split())
 
     def within(self, file: str | Path) -> UserError:
-        """The same error with the file it stands in, where none was known."""
+        """Copy the error with the file it stands in, where none was known."""
         return UserError(self.what, file=self.file or file, key=self.key, value=self.value, allowed=self.allowed)
 
 
@@ -59,7 +59,7 @@ Choice = TypeVar("Choice")
 
 
 def one_of_these(key: str, value: str | None, among: Mapping[str, Choice]) -> Choice:
-    """What `among` holds under `value`.
+    """Look up what `among` holds under `value`.
 
     Raises:
         UserError: it holds nothing there.
@@ -78,7 +78,7 @@ _CORE = {
 
 
 def not_installed(error: ModuleNotFoundError) -> str | None:
-    """How to install the package that is missing; None where it is not one that regsearch asks for."""
+    """Say how to install the package that is missing; None where it is not one that regsearch asks for."""
     module = (error.name or "").partition(".")[0]
     if module in _EXTRAS:
         return f"{module} is not installed; pip install 'regsearch[{_EXTRAS[module]}]'"
@@ -89,7 +89,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def mended_by_hand(error: ModuleNotFoundError | OSError) -> str | None:
-    """What to do about a package that is missing or a disk that is full; None where the error is neither."""
+    """Say what to do about a package that is missing or a disk that is full; None where the error is neither."""
     if isinstance(error, ModuleNotFoundError):
         return not_installed(error)
     if error.errno not in _FULL:

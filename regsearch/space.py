@@ -105,7 +105,7 @@ class Knob:
         return knob_of(self.name)
 
     def allowed(self) -> str:
-        """The numbers a study may name, in words."""
+        """Describe the numbers a study may name, in words."""
         word = "whole numbers" if self.integer else "numbers"
         tail = ", or off" if self.is_strength else ""
         if math.isinf(self.maximum):
@@ -113,7 +113,7 @@ class Knob:
         return f"{word} from {self.minimum:g} to {self.maximum:g}{tail}"
 
     def refuse(self, value: float) -> str | None:
-        """Why `value` cannot be this knob's value or bound, or None where it can."""
+        """Say why `value` cannot be this knob's value or bound, or None where it can."""
         if self.off is not None and value == self.off:
             return None
         if math.isnan(value) or not self.minimum <= value <= self.maximum:
@@ -204,7 +204,7 @@ class SearchSpace:
                     yield name
 
     def answers(self, params: Mapping[str, float | str]) -> dict[str, Value]:
-        """What `suggest` has to answer for `sample` to give this setting; nothing is checked."""
+        """Work out what `suggest` has to answer for `sample` to give this setting; nothing is checked."""
         found: dict[str, Value] = {of.name: params[of.name] for of in self.ranges() if of.name in params}
         own = {
             name: {of.name for of in self.members[name]} | set(self.member_fixed.get(name, {})) for name in self.members
@@ -217,7 +217,7 @@ class SearchSpace:
         return found
 
     def baseline(self) -> Params:
-        """The setting of trial 0: every searched regularizer off, what is fixed in every trial kept, and training
+        """Make the setting of trial 0: every searched regularizer off, what is fixed in every trial kept, and training
         as the study says.
         """
         # The schedule of a searched strength means nothing while that is off.
@@ -234,7 +234,7 @@ class SearchSpace:
         return self.kept.get(name, None if math.isnan(default) else default)
 
     def over(self, layers: Mapping[str, tuple[str, ...]]) -> SearchSpace:
-        """This space with one number for each layer in place of a `per_layer` range.
+        """Expand each `per_layer` range of this space into one number for each layer.
 
         Args:
             layers: the names of the model's layers, for each such knob by its flat name.
@@ -253,21 +253,21 @@ class SearchSpace:
         return replace(self, members=members, always=expanded(self.always))
 
     def per_layer(self) -> tuple[str, ...]:
-        """The flat names of the knobs that have a number for each layer."""
+        """List the flat names of the knobs that have a number for each layer."""
         return tuple(of.name for of in self.ranges() if isinstance(of, Range) and of.per_layer)
 
     def scheduled(self) -> tuple[str, ...]:
-        """The flat names of the strengths that some setting of this space may let follow a schedule."""
+        """List the flat names of the strengths that some setting of this space may let follow a schedule."""
         fixed = [*self.fixed.items(), *(each for named in self.member_fixed.values() for each in named.items())]
         names = [of.name for of in self.ranges()] + [name for name, value in fixed if value not in ("constant", 0.0)]
         return tuple(dict.fromkeys(strength for name in names if (strength := _shape_of(name))))
 
     def ranges(self) -> tuple[Searched, ...]:
-        """All that is searched, members first, in the order of the study file."""
+        """List all that is searched, members first, in the order of the study file."""
         return tuple(of for ranges in self.members.values() for of in ranges) + self.always
 
     def regularizers(self) -> tuple[str, ...]:
-        """The names of all regularizers that some setting of this space may turn on: they make the program."""
+        """List the names of all regularizers that some setting of this space may turn on: they make the program."""
         flat = [of.name for of in self.ranges()] + list(self.fixed)
         flat += [name for fixed in self.member_fixed.values() for name in fixed]
         named = list(self.members) + [regularizer_of(name) for name in flat]
@@ -291,6 +291,6 @@ def value_names(names: Iterable[str], strength: str) -> list[str]:
 
 
 def active_regularizers(params: Mapping[str, float | str], strengths: Iterable[Knob]) -> tuple[str, ...]:
-    """The regularizers that `params` (active knobs by flat name) turns on, sorted by name."""
+    """List the regularizers that `params` (active knobs by flat name) turns on, sorted by name."""
     on = [knob for knob in strengths if any(params[name] != knob.off for name in value_names(params, knob.name))]
     return tuple(sorted({knob.regularizer for knob in on}))

@@ -64,7 +64,7 @@ class Stage:
     seed: int
 
     def to_json(self) -> dict[str, object]:
-        """Plain JSON; `Stage(**found)` reads it back, to the bit."""
+        """Encode the stage as plain JSON; `Stage(**found)` reads it back, to the bit."""
         return {"epoch": self.epoch, "params": dict(self.params), "trial": self.trial, "seed": self.seed}
 
 
@@ -100,7 +100,7 @@ class Trial:
         return next((dict(report.metrics) for report in self.reports if report.epoch == self.kept_epoch), {})
 
     def history(self) -> tuple[Stage, ...]:
-        """Its stages, also where there is only one."""
+        """List the stages of the trial, also where there is only one."""
         return self.stages or (Stage(0, dict(self.params), self.number, self.seed),)
 
 
@@ -110,7 +110,7 @@ def kept_epoch(last: int, restored: int | None) -> int:
 
 
 def derive_seed(*parts: int | str) -> int:
-    """A seed in [0, 2^63) that depends on every part and their order, the same on every machine.
+    """Derive a seed in [0, 2^63) that depends on every part and their order, the same on every machine.
 
     The first 63 bits of the BLAKE2b hash of the parts' JSON list.
     """

@@ -46,7 +46,7 @@ def compare(
 
 
 def compared(names: list[str], *, by: str | None = None, tracking_uri: str | None = None) -> Comparison:
-    """The comparison of the studies of these names, read from the MLflow store; nothing of their local state is needed.
+    """Compare the studies of these names, as read from the MLflow store; nothing of their local state is needed.
 
     Args:
         by: see `regsearch.analysis.study_comparison.compare`.
@@ -85,7 +85,7 @@ def _read(uri: str, name: str) -> StudyRuns:
 
 
 def to_json(found: Comparison) -> JsonObject:
-    """The object that `--json` prints; what is not finite is null."""
+    """Encode the comparison as the object that `--json` prints; what is not finite is null."""
     from dataclasses import asdict
 
     from regsearch.analysis.study_comparison_words import notes, sentence

@@ -71,7 +71,7 @@ class Display:
         return self._last.phase if self._last else ""
 
     def due(self) -> bool:
-        """Whether anything would be shown now; a new phase is shown in any case."""
+        """Tell whether anything would be shown now; a new phase is shown in any case."""
         return self._clock() >= self._next or bool(self._later)
 
     def show(self, snapshot: Snapshot) -> None:
@@ -128,7 +128,7 @@ class Display:
 
 
 def panel(snapshot: Snapshot) -> RenderableType:
-    """The live panel: seven lines, made for 80 columns."""
+    """Render the live panel: seven lines, made for 80 columns."""
     from rich.panel import Panel
     from rich.text import Text
 
@@ -154,7 +154,7 @@ def panel(snapshot: Snapshot) -> RenderableType:
 
 
 def line(snapshot: Snapshot, last: bool = False) -> str:
-    """The snapshot as one plain line; `last` of its phase it tells the time taken, not the time left."""
+    """Format the snapshot as one plain line; `last` of its phase it tells the time taken, not the time left."""
     parts = [f"{snapshot.phase}: {snapshot.message}" if snapshot.message else snapshot.phase]
     if _counted(snapshot):
         parts[0] += f": {snapshot.ended}/{snapshot.total}"
@@ -168,7 +168,7 @@ def line(snapshot: Snapshot, last: bool = False) -> str:
 
 
 def clock(seconds: float) -> str:
-    """`1:05`, or `2:00:05` from an hour up."""
+    """Format seconds as `1:05`, or `2:00:05` from an hour up."""
     whole = max(0, round(seconds))
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

@@ -25,5 +25,5 @@ TensorBoard = Annotated[
 
 
 def print_json(found: JsonObject) -> None:
-    """One object on standard output; a number that is not finite is a mistake."""
+    """Print one object on standard output; a number that is not finite is a mistake."""
     typer.echo(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))

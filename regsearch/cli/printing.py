@@ -126,7 +126,7 @@ def _print_front(front: Sequence[JsonMapping]) -> None:
 
 
 def print_status(found: StudyStatus) -> None:
-    """How far a study is: its trials by state, the best so far, and what goes on with it."""
+    """Print how far a study is: its trials by state, the best so far, and the command that resumes it."""
     works = {True: "at work", False: "not at work", None: "not finished"}[found.running]
     _print(Text.assemble("\n", (found.study, "bold"), f": {found.ended:,} of {found.total:,} trials ended, {works}"))
     counts = {word: count for word, count in found.counts().items() if count or word == "complete"}
@@ -144,7 +144,7 @@ def print_status(found: StudyStatus) -> None:
 
 
 def print_studies(rows: list[JsonObject]) -> None:
-    """One line per study."""
+    """Print one line per study."""
     table = _table("study", "begun", "trials", "answer", "data")
     for row in rows:
         begun = datetime.fromtimestamp(row["created_ms"] / 1000).strftime("%Y-%m-%d %H:%M")
@@ -154,7 +154,7 @@ def print_studies(rows: list[JsonObject]) -> None:
 
 
 def print_mapping(found: JsonMapping) -> None:
-    """A nested mapping as `key  value` lines; inner keys are joined by dots."""
+    """Print a nested mapping as `key  value` lines; inner keys are joined by dots."""
     lines = list(_flat(found))
     widest = max((len(name) for name, _ in lines), default=0)
     for name, value in lines:
@@ -162,7 +162,7 @@ def print_mapping(found: JsonMapping) -> None:
 
 
 def print_cost(found: Cost) -> None:
-    """What each regularizer adds to a training step of one trial, the dearest first."""
+    """Print what each regularizer adds to a training step of one trial, the dearest first."""
     way = f"packs of {found.width}" if found.width > 1 else "one trial at a time"
     how = "compiled" if found.compiled else "operation by operation"
     sys.stdout.write(f"{found.step * 1e6:.0f} µs per training step of one trial, on one core ({way}, {how})\n\n")
@@ -173,7 +173,7 @@ def print_cost(found: Cost) -> None:
 
 
 def print_importance(found: Importance) -> None:
-    """Each knob's share for validation loss and gap, and where its curve is lowest."""
+    """Print each knob's share for validation loss and gap, and where its curve is lowest."""
     sys.stdout.write(f"what mattered over {found.basis} (shares by PED-ANOVA)\n\n")
     curves = {each.name: each for each in found.dependence}
     table = _table("knob", "validation loss", "lowest at", "gap", "lowest at")
@@ -202,7 +202,7 @@ def _lowest(x: list[float], line: list[float], off: float | None) -> str:
 
 
 def print_regularizers() -> None:
-    """Every regularizer under its site, in the order of the training step: its strength, searched range and effect."""
+    """List every regularizer under its site, in the order of the training step: strength, searched range and effect."""
     from itertools import groupby
 
     from regsearch.regularizers import all_regularizers
@@ -220,7 +220,7 @@ def print_regularizers() -> None:
 
 
 def print_regularizer(name: str) -> None:
-    """One regularizer: what it does, its knobs, where it comes from, and how a study file searches or fixes it.
+    """Print one regularizer: what it does, its knobs, where it comes from, and how a study file searches or fixes it.
 
     Raises:
         UserError: there is no regularizer of this name.

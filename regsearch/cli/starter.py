@@ -60,7 +60,7 @@ def write_study_file(table: Path, target: str, name: str | None = None) -> Path:
 
 
 def task_of(target: pd.Series) -> str:
-    """`regression` for numbers, `classification` for words and for a few whole numbers that come again and again."""
+    """Choose `regression` for numbers, `classification` for words, booleans and a few whole numbers that recur."""
     import pandas as pd
 
     present = target.dropna()
@@ -72,7 +72,7 @@ def task_of(target: pd.Series) -> str:
 
 
 def study_text(name: str, source: str, target: str, task: str, rows: int) -> str:
-    """The study file itself, as YAML that explains each choice."""
+    """Render the study file itself, as YAML that explains each choice."""
     metric = "balanced accuracy" if task == "classification" else "root mean square error"
     other = "regression" if task == "classification" else "classification"
     return f"""\

@@ -20,8 +20,8 @@ STOPPED = 130
 
 @contextmanager
 def watched(study: Study) -> Iterator[Display]:
-    """A display, and Ctrl-C (or SIGTERM, which service managers send): the first ends the search after the running
-    round, the second ends everything at once."""
+    """Show a display, and heed Ctrl-C (or SIGTERM, which service managers send): the first ends the search after the
+    running round, the second ends everything at once."""
     from regsearch.cli.display import Display
 
     def stop(signum: int, frame: object) -> None:

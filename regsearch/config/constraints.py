@@ -32,12 +32,12 @@ class Constraint:
         return f"{self.metric} {'<=' if self.upper else '>='} {self.bound:g}"
 
     def violation(self, value: float) -> float:
-        """By how much a value breaks the bound, in units of the metric: at most 0 where it is kept."""
+        """Measure by how much a value breaks the bound, in units of the metric: at most 0 where it is kept."""
         return value - self.bound if self.upper else self.bound - value
 
 
 def read_constraint(text: str) -> Constraint:
-    """The constraint that a text states.
+    """Parse the constraint that a text states.
 
     Raises:
         UserError: it states none.

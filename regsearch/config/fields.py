@@ -10,7 +10,7 @@ from regsearch.config.refusal import Allowed
 
 
 def as_tuple(value: object) -> object:
-    """A list as a tuple (the models are frozen), anything else as it is."""
+    """Convert a list to a tuple (the models are frozen), and leave anything else as it is."""
     return tuple(value) if isinstance(value, list) else value
 
 

@@ -18,13 +18,13 @@ Direction = Literal["minimize", "maximize"]
 
 
 def measures(metrics: Iterable[str]) -> tuple[str, ...]:
-    """All that a trial of a task with these metrics can be judged by."""
+    """List all that a trial of a task with these metrics can be judged by."""
     of_task = (f"{part}_{name}" for part in ("train", "val", "gap") for name in metrics)
     return (*LOSSES, *of_task, *OF_WEIGHTS, EPOCHS)
 
 
 def direction(name: str, higher: Collection[str]) -> Direction:
-    """Whether less or more of a measure is better.
+    """Tell whether less or more of a measure is better.
 
     Args:
         higher: the task's metrics of which more is better; a gap is signed so that less always is.

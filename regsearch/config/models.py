@@ -130,7 +130,7 @@ class TrainConfig(Section):
         return self
 
     def knobs(self) -> dict[str, float]:
-        """What this study's optimizer is set to, by the flat names under which `space` may search it."""
+        """List what this study's optimizer is set to, by the flat names under which `space` may search it."""
         beta1, beta2 = self.betas
         momentum = self.momentum or 0.0
         found = {"learning_rate": self.learning_rate, "momentum": momentum, "beta1": beta1, "beta2": beta2}
@@ -205,12 +205,12 @@ class StudyConfig(Section):
         return self
 
     def to_json(self) -> str:
-        """The one text of this configuration: equal configurations give equal texts, and `from_json` reads it back."""
+        """Encode this configuration: equal configurations give equal texts, and `from_json` reads them back."""
         return json.dumps(self.model_dump(), indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, file: str | Path | None = None) -> StudyConfig:
-        """The configuration that `to_json` wrote; of a version that did not bound numbers yet, with unbounded scaling.
+        """Decode what `to_json` wrote, with unbounded scaling where that was a version that did not bound numbers yet.
 
         Raises:
             UserError: the text is not such a configuration; `file` is named in it.

@@ -37,12 +37,12 @@ class SetByLoader:
 
 
 def keys_of(model: type[BaseModel]) -> tuple[str, ...]:
-    """The keys that a file may give in this section."""
+    """List the keys that a file may give in this section."""
     return tuple(name for name, field in model.model_fields.items() if SetByLoader() not in field.metadata)
 
 
 def refusal(model: type[BaseModel], error: ValidationError, file: str | Path | None = None) -> UserError:
-    """The first thing wrong with `model`'s input, as a `UserError`.
+    """Translate the first thing wrong with `model`'s input into a `UserError`.
 
     Misspelt keys come first: what is missing is often missing for want of them.
     """
@@ -68,7 +68,7 @@ def refusal(model: type[BaseModel], error: ValidationError, file: str | Path | N
 
 
 def dotted(place: Place) -> str:
-    """`("train", "betas", 0)` as `train.betas[0]`."""
+    """Format `("train", "betas", 0)` as `train.betas[0]`."""
     text = ""
     for part in place:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part

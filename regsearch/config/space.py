@@ -49,7 +49,7 @@ def build_space(
     train: Mapping[str, float] | None = None,
     file: str | Path | None = None,
 ) -> SearchSpace:
-    """The search space that the `space` section asks for.
+    """Build the search space that the `space` section asks for.
 
     Beside `choose` and `from` each key is a regularizer (or `train`) with its knobs, active in every trial: searched
     (`search`, or `{low, high, log}`, what is left out as declared) or fixed (a number, or `off`). A regularizer with no
@@ -160,7 +160,7 @@ class _Reader:
         return rule
 
     def rule(self, name: object, given: object, key: str) -> _Rule:
-        """What `given` says of the regularizer `name` (or of `train`), standing at `key`."""
+        """Read what `given` says of the regularizer `name` (or of `train`), standing at `key`."""
         known = self.rules.get(name) if isinstance(name, str) else None
         if known is None:
             extra = ["choose", "from", TRAIN] if key == f"space.{name}" else []

@@ -74,6 +74,6 @@ TRAIN_KNOBS: Mapping[str, Knob] = {
 
 
 def train_knobs(optimizer: str) -> dict[str, Knob]:
-    """The training knobs that mean something to this optimizer, by flat name."""
+    """List the training knobs that mean something to this optimizer, by flat name."""
     known = {"learning_rate", *OPTIMIZER_DEFAULTS[optimizer]}
     return {name: knob for name, knob in TRAIN_KNOBS.items() if knob.short in known}

@@ -10,13 +10,13 @@ from regsearch.errors import UserError
 
 
 def nearest(word: object, known: Iterable[str]) -> str:
-    """` (did you mean X?)` with the known word most like `word`, or nothing where none is like it."""
+    """Suggest the known word most like `word`, as ` (did you mean X?)`, or nothing where none is like it."""
     close = difflib.get_close_matches(str(word).lower(), list(known), n=1, cutoff=0.5)
     return f" (did you mean {close[0]}?)" if close else ""
 
 
 def one_of(known: Iterable[str], given: object = None) -> str:
-    """`allowed are a, b, c`, with the one most like `given`, if any is."""
+    """Format `allowed are a, b, c`, with the one most like `given`, if any is."""
     words = list(known)
     return f"allowed {'are' if words[1:] else 'is'} {', '.join(words)}{nearest(given, words)}"
 
@@ -29,7 +29,7 @@ class _Text(str):
 
 
 def brief(value: object, longest: int = 60) -> object:
-    """`value` as a message shows it: words and numbers as they are, anything longer cut to one short line."""
+    """Shorten `value` for a message: words and numbers stay as they are, anything longer is cut to one short line."""
     if isinstance(value, bool):
         return _Text(str(value).lower())
     text = " ".join(repr(value).split())

@@ -70,7 +70,7 @@ _Loader.add_constructor("tag:yaml.org,2002:bool", _Loader.construct_true_false)
 
 
 def read_yaml(text: str) -> object:
-    """The one document that `text` holds.
+    """Parse the one document that `text` holds.
 
     Raises:
         ValueError: `text` is not YAML, or a key stands twice; the message names the line.

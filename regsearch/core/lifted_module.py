@@ -71,7 +71,7 @@ class PackedBatchNorm(nn.Module):
         self.fresh, self.seen, self.calls = {}, {}, 0
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
-        """h [B, U, ...] to (h - mean) / sqrt(var + eps) * weight + bias, of the batch in training."""
+        """Normalize h [B, U, ...]: (h - mean) / sqrt(var + eps) * weight + bias, of the batch in training."""
         over = (0, *range(2, h.dim()))
         shape = (1, -1) + (1,) * (h.dim() - 2)
         if self.training:
@@ -204,7 +204,7 @@ class Lifted(nn.Module):
         return self.effect(h, place)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x [B, F...] to the module's outputs, every site of it changed by `effect`."""
+        """Map x [B, F...] to the module's outputs, every site of it changed by `effect`."""
         if self.effect is not None and self.kind is None:
             raise RuntimeError("the sites of the model must be found before it is trained")
         self._passed, self._layer = Counter(), 0
@@ -243,7 +243,7 @@ class Unchanged(nn.Module):
         self.module, self.names = module, sorted(names)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x [B, F...] to the module's outputs, computed on copies of its buffers."""
+        """Map x [B, F...] to the module's outputs, computed on copies of its buffers."""
         copies = {name: self.module.get_buffer(name).clone() for name in self.names}
         out: torch.Tensor = functional_call(self.module, copies, (x,))
         return out

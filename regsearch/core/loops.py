@@ -39,11 +39,11 @@ class Loops:
         return [value for state in self._states for value in state.values()]
 
     def after_step(self, w: torch.Tensor) -> None:
-        """Let averages take in the weights w [T, P] after a step."""
+        """Update averages with the weights w [T, P] after a step."""
         self._average(Average.after_step, w)
 
     def after_epoch(self, w: torch.Tensor, done: torch.Tensor) -> None:
-        """Let averages take in the weights w [T, P] after an epoch, when shares `done` [T] of the training are over."""
+        """Update averages with the weights w [T, P] after an epoch, when shares `done` [T] of the training are over."""
         self._average(Average.after_epoch, w, done)
 
     def averaged(self, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

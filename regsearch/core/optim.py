@@ -55,11 +55,11 @@ class SGD(Optimizer):
         self.nesterov = nesterov
 
     def scales(self, t: torch.Tensor, learning_rate: torch.Tensor, settings: Tensors) -> dict[str, torch.Tensor]:
-        """rate = lr and momentum, [S, T] each."""
+        """Compute rate = lr and momentum, [S, T] each."""
         return {"rate": learning_rate, "momentum": settings["momentum"].expand_as(t)}
 
     def step(self, w: torch.Tensor, g: torch.Tensor, state: State, scale: Tensors) -> tuple[torch.Tensor, State]:
-        """b = momentum * b + g; w -= rate * b, with Nesterov w -= rate * (g + momentum * b)."""
+        """Compute b = momentum * b + g; w -= rate * b, with Nesterov w -= rate * (g + momentum * b)."""
         b = scale["momentum"] * state["b"] + g
         direction = g + scale["momentum"] * b if self.nesterov else b
         return w - scale["rate"] * direction, {"b": b}
@@ -75,11 +75,11 @@ class Adagrad(Optimizer):
     settings = ()
 
     def scales(self, t: torch.Tensor, learning_rate: torch.Tensor, settings: Tensors) -> dict[str, torch.Tensor]:
-        """rate = lr, [S, T]."""
+        """Compute rate = lr, [S, T]."""
         return {"rate": learning_rate}
 
     def step(self, w: torch.Tensor, g: torch.Tensor, state: State, scale: Tensors) -> tuple[torch.Tensor, State]:
-        """v = v + g^2; w -= rate * g / (sqrt(v) + 1e-10)."""
+        """Compute v = v + g^2; w -= rate * g / (sqrt(v) + 1e-10)."""
         v = state["v"] + g * g
         return w - scale["rate"] * (g / (torch.sqrt(v) + 1e-10)), {"v": v}
 
@@ -94,12 +94,12 @@ class RMSprop(Optimizer):
     settings = ("beta2",)
 
     def scales(self, t: torch.Tensor, learning_rate: torch.Tensor, settings: Tensors) -> dict[str, torch.Tensor]:
-        """rate = lr, keep = beta2, take = 1 - beta2, [S, T] each."""
+        """Compute rate = lr, keep = beta2, take = 1 - beta2, [S, T] each."""
         second = settings["beta2"].expand_as(t)
         return {"rate": learning_rate, "keep": second, "take": 1 - second}
 
     def step(self, w: torch.Tensor, g: torch.Tensor, state: State, scale: Tensors) -> tuple[torch.Tensor, State]:
-        """v = keep * v + take * g^2; w -= rate * g / (sqrt(v) + 1e-8)."""
+        """Compute v = keep * v + take * g^2; w -= rate * g / (sqrt(v) + 1e-8)."""
         v = state["v"] * scale["keep"] + g * g * scale["take"]
         return w - scale["rate"] * (g / (torch.sqrt(v) + 1e-8)), {"v": v}
 
@@ -119,7 +119,10 @@ class Adam(Optimizer):
     settings = ("beta1", "beta2")
 
     def scales(self, t: torch.Tensor, learning_rate: torch.Tensor, settings: Tensors) -> dict[str, torch.Tensor]:
-        """With r = sqrt(1 - b2^t): rate = lr * r / (1 - b1^t), epsilon = 1e-8 * r, b1, 1 - b1, b2, 1 - b2, [S, T]."""
+        """Compute the numbers of each step, [S, T], with r = sqrt(1 - b2^t).
+
+        rate = lr * r / (1 - b1^t), epsilon = 1e-8 * r, b1, 1 - b1, b2, 1 - b2.
+        """
         first, second = (settings[name].expand_as(t) for name in self.settings)
         # Both sides of the fraction times sqrt(1 - b2^t): one division less for each weight.
         root = torch.sqrt(1 - _power(second, t))
@@ -133,7 +136,7 @@ class Adam(Optimizer):
         }
 
     def step(self, w: torch.Tensor, g: torch.Tensor, state: State, scale: Tensors) -> tuple[torch.Tensor, State]:
-        """m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w -= rate * m / (sqrt(v) + epsilon)."""
+        """Compute m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w -= rate * m / (sqrt(v) + epsilon)."""
         m = state["m"] * scale["keep1"] + g * scale["take1"]
         v = state["v"] * scale["keep2"] + g * g * scale["take2"]
         return w - scale["rate"] * (m / (torch.sqrt(v) + scale["epsilon"])), {"m": m, "v": v}

@@ -84,7 +84,7 @@ class StudyDriver(ABC, Generic[S]):
         """Go on until every trial has ended, or `watch` says stop."""
 
     def best(self) -> Trial | None:
-        """The best trial so far; None where none is complete."""
+        """Find the best trial so far; None where none is complete."""
         return next(iter(rank(self.trials.values(), self.plan)), None)
 
     def done(self) -> bool:

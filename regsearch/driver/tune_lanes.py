@@ -29,7 +29,7 @@ class Lanes:
         self.flying: dict[int, list[int]] = {}
 
     def dispatch(self, numbers: Collection[int]) -> None:
-        """Have every cohort that is not in flight train an epoch of these trials, of those that have a lane."""
+        """Dispatch an epoch of these trials, of those that have a lane, to every cohort that is not in flight."""
         for cohort in range(COHORTS):
             if cohort in self.flying:
                 continue
@@ -65,11 +65,11 @@ class Lanes:
             proxy.lane = None
 
     def holds(self, number: int, lane: int) -> bool:
-        """Whether a lane is this trial's."""
+        """Tell whether a lane is this trial's."""
         return self._holders[lane] == number
 
     def free(self) -> int | None:
-        """A lane that is free, else one whose trial does not ask: first of those that go on from a saved state."""
+        """Find a free lane, else free one whose trial does not ask: first of those that go on from a saved state."""
         taken = [
             sum(self._holders[each] is not None for each in range(cohort, len(self._holders), COHORTS))
             for cohort in range(COHORTS)
@@ -87,5 +87,5 @@ class Lanes:
         return None
 
     def in_flight(self, lane: int | None) -> bool:
-        """Whether a lane is being trained; None, that of a trial without one, never is."""
+        """Tell whether a lane is being trained; None, that of a trial without one, never is."""
         return any(lane in lanes for lanes in self.flying.values())

@@ -67,7 +67,7 @@ class ProxyState:
         self.waits, self.results = False, []
 
     def ask(self, until: int) -> None:
-        """Have it wait for the epochs up to `until`."""
+        """Mark it as waiting for the epochs up to `until`."""
         self.waits, self.until = True, until
 
     def take_answer(self) -> list[TuneResult]:
@@ -91,7 +91,7 @@ class Arrivals:
         self._awaited, self._came = max(0, self._awaited - 1), time.monotonic()
 
     def pending(self) -> bool:
-        """Whether more are to be waited for."""
+        """Tell whether more are to be waited for."""
         if self._awaited and time.monotonic() < self._came + _SETTLED:
             return True
         self._awaited = 0

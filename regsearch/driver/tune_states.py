@@ -53,7 +53,7 @@ class TrialStates:
         self._executor, self._lanes, self._saved, self._damaged = executor, lanes, saved, damaged
 
     def place(self, trial: Trial, proxy: ProxyState) -> None:
-        """See to it that a trial has a lane, which holds it as its proxy knows it; without a free one it waits."""
+        """Place a trial in a lane, which holds it as its proxy knows it; without a free one it waits."""
         if proxy.lane is not None and proxy.trained == proxy.at:
             return
         self._lanes.leave(proxy)

@@ -133,13 +133,13 @@ class Executor:
         return cohort_of(lane)
 
     def hold(self, lane: int, start: Start, epoch: int) -> None:
-        """Have a lane, of which nothing is under way, hold a trial as it is after `epoch` epochs."""
+        """Place a trial, as it is after `epoch` epochs, in a lane of which nothing is under way."""
         self._table.hold(lane, start, epoch)
 
     def dispatch(
         self, cohort: int, loads: list[tuple[int, Start, int]], lanes: list[int], waited_for: bool = False
     ) -> None:
-        """Have `lanes` of a cohort train one epoch, after loading (lane, what it begins with, epoch that it is at).
+        """Dispatch an epoch of a cohort's `lanes`, after loading (lane, what it begins with, epoch that it is at).
 
         Args:
             waited_for: a worker that stood idle until now waited for this dispatch; else there was too little to train.

@@ -57,7 +57,7 @@ class LaneTable:
     # --- trials -------------------------------------------------------------------------------------------------------
 
     def hold(self, lane: int, start: Start, epoch: int) -> None:
-        """Have a lane hold a trial, which its worker has yet to load."""
+        """Place a trial in a lane, whose worker has yet to load it."""
         self._trials[lane] = LaneTrial(start, epoch)
         self._unloaded.add(lane)
 
@@ -66,7 +66,7 @@ class LaneTable:
         return self._trials[lane]
 
     def drop(self, lane: int) -> None:
-        """Have a lane hold nothing."""
+        """Remove the trial that a lane holds."""
         del self._trials[lane]
 
     def unload(self, lanes: Iterable[int]) -> None:

@@ -75,7 +75,7 @@ class LocalHost:
         return []
 
     def close(self, handles: Iterable[WorkerHandle]) -> None:
-        """Have all workers stop at once, and wait for them."""
+        """Stop all workers at once, and wait for them."""
         workers = [handle for handle in handles if isinstance(handle, LocalWorker)]
         for worker in workers:
             worker.stop()
@@ -142,7 +142,7 @@ class LocalWorker:
         return WorkerLost(f"ended with exit code {code}")
 
     def stop(self) -> None:
-        """Have the worker end by itself, after what it is doing; it is not waited for."""
+        """Tell the worker to end by itself, after what it is doing; it is not waited for."""
         with contextlib.suppress(OSError, ValueError):
             self._pipe.send(Stop())
         self._pipe.close()

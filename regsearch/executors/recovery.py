@@ -34,7 +34,7 @@ class Recovery:
         self._pool, self._table = pool, pool.table
 
     def run(self) -> None:
-        """See to it that no worker is lost, every lane has one, and every round is owed by some worker.
+        """Restore the pool: no worker is lost, every lane has one, and every round is owed by some worker.
 
         Raises:
             UserError, RuntimeError: every trial fails alike, so it is none of them; or no device comes.

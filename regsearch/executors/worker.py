@@ -213,7 +213,7 @@ class WorkerServer:
         return self._worker.calibrated
 
     def reply(self, request: Request) -> Reply | Failure:
-        """Have the worker carry out a request; after a failure it is of no more use."""
+        """Carry out a request with the worker; after a failure it is of no more use."""
         assert self._worker is not None, "it is asked after it was started"
         try:
             return self._worker.reply(request)

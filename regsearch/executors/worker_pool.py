@@ -102,7 +102,7 @@ class WorkerPool:
             self._begin(worker)
 
     def add_arrivals(self) -> None:
-        """Have the workers begin that were started on devices that have come."""
+        """Add the workers that were started on devices that have come, and have them begin."""
         spec = replace(self._spec, width=self.width, compiled=self.compiled)
         for handle in self.host.arrivals(spec, self.most - len(self.slots)):
             self._begin(self._add(handle))
@@ -148,7 +148,7 @@ class WorkerPool:
     # --- requests and answers -----------------------------------------------------------------------------------------
 
     def train(self, cohort: int, lanes: tuple[int, ...], waited_for: bool = False) -> None:
-        """Have an epoch of these lanes trained by the workers that have them."""
+        """Send an epoch of these lanes to the workers that have them."""
         for worker, due in self.table.new_rounds(cohort, lanes):
             self.slots[worker].handle.send(TrainRound(due.lanes, self.table.take_loads(due.lanes), waited_for))
 

@@ -44,7 +44,7 @@ def keep_importance(trials: Iterable[Trial], space: SearchSpace, folder: Path, t
 
 
 def importance_of(name: str, tracking_uri: str | None = None) -> Importance:
-    """What mattered in the study `name`, from its runs in MLflow.
+    """Measure what mattered in the study `name`, from its runs in MLflow.
 
     Args:
         tracking_uri: the store of a study that was run elsewhere, of which complete trials alone can be looked at; None
@@ -64,8 +64,8 @@ def importance_of(name: str, tracking_uri: str | None = None) -> Importance:
 
 
 def weigh(trials: Iterable[Trial], space: SearchSpace) -> Importance:
-    """What mattered over the complete trials, or, where pruning left too few of them, over all that were trained to the
-    last epoch that enough of them reached: losses and gaps of one epoch can be compared.
+    """Measure what mattered over the complete trials, or, where pruning left too few of them, over all that were
+    trained to the last epoch that enough of them reached: losses and gaps of one epoch can be compared.
 
     Raises:
         UserError: too few trials reached any epoch, or no knob differs between them.

@@ -23,7 +23,7 @@ _CLOCK = (
 
 
 def begun(config: StudyConfig, manifest: Manifest, task: Task, time_ms: int) -> Note:
-    """What is said while a study searches, and how its pages show it.
+    """Write the note of a study that searches, and how its pages show it.
 
     Args:
         time_ms: when the study began, milliseconds since 1970.
@@ -51,7 +51,7 @@ def answered(
     summary: FinalsSummary | None = None,
     opened: Opened | None = None,
 ) -> Note:
-    """What is said of a study that has its answer.
+    """Write the note of a study that has its answer.
 
     Args:
         winner: the trial that won the finals, or the search where there were none.

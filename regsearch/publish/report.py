@@ -35,7 +35,7 @@ _PACKAGES = ("regsearch", "optuna", "mlflow", "pandas")
 
 
 def local_record(spec: StudySpec, *, sentence: str | None = None) -> StudyRecord:
-    """What the folder of a study holds of it; one that has not ended tells how far it is.
+    """Read what the folder of a study holds of it; one that has not ended tells how far it is.
 
     Args:
         sentence: the answer of a study that is just ending and has none on disk yet.
@@ -81,7 +81,7 @@ def local_record(spec: StudySpec, *, sentence: str | None = None) -> StudyRecord
 
 
 def stored_record(uri: str, name: str) -> StudyRecord:
-    """What an MLflow store holds of a study, also one that ran elsewhere; ledger and machine stay where it ran.
+    """Read what an MLflow store holds of a study, also one that ran elsewhere; ledger and machine stay where it ran.
 
     Raises:
         UserError: the store cannot be used, or has no such study.
@@ -155,7 +155,7 @@ def report_study(name: str, out: Path | None, tracking_uri: str | None) -> Path:
 
 
 def study_file(config: StudyConfig) -> str:
-    """The study as a file that `study start` takes, its stores left out: every key, defaults too.
+    """Render the study as a file that `study start` takes, its stores left out: every key with a value, defaults too.
 
     >>> text = "name: small\\ndata: {source: 'sklearn:iris'}\\nmodel: {name: mlp}"
     >>> study_file(StudyConfig.model_validate(yaml.safe_load(text))).splitlines()[0]

@@ -34,7 +34,7 @@ class Tables:
         self._tables = known.tables
 
     def rows(self, connection: sqlalchemy.Connection, study: int) -> dict[int, int]:
-        """The row of each trial of a study, by number."""
+        """Look up the row of each trial of a study, by number."""
         trials = self._tables[TRIALS]
         found = connection.execute(select(trials.c.number, trials.c.trial_id).where(trials.c.study_id == study))
         return {int(number): int(row) for number, row in found}

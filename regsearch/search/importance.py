@@ -18,7 +18,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 def shares(
     knobs: Mapping[str, Sequence[float | str | None]], values: Mapping[str, Sequence[float]]
 ) -> dict[str, dict[str, float]]:
-    """Each knob's share of what tells the best trials from all, for each of several values; shares add up to 1.
+    """Compute each knob's share of what tells the best trials from all, for each of several values; shares add up to 1.
 
     PED-ANOVA (Watanabe et al., 2023, https://arxiv.org/abs/2304.10255) compares the density of a knob among the best
     trials with that among all: the Pearson divergence between the two is its importance. Optuna's form of it takes

@@ -26,7 +26,7 @@ CLOCK = "regsearch:clock"
 
 
 def numbered(clock: Clock) -> JsonObject:
-    """The clock as it is kept: with the number of the form that the search is kept in."""
+    """Encode the clock as it is kept: with the number of the form that the search is kept in."""
     return {**clock, schema.KEY: schema.SEARCH}
 
 
@@ -86,10 +86,10 @@ class JournalFile:
         self._backend.flush()
 
     def keep(self) -> None:
-        """The file stands in the study's folder."""
+        """Do nothing: the file stands in the study's folder."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing, since nothing is held."""
 
 
 class BatchJournal(BaseJournalBackend):

@@ -19,7 +19,7 @@ class Busy(UserError):
 
 
 def take_lease(engine: sqlalchemy.Engine, name: str, patience: float = PATIENCE_SECONDS) -> sqlalchemy.Connection:
-    """A connection that holds the study's lock until it is closed or breaks, in PostgreSQL and MySQL.
+    """Open a connection that holds the study's lock until it is closed or breaks, in PostgreSQL and MySQL.
 
     SQLite has no such lock; there the exchange of the clock alone keeps a second process from writing.
 

@@ -74,7 +74,7 @@ class _Recall:
 
 
 def make_pruner(config: SearchConfig, epochs: int) -> optuna.pruners.BasePruner:
-    """A pruner by its name in the study file; options go to Optuna's class of that name.
+    """Build a pruner by its name in the study file; options go to Optuna's class of that name.
 
     Raises:
         UserError: an option that the pruner does not take.
@@ -140,7 +140,7 @@ class OptunaSearch:
         self._ids = {t.number: t._trial_id for t in self.study.get_trials(deepcopy=False)}
 
     def ask(self) -> Proposal:
-        """The next setting; trial 0 is the baseline.
+        """Suggest the next setting; trial 0 is the baseline.
 
         Raises:
             IndexError: the grid has no more.
@@ -230,7 +230,7 @@ class OptunaSearch:
         return len(self._ids)
 
     def setting(self, number: int) -> Params:
-        """The active knobs of a trial as it was asked for."""
+        """Look up the active knobs of a trial as it was asked for."""
         return _plain(self._storage.get_trial(self._ids[number]).user_attrs[_PARAMS])
 
     def commit(self, clock: Clock) -> None:

@@ -45,7 +45,7 @@ class Memory(Protocol):
         reason: str | None = None,
         constraints: Mapping[str, float] | None = None,
     ) -> None:
-        """The trial ended; `constraints` says by how much it breaks each, at most 0 where it keeps it."""
+        """Record that a trial ended; `constraints` says by how much it breaks each, at most 0 where it keeps it."""
         ...
 
     def commit(self, clock: Clock) -> None:
@@ -53,11 +53,11 @@ class Memory(Protocol):
         ...
 
     def clock(self) -> Clock | None:
-        """The clock of the last commit, or None before the first."""
+        """Read the clock of the last commit, None before the first."""
         ...
 
     def trials(self) -> list[Known]:
-        """All trials by number."""
+        """List all trials by number."""
         ...
 
 
@@ -65,7 +65,7 @@ class Search(Memory, Protocol):
     """Ask, report, tell as in Optuna: whoever asks decides when."""
 
     def ask(self) -> Proposal:
-        """The next setting; trial 0 is the baseline."""
+        """Suggest the next setting; trial 0 is the baseline."""
         ...
 
     def report(self, number: int, epoch: int, value: float) -> bool:

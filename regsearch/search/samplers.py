@@ -28,7 +28,7 @@ _TPE: dict[str, Any] = {"n_startup_trials": STARTUP, "multivariate": True, "cons
 
 
 def distribution(of: Searched) -> BaseDistribution:
-    """The Optuna distribution of one searched number or word."""
+    """Make the Optuna distribution of one searched number or word."""
     if isinstance(of, Choice):
         return CategoricalDistribution(of.choices)
     if of.integer:
@@ -37,7 +37,7 @@ def distribution(of: Searched) -> BaseDistribution:
 
 
 def always_drawn(space: SearchSpace) -> dict[str, BaseDistribution]:
-    """The parameters that every trial but the baseline draws: what a joint model can be fitted to."""
+    """List the parameters that every trial but the baseline draws: what a joint model can be fitted to."""
     found: dict[str, BaseDistribution] = {}
     if space.choose == "one":
         found[REGULARIZER] = CategoricalDistribution((NONE, *space.members))
@@ -48,8 +48,8 @@ def always_drawn(space: SearchSpace) -> dict[str, BaseDistribution]:
 
 
 def make_sampler(name: str, seed: int, space: SearchSpace) -> BaseSampler:
-    """A sampler that learns from trials or draws by chance, by its name in the study file; its relative search space is
-    the study's own.
+    """Build a sampler that learns from trials or draws by chance, by its name in the study file; the relative search
+    space of one that models parameters jointly is the study's own.
 
     Raises:
         UserError: its package is missing.

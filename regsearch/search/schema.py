@@ -91,7 +91,7 @@ def delete_study(address: str, name: str, begun_ms: int) -> None:
 
 
 def read_state(address: str, name: str) -> dict[str, bytes]:
-    """The files that the database holds of the study of this name.
+    """Read the files that the database holds of the study of this name.
 
     Raises:
         UserError: the database cannot be used, or has no study of this name that can go on here.

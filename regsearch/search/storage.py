@@ -33,14 +33,14 @@ class Storage(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of what is held, so that another process may go on."""
+        """Release what is held, so that another process may go on."""
         ...
 
 
 def open_storage(
     address: str | None, journal: Path, name: str, begun_ms: int, say: Callable[[str], None] = lambda line: None
 ) -> Storage:
-    """The storage of a study.
+    """Open the storage of a study.
 
     Args:
         address: of a database; None for the journal file.

@@ -71,7 +71,7 @@ class StudyBackup:
             beside.replace(path)
 
     def news(self) -> list[Part]:
-        """What the folder has and the database has not."""
+        """List what the folder has and the database has not."""
         return [] if self._folder is None else list(self._news(self._folder))
 
     def _news(self, folder: Path) -> Iterator[Part]:
@@ -97,7 +97,7 @@ class StudyBackup:
             connection.execute(insert(STATE).values(**values, content=part.content))
 
     def written(self, parts: list[Part]) -> None:
-        """The parts are durable."""
+        """Note that the parts are durable."""
         for part in parts:
             if part.file == OUTBOX:
                 self._sent += len(part.content)
@@ -106,7 +106,7 @@ class StudyBackup:
 
 
 def read_files(connection: sqlalchemy.Connection, name: str, begun_ms: int) -> dict[str, bytes]:
-    """The files that the database holds of a study, by name."""
+    """Read the files that the database holds of a study, by name."""
     found: dict[str, bytes] = {}
     query = select(STATE.c.file, STATE.c.content).where(STATE.c.study == name, STATE.c.begun_ms == begun_ms)
     for file, content in connection.execute(query.order_by(STATE.c.file, STATE.c.part)):

@@ -121,7 +121,7 @@ def measure_cost(spec: StudySpec) -> Cost:
 
 
 def ready_for_finals(spec: StudySpec, options: FinalizeOptions, say: Callable[[str], None]) -> StudySpec:
-    """Let a study that is locked hold finals as `options` say: keep that, and forget the answer that it has.
+    """Prepare a locked study for finals as `options` say: keep that, and forget the answer that it has.
 
     Args:
         say: is told what the MLflow store had lost.

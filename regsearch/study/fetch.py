@@ -17,7 +17,7 @@ from regsearch.workspace.places import placed
 def open_or_fetch(
     name: str, storage: str | None = None, tracking_uri: str | None = None, ray: str | None = None
 ) -> Study:
-    """The study of this name: as it is here, else as it is in the database at `storage`.
+    """Open the study of this name: as it is here, else as it is in the database at `storage`.
 
     Paths and modules are found from the folder of the study file where that is here too, else from the working
     directory.

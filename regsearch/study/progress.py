@@ -57,7 +57,7 @@ class Progress(Protocol):
     """What a study tells while it works."""
 
     def due(self) -> bool:
-        """Whether anything would be shown now; a new phase is shown in any case."""
+        """Tell whether anything would be shown now; a new phase is shown in any case."""
         ...
 
     def show(self, snapshot: Snapshot) -> None:

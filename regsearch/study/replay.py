@@ -64,7 +64,7 @@ class Replay:
         return not self.differences
 
     def sentence(self) -> str:
-        """The finding in one line, the first difference included."""
+        """State the finding in one line, the first difference included."""
         what = f"trial {self.number} of {self.study}"
         if self.copied:
             what += (
@@ -77,7 +77,7 @@ class Replay:
         return f"{first} ({changed})" if changed else first
 
     def to_json(self) -> JsonObject:
-        """Plain JSON for programs."""
+        """Encode the finding as plain JSON for programs."""
         first = self.differences[0] if self.differences else None
         return {
             "study": self.study,

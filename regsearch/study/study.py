@@ -104,7 +104,7 @@ class Study:
         return self.spec.space
 
     def with_tensorboard(self, folder: str | None) -> Study:
-        """Have the curves written for TensorBoard below `folder` too; None leaves it as the file says."""
+        """Set this study to write its curves for TensorBoard below `folder` too; None leaves it as the file says."""
         if folder is not None:
             tracking = self.config.tracking.model_copy(update={"tensorboard": str(Path(folder).absolute())})
             self.spec = self.spec.with_config(self.config.model_copy(update={"tracking": tracking}))

@@ -15,7 +15,7 @@ _NAME = re.compile(r"\$\{(\w+)\}")
 
 
 def expand(address: str, key: str) -> str:
-    """The address with the environment's values in place of `${NAME}`; in its user part they are percent-encoded.
+    """Fill in the environment's values for `${NAME}` in an address; in its user part they are percent-encoded.
 
     Args:
         key: where the address stands, for the refusal.
@@ -38,7 +38,7 @@ def expand(address: str, key: str) -> str:
 
 
 def password(address: str) -> str | None:
-    """The password that an address holds itself, decoded; None where it has none or only names it."""
+    """Find the password that an address holds itself, decoded; None where it has none or only names it."""
     user, _, _ = address.partition("://")[2].rpartition("@")
     text = user.partition(":")[2]
     if not text:
@@ -48,7 +48,7 @@ def password(address: str) -> str | None:
 
 
 def scrub(text: str, address: str) -> str:
-    """What another library says, without the passwords of addresses in it."""
+    """Mask the passwords of addresses in what another library says."""
     text = without_passwords(text)
     secret = password(address)
     for each in {secret, quote(secret, safe="")} if secret else ():

@@ -34,7 +34,7 @@ LOCK_SECONDS = 60
 
 
 def database_url(address: str, key: str) -> sqlalchemy.URL:
-    """A database's address as SQLAlchemy knows it, with the driver that is installed where it names none.
+    """Parse a database's address as SQLAlchemy knows it, with the driver that is installed where it names none.
 
     Raises:
         UserError: it is no address of a database, or its driver is missing.
@@ -62,7 +62,7 @@ def database_url(address: str, key: str) -> sqlalchemy.URL:
 
 
 def connect_arguments(url: sqlalchemy.URL) -> dict[str, object]:
-    """What a connection is opened with: it gives up on a server that is not there, and notices one that goes."""
+    """List what a connection is opened with: it gives up on a server that is not there, and notices one that goes."""
     known = dict(_CONNECT.get(url.get_dialect().driver, {}))
     if "options" in known and "options" in url.query:
         known["options"] = f"{known['options']} {url.query['options']}"
@@ -70,7 +70,7 @@ def connect_arguments(url: sqlalchemy.URL) -> dict[str, object]:
 
 
 def reach_database(address: str, key: str) -> sqlalchemy.Engine:
-    """An engine for a database that answered just now; nothing is made in it. It keeps no connection.
+    """Make an engine for a database that answered just now; nothing is made in it. It keeps no connection.
 
     Raises:
         UserError: it does not answer, or refuses the user or the password.
@@ -98,25 +98,25 @@ def reach_database(address: str, key: str) -> sqlalchemy.Engine:
 
 
 def is_there(engine: sqlalchemy.Engine) -> bool:
-    """Whether the database is there: a server's always, a file's where the file is."""
+    """Tell whether the database is there: a server's always, a file's where the file is."""
     return engine.dialect.name != "sqlite" or Path(str(engine.url.database)).exists()
 
 
 def said(error: BaseException, address: str, key: str) -> str:
-    """What a database's driver said, in one line without secrets."""
+    """Quote what a database's driver said, in one line without secrets."""
     original = getattr(error, "orig", None) or error
     text = " ".join(str(original).split()) or type(original).__name__
     return scrub(text, expand(address, key))[:300]
 
 
 def lock_number(*words: str) -> int:
-    """A number for a lock of the database, from words."""
+    """Hash words to a number for a lock of the database."""
     return int.from_bytes(hashlib.blake2b("/".join(words).encode(), digest_size=8).digest(), "big", signed=True)
 
 
 @contextlib.contextmanager
 def alone(engine: sqlalchemy.Engine, what: str) -> Iterator[None]:
-    """One process at a time does `what` in this database: making tables in a fresh one, which its makers do not guard.
+    """Lock a database for `what`, one process at a time: making tables in a fresh one, which its makers do not guard.
 
     Raises:
         sqlalchemy.exc.DBAPIError: the database does not answer.

@@ -33,7 +33,7 @@ def guard() -> None:
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """The same for a stretch of work, in a process that lives on."""
+    """Refuse, for a stretch of work in a process that lives on, to open sealed test rows."""
     global _depth
     guard()
     try:
@@ -44,7 +44,7 @@ def guarded() -> Iterator[None]:
 
 @contextmanager
 def lifted() -> Iterator[None]:
-    """Let sealed rows be opened, by whoever has written to the ledger that it does so."""
+    """Allow sealed rows to be opened, by whoever has written to the ledger that it does so."""
     global _depth
     before, _depth = _depth, 0
     try:

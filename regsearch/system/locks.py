@@ -25,7 +25,7 @@ def hold(handle: int, name: str) -> None:
 
 
 def is_held(path: Path) -> bool | None:
-    """Whether a process holds the lock file at `path`, without touching it; None where the system does not tell."""
+    """Tell whether a process holds the lock file at `path`, without touching it; None where the system does not say."""
     try:
         inode = path.stat().st_ino
     except FileNotFoundError:
@@ -40,13 +40,13 @@ def is_held(path: Path) -> bool | None:
 
 
 def busy(name: str) -> UserError:
-    """What a second process is told."""
+    """Make the refusal that a second process is told."""
     return UserError("another process works on this study", key="name", value=name, allowed="wait for it, or stop it")
 
 
 @contextlib.contextmanager
 def aside(root: Path, name: str) -> Iterator[Path]:
-    """An empty folder that may become a study's. One process at a time has it; if the study is refused, none stays.
+    """Make an empty folder that may become a study's. One process at a time has it; if a study is refused, none stays.
 
     Args:
         root: where studies are kept.

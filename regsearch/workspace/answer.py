@@ -57,7 +57,7 @@ class Answer:
     constraints: JsonMapping | None = None
 
     def to_json(self, full: bool = False) -> JsonObject:
-        """The object that `--json` prints; plain JSON throughout, a number that is not finite is null.
+        """Encode the answer as `--json` prints it; plain JSON throughout, a number that is not finite is null.
 
         A knob at infinity is off, so `best.params`, which holds active knobs, leaves it out.
 
@@ -113,7 +113,7 @@ class Answer:
         return known.after(opened(folder.ledger, Manifest.load(folder.data).test_digest))
 
     def after(self, opened: Opened) -> Answer:
-        """This answer after so many openings of its test."""
+        """Copy this answer, with how often its test has been opened."""
         shared = {"others": opened.others, "share": opened.share} if opened.others else {}
         return replace(self, test_opened=opened.times, test_shared=shared)
 
@@ -138,7 +138,7 @@ def _setting(trial: JsonMapping) -> JsonObject:
 
 
 def plain(value: object) -> Any:
-    """`value` as JSON can hold it: tuples as lists, names as text, a number that is not finite as null."""
+    """Convert `value` to what JSON can hold: tuples to lists, names to text, a number that is not finite to null."""
     if isinstance(value, Mapping):
         return {str(name): plain(each) for name, each in value.items()}
     if isinstance(value, list | tuple):

@@ -15,13 +15,13 @@ _FILE = "machine.json"
 
 
 def machine() -> JsonObject:
-    """What the bits of a curve depend on besides the study: kind of processor, and versions."""
+    """List what the bits of a curve depend on besides the study: kind of processor, and versions."""
     names = ("torch", "numpy")
     return {"processor": platform.machine(), "python": platform.python_version(), **{n: version(n) for n in names}}
 
 
 def recorded_machine(folder: Path) -> JsonObject:
-    """What `record_machine` kept of the study in this folder; nothing before it has begun.
+    """Read what `record_machine` kept of the study in this folder; nothing before it has begun.
 
     Raises:
         UserError: a newer regsearch wrote it.

@@ -47,7 +47,7 @@ class StudyStatus:
         return sum(count for state, count in self.states.items() if state.ended)
 
     def counts(self) -> dict[str, int]:
-        """How many trials are where, by the word that a person is shown."""
+        """Count the trials by state, in the words that a person is shown."""
         words = ("complete", "pruned", "failed", "running", "waiting")
         states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING, TrialState.WAITING)
         return {word: self.states.get(state, 0) for word, state in zip(words, states, strict=True)}
@@ -65,7 +65,7 @@ class StudyStatus:
 
 
 def read_status(folder: Path, config: StudyConfig) -> StudyStatus:
-    """How far the study kept in `folder` is; what is being written at this moment may be missing.
+    """Read how far the study kept in `folder` is; what is being written at this moment may be missing.
 
     Raises:
         ValueError: its outbox is damaged.

@@ -32,7 +32,7 @@ def check_stores(config: StudyConfig, uri: str, known: StudyRecord | None = None
 
 
 def keep_store(folder: StudyFolder, uri: str, say: Callable[[str], None], *, needed: bool) -> None:
-    """Have the MLflow store hold what the outbox of a study at rest says; what it lost is restored or written anew.
+    """Bring the MLflow store up to the outbox of a study at rest; what it lost is restored or written anew.
 
     Args:
         say: is told what the store had lost.
@@ -95,14 +95,14 @@ def forget(folder: Path) -> None:
 
 
 def at_store(config: StudyConfig, uri: str | None) -> StudyConfig:
-    """The same study with its MLflow store named, where its file names none: a resume must not go to another one."""
+    """Copy the study with its MLflow store named, where its file names none: a resume must not go to another one."""
     if config.tracking.uri is not None or not uri:
         return config
     return config.model_copy(update={"tracking": config.tracking.model_copy(update={"uri": uri})})
 
 
 def without_addresses(config: StudyConfig) -> StudyConfig:
-    """The same study without its stores: what workers get, on other machines too."""
+    """Copy the study without its stores: what workers get, on other machines too."""
     tracking = config.tracking.model_copy(update={"uri": None})
     search = config.search.model_copy(update={"storage": None})
     return config.model_copy(update={"tracking": tracking, "search": search})

@@ -30,9 +30,9 @@ def attend(
     rate: float,
     drops: bool = True,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """softmax(scale q k^T + mask) v for q [..., L, D], k [..., S, D], v [..., S, E]; also the weights [..., L, S].
+    """Compute softmax(scale q k^T + mask) v and its weights for q [..., L, D], k [..., S, D], v [..., S, E].
 
-    The weights are a dropout site where the author drops some of them (`rate` above 0).
+    The weights [..., L, S] are a dropout site where the author drops some of them (`rate` above 0).
 
     Source: Vaswani et al. (2017), https://arxiv.org/abs/1706.03762, equation 1.
     """
@@ -46,7 +46,7 @@ def attend(
 
 
 def causal(queries: int, keys: int) -> torch.Tensor:
-    """[L, S]: 0 where a query may see a key, else -inf; the first query sees the first key alone."""
+    """Make the mask [L, S]: 0 where a query may see a key, else -inf; the first query sees the first key alone."""
     seen = torch.arange(keys) <= torch.arange(queries).unsqueeze(1)
     return torch.where(seen, 0.0, -math.inf)
 
@@ -70,7 +70,7 @@ def scaled_dot_product_attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> torch.Tensor:
-    """As `torch.nn.functional.scaled_dot_product_attention`."""
+    """Attend as `torch.nn.functional.scaled_dot_product_attention` does."""
     if enable_gqa:
         groups = query.shape[-3] // key.shape[-3]
         key, value = key.repeat_interleave(groups, -3), value.repeat_interleave(groups, -3)
@@ -109,7 +109,9 @@ def multi_head_attention(
     average_attn_weights: bool = True,
     is_causal: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """As `torch.nn.functional.multi_head_attention_forward`: query [L, B, E], key and value [S, B, E], or without B.
+    """Attend as `torch.nn.functional.multi_head_attention_forward` does.
+
+    The query is [L, B, E], key and value are [S, B, E], or without B.
 
     Raises:
         NotImplementedError: static keys or values are given.
@@ -159,7 +161,7 @@ def multi_head_attention(
 
 
 def linear(h: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """As `torch.nn.functional.linear`, as one product for all rows: `vmap` would make one for each leading index."""
+    """Apply `torch.nn.functional.linear` to all rows in one product: `vmap` would make one for each leading index."""
     if h.dim() <= 2:
         return F.linear(h, weight, bias)
     return F.linear(h.reshape(-1, h.shape[-1]), weight, bias).view(*h.shape[:-1], -1)

@@ -38,7 +38,7 @@ class TorchCells:
     """Compute the cells in a few torch operations each."""
 
     def lstm(self, g: Tensor, c: Tensor, c_next: Tensor, h_next: Tensor, out: Tensor) -> None:
-        """c_next = f c + i g; h_next = out = o tanh(c_next); see `Cells`."""
+        """Compute c_next = f c + i g; h_next = out = o tanh(c_next); see `Cells`."""
         i, f, a, o = g.chunk(4, -1)
         i.sigmoid_(), f.sigmoid_(), a.tanh_(), o.sigmoid_()
         torch.mul(i, a, out=c_next)
@@ -64,7 +64,7 @@ class TorchCells:
         dc.mul_(f)
 
     def gru(self, g: Tensor, p: Tensor, h: Tensor, h_next: Tensor, n: Tensor, out: Tensor) -> None:
-        """h_next = out = (1 - z) n + z h; see `Cells`."""
+        """Compute h_next = out = (1 - z) n + z h; see `Cells`."""
         size = h.shape[-1]
         both, a, z = g[..., : 2 * size], g[..., 2 * size :], g[..., size : 2 * size]
         both.add_(p[..., : 2 * size]).sigmoid_()
@@ -103,7 +103,7 @@ class CompiledCells:
         self._kernels[name](*tensors, t, b, h, *strides)
 
     def lstm(self, *tensors: Tensor) -> None:
-        """c_next = f c + i g; h_next = out = o tanh(c_next); see `Cells`."""
+        """Compute c_next = f c + i g; h_next = out = o tanh(c_next); see `Cells`."""
         self._run("lstm", *tensors)
 
     def lstm_back(self, *tensors: Tensor) -> None:
@@ -111,7 +111,7 @@ class CompiledCells:
         self._run("lstm_back", *tensors)
 
     def gru(self, *tensors: Tensor) -> None:
-        """h_next = out = (1 - z) n + z h; see `Cells`."""
+        """Compute h_next = out = (1 - z) n + z h; see `Cells`."""
         self._run("gru", *tensors)
 
     def gru_back(self, *tensors: Tensor) -> None:

@@ -142,7 +142,7 @@ def convolve(
     dilation: int | Sizes = 1,
     groups: int = 1,
 ) -> Tensor:
-    """As `torch.conv1d`, `conv2d` and `conv3d`: input [B, C, S...] or [C, S...], weight [O, C / groups, K...]."""
+    """Convolve as `torch.conv1d`, `conv2d`, `conv3d`: input [B, C, S...] or [C, S...], weight [O, C / groups, K...]."""
     axes = weight.dim() - 2
     steps, spread = _each(dilation, axes), _each(stride, axes)
     single = input.dim() == axes + 1

@@ -154,9 +154,10 @@ def embedding_bag(
     include_last_offset: bool = False,
     padding_idx: int | None = None,
 ) -> Tensor:
-    """As `torch.nn.functional.embedding_bag`: rows of weight [V, D] added up, averaged or compared within bags, [B, D].
+    """Take the sum, mean or maximum of rows of weight [V, D] within bags, [B, D].
 
-    Bags are the rows of input [B, L], or begin at `offsets` [B] in input [N]. Slopes are dense, also for `sparse`.
+    As in `torch.nn.functional.embedding_bag`, bags are the rows of input [B, L], or begin at `offsets` [B] in input
+    [N]. Slopes are dense, also for `sparse`.
 
     Raises:
         NotImplementedError: `max_norm` is asked for, which changes the weights in a forward pass, or slopes that are

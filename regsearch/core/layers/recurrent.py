@@ -244,7 +244,7 @@ class _GRULayer(torch.autograd.Function):
 
 
 def lstm(dropping: Dropping, *given: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """As `torch.lstm` for sequences of one length: (outputs, last h, last c)."""
+    """Run an LSTM as `torch.lstm` does, over sequences of one length: (outputs, last h, last c)."""
     x, (h, c), params, biases = _one_length(given)
     if params[1].shape[-1] * 4 != params[1].shape[0]:
         _refuse_dropout(*given[5:7])
@@ -263,7 +263,7 @@ def lstm(dropping: Dropping, *given: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def gru(dropping: Dropping, *given: Any) -> tuple[Tensor, Tensor]:
-    """As `torch.gru` for sequences of one length: (outputs, last h)."""
+    """Run a GRU as `torch.gru` does, over sequences of one length: (outputs, last h)."""
     x, h, params, biases = _one_length(given)
 
     def layer(x: Tensor, index: int, part: Sequence[Tensor], reverse: bool) -> tuple[Tensor, Tensor]:

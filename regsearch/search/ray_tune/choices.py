@@ -96,7 +96,7 @@ def make_scheduler(config: SearchConfig, space: SearchSpace, epochs: int) -> Tri
 
 
 def decisions(config: SearchConfig, epochs: int) -> tuple[int, ...]:
-    """The epochs after which the study's scheduler may decide something over a trial, the last one among them.
+    """List the epochs after which the study's scheduler may decide something over a trial, the last one among them.
 
     Those of ASHA's rungs, r·η^k with its `grace_period` r and `reduction_factor` η, in whichever bracket; with the
     scheduler `none` only the last; with any other each epoch counts.

@@ -32,12 +32,12 @@ def domains(space: SearchSpace) -> dict[str, Domain]:
 
 
 def numbers(space: SearchSpace) -> dict[str, Range]:
-    """The numbers of a space by flat name: what a population may change in mid-training."""
+    """List the numbers of a space by flat name: what a population may change in mid-training."""
     return {of.name: of for of in space.ranges() if isinstance(of, Range)}
 
 
 def within(of: Range, value: Value) -> float:
-    """The value, or the bound that it lies beyond."""
+    """Clip the value to its range, to a whole number where the range has no others."""
     found = min(max(float(value), of.low), of.high)
     return float(round(found)) if of.integer else found
 
@@ -57,7 +57,7 @@ class _Given:
 
 
 def decode(space: SearchSpace, flat: Mapping[str, Value]) -> Params:
-    """The active knobs of a flat setting.
+    """Decode a flat setting to its active knobs.
 
     Raises:
         KeyError: it lacks a choice or a number that is active.
@@ -66,7 +66,7 @@ def decode(space: SearchSpace, flat: Mapping[str, Value]) -> Params:
 
 
 def sampled(space: SearchSpace, seed: int) -> dict[str, Value]:
-    """A flat setting, drawn at random."""
+    """Sample a flat setting at random."""
     import numpy as np
 
     rng = np.random.default_rng(seed)

@@ -51,8 +51,8 @@ class Proxy(Trainable):
         return True
 
     def train_buffered(self, buffer_time_s: float, max_buffer_length: int = 1000) -> list[TuneResult]:
-        """The results of all epochs that the driver answers with; how many these are is its affair, not Tune's."""
-        results: list[TuneResult] = [self.train()]  # type: ignore[no-untyped-call]
+        """List the results of all epochs that the driver answers with; how many these are is its affair, not Tune's."""
+        results: list[dict[str, Any]] = [self.train()]  # type: ignore[no-untyped-call]
         while self._results and "failed" not in self._results[0]:
             results.append(self.train())  # type: ignore[no-untyped-call]
         return results
@@ -71,7 +71,7 @@ class Proxy(Trainable):
         return result
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, str | None]:
-        """Have the driver save the trial's state; the checkpoint holds its name."""
+        """Ask the driver to save the trial's state; the checkpoint holds its name."""
         if not self._begun:
             return {"snapshot": self._snapshot}
         return {"snapshot": ray.get(self._mailbox.ask.remote(ProxyRequest(int(self.trial_id), "save")))}

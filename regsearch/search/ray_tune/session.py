@@ -106,20 +106,20 @@ class TuneSearch:
             self._memory.keep_stages(number, stages)
 
     def setting(self, number: int) -> Params:
-        """The active knobs of a trial as it was issued."""
+        """Look up the active knobs of a trial as it was issued."""
         with self._lock:
             return self._memory.setting(number)
 
     def decides(self, epoch: int) -> int:
-        """The next epoch after this one at which Tune may decide something over a trial."""
+        """Find the next epoch after this one at which Tune may decide something over a trial, else the last one."""
         return next((each for each in self._decisions if each > epoch), self._decisions[-1])
 
     def decode(self, flat: Mapping[str, Value]) -> Params:
-        """The active knobs of a flat setting, as a population changes it."""
+        """Decode a flat setting, as a population changes it, to its active knobs."""
         return decode(self._space, flat)
 
     def baseline(self) -> Params:
-        """The setting of trial 0, in which Tune has no part; it is remembered as asked for."""
+        """Suggest the setting of trial 0, in which Tune has no part; it is remembered as asked for."""
         with self._lock:
             return self._memory.setting(0) if len(self._memory) else dict(self._memory.ask().params)
 
@@ -148,7 +148,7 @@ class TuneSearch:
     # --- what Tune does meanwhile -------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Let Tune begin, or go on from where it was last saved."""
+        """Start Tune, or go on from where it was last saved."""
         buffered = len(self._decisions) < self._decisions[-1]
         self._tuner = TunerThread(self._folder, self._parallel, self._listener, buffered)
         self._tuner.open(self._numbered, self._scheduler, self._metric, self._mode)

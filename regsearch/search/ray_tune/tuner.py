@@ -95,7 +95,7 @@ class TunerThread:
         )
 
     def start(self) -> None:
-        """Let Tune begin."""
+        """Start Tune in a thread of its own."""
         self._thread = threading.Thread(target=self._fit, name="tune", daemon=True)
         self._thread.start()
 

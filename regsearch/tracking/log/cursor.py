@@ -65,7 +65,7 @@ def status_path(outbox: Path) -> Path:
 
 
 def read_cursor(outbox: Path) -> int:
-    """How many bytes of the outbox are delivered; 0 where that is unknown, since delivering twice does no harm."""
+    """Read how many bytes of the outbox are delivered; 0 where that is unknown, since delivering twice does no harm."""
     return _read(outbox)[0]
 
 
@@ -84,7 +84,7 @@ def _read(outbox: Path) -> tuple[int, set[tuple[str, int]]]:
 
 
 def all_delivered(outbox: Path) -> bool:
-    """Whether the store has every record."""
+    """Tell whether the store has every record."""
     return read_cursor(outbox) >= outbox.stat().st_size
 
 
@@ -95,7 +95,7 @@ def write_cursor(outbox: Path, offset: int, refused: Iterable[tuple[str, int]] =
 
 
 def read_status(path: Path) -> Status:
-    """The writer's latest word, a blank one where there is none."""
+    """Read the writer's latest word, a blank one where there is none."""
     try:
         saved = json.loads(path.read_text())
         return Status(**saved)

@@ -94,7 +94,7 @@ class RunHistory:
         return reports
 
     def set_back(self, stages: tuple[Stage, ...], tags: Mapping[str, str]) -> None:
-        """Let the run begin its last stage: what it measured beyond that epoch is void, and it has not ended."""
+        """Set the run back to where its last stage begins: what it measured after that is void, and it runs again."""
         self.stages = stages
         begun = stages[-1].epoch
         own = {name: value for name, value in self.params.items() if name == "seed"}

@@ -26,5 +26,5 @@ class MemoryTracker:
         self.committed = len(self.records)
 
     def of(self, kind: type[R]) -> list[R]:
-        """The records of one type, in order."""
+        """List the records of one type, in order."""
         return [record for record in self.records if isinstance(record, kind)]

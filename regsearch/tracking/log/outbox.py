@@ -176,7 +176,7 @@ class Outbox:
 
 
 def read_from(path: str | Path, offset: int = 0, limit: int = _NO_LIMIT) -> Iterator[tuple[Record, int]]:
-    """The records from byte `offset` on, each with the offset after it; a line still being written is left.
+    """Read the records from byte `offset` on, each with the offset after it; a line still being written is left.
 
     Files in the study's folder stand in it by their place there, and are given by where they are now.
 
@@ -214,7 +214,7 @@ def _read(path: str | Path, offset: int, limit: int) -> Iterator[tuple[Record, i
 
 
 def fingerprint(path: str | Path) -> int | None:
-    """A number that tells one outbox from another: the CRC of its first line, None while it has none."""
+    """Compute a number that tells one outbox from another: the CRC of its first line, None while it has none."""
     try:
         with open(path, "rb") as file:
             line = file.readline()

@@ -190,7 +190,7 @@ class Tracker(Protocol):
 
 
 def to_json(record: Record) -> JsonObject:
-    """The record as a JSON object, its type under `type`."""
+    """Encode the record as a JSON object, its type under `type`."""
     fields: JsonObject = {"type": record.type}
     fields.update((name, getattr(record, name)) for name in FIELDS[record.type])
     if isinstance(record, StudyStart) and record.dataset is not None:

@@ -129,7 +129,7 @@ def save_model(package: Path, path: Path, model: MlflowModel | None = None) -> N
 
 
 def read_example(path: Path, dtype: str = "float32") -> pd.DataFrame | np.ndarray:
-    """A few inputs: `{"columns": [...], "data": [[...]]}` for tables, `{"inputs": [[...]]}` for arrays [N, F...]."""
+    """Read an example: `{"columns": [...], "data": [[...]]}` for tables, `{"inputs": [[...]]}` for arrays [N, F...]."""
     saved: JsonObject = json.loads(path.read_text())
     if "inputs" in saved:
         return np.asarray(saved["inputs"], dtype=dtype)

@@ -59,7 +59,7 @@ Step = list[Change] | Artifact | Model
 
 
 def merge(records: Iterable[Record], history: StudyHistory | None = None) -> list[Step]:
-    """The records as steps in order; what happens to one run between two files is one change, notes another.
+    """Merge the records into steps in order; what happens to one run between two files is one change, notes another.
 
     Args:
         history: of the runs that had not ended before these records; it goes on with them.

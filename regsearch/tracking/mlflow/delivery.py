@@ -170,7 +170,7 @@ class ClientLane:
         return self.runs[key]
 
     def creation(self, change: Change) -> tuple[StudyStart | RunStart, dict[str, str]]:
-        """How a run begins, and all tags that it is created with.
+        """Look up how a run begins, and all tags that it is created with.
 
         Raises:
             LookupError: the run is unknown and these changes do not say how it began.
@@ -210,7 +210,7 @@ class ClientLane:
 
 
 def run_key(run: Run) -> RunKey | None:
-    """(kind, number) of a run that regsearch made, None for any other."""
+    """Read (kind, number) of a run that regsearch made, None for any other."""
     kind = run.data.tags.get(KIND_TAG)
     if kind == STUDY[0]:
         return STUDY
@@ -219,7 +219,7 @@ def run_key(run: Run) -> RunKey | None:
 
 
 def list_runs(client: MlflowClient, experiment_id: str, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
-    """All runs of an experiment, by default the active ones, page by page."""
+    """List all runs of an experiment, by default the active ones, page by page."""
     runs: list[Run] = []
     token: str | None = None
     while True:

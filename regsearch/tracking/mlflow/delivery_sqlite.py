@@ -30,7 +30,7 @@ Row = dict[str, Any]
 
 
 def fits(uri: str) -> bool:
-    """Whether the store at `uri` is a local SQLite file with exactly the schema that this lane was tested on."""
+    """Tell whether the store at `uri` is a local SQLite file with exactly the schema that this lane was tested on."""
     path = local_file(uri)
     return path is not None and file_revision(path) == TESTED_REVISION
 
@@ -113,7 +113,7 @@ class _Rows:
         self.ends: list[Row] = []
 
     def add(self, run_id: str, change: Change) -> None:
-        """All but the tags, which a new run is created with."""
+        """Add the rows of a change, all but those of its tags, which a new run is created with."""
         self.params.extend({"run_uuid": run_id, "key": key, "value": text} for key, text in change.params.items())
         for record in change.metrics:
             for key, value in record.values.items():

@@ -24,7 +24,7 @@ _DEFAULT = "SELECT artifact_location FROM experiments WHERE experiment_id = 0"
 
 
 def follow_store(path: Path) -> str | None:
-    """Have a local store name the artifacts beside it, where it names those beside its former place.
+    """Point a local store at the artifacts beside it, where it names those beside its former place.
 
     Returns:
         What was done, in a line; None where nothing had to be, or the store cannot be written.
@@ -42,7 +42,7 @@ def follow_store(path: Path) -> str | None:
 
 
 def follow_experiment(uri: str, location: str, artifacts: Path) -> str | None:
-    """Have a database that lies elsewhere name an experiment's artifacts in `artifacts`, where the study is now.
+    """Point a database that lies elsewhere at an experiment's artifacts in `artifacts`, where the study is now.
 
     Args:
         location: of the experiment's artifacts, as the database has it.

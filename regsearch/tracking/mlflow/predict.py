@@ -106,7 +106,7 @@ class Model:
         return table
 
     def features(self, rows: pd.DataFrame | np.ndarray) -> np.ndarray:
-        """What the program takes, [N, F...] of its dtype; raises ValueError as a call does."""
+        """Convert rows to what the program takes, [N, F...] of its dtype; raises ValueError as a call does."""
         dtype = np.dtype(self.manifest.get("dtype") or "float32")
         if self._preprocessing is None:
             return self._array(rows, dtype)
@@ -153,7 +153,7 @@ class Model:
 
 
 def load(folder: str | Path | None = None) -> Model:
-    """The model in `folder`, by default that of this file."""
+    """Load the model in `folder`, by default that of this file."""
     return Model(Path(folder) if folder is not None else Path(__file__).resolve().parent)
 
 

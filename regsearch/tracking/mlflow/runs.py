@@ -62,7 +62,7 @@ class StudyRuns:
 
 
 def read_study(uri: str, study: str) -> StudyRuns:
-    """The study called `study` in the store at `uri`: its parent run, its trials and its finals.
+    """Read the study called `study` in the store at `uri`: its parent run, its trials and its finals.
 
     Raises:
         UserError: the store cannot be used, or has no study of this name.
@@ -137,7 +137,7 @@ def _points(path: Path, experiment_id: str) -> list[tuple[str, str, int, float]]
 
 
 def read_runs(uri: str, study: str) -> pd.DataFrame:
-    """The study's trials and finals, one row each, sorted by kind and number.
+    """Read the study's trials and finals, one row each, sorted by kind and number.
 
     Columns: `kind`, `number`, `state` (Optuna's words), `reason`, `run_id`, `start`, `end`, then parameters and metrics
     of the last epoch by their flat names; what a run lacks is missing. The parent run is left out.
@@ -151,7 +151,7 @@ def read_runs(uri: str, study: str) -> pd.DataFrame:
 
 
 def read_curve(uri: str, study: str, number: int) -> dict[tuple[int, str], float]:
-    """What the store holds of one trial's curve: the value of each (epoch, metric), by epoch and name.
+    """Read what the store holds of one trial's curve: the value of each (epoch, metric), by epoch and name.
 
     MLflow keeps each metric's latest value apart from its history; it is there besides, under `<metric> (latest)`.
 
@@ -202,7 +202,7 @@ def delete_study(uri: str, study: str) -> None:
 def find_experiment(
     uri: str, study: str, deleted_too: bool = False, key: str = "name"
 ) -> tuple[MlflowClient, Experiment]:
-    """The experiment of a study, and a client of its store; a local store that is not there is not made.
+    """Find the experiment of a study, and a client of its store; a local store that is not there is not made.
 
     Args:
         deleted_too: take one that lies in MLflow's trash.

@@ -17,7 +17,7 @@ _PATH = "/api/2.0/mlflow/experiments/get-by-name"
 
 
 def ask_server(uri: str, experiment: str) -> bool:
-    """Whether the server has an experiment of this name that is not deleted; it answers within ten seconds.
+    """Ask whether the server has an experiment of this name that is not deleted; it answers within ten seconds.
 
     User and password are those of the address, or as MLflow has them: MLFLOW_TRACKING_USERNAME and
     MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.

@@ -23,7 +23,7 @@ KEY = "tracking.uri"
 
 
 def tracking_uri(explicit: str | None, root: Path) -> str:
-    """The store's address: `explicit`, else MLFLOW_TRACKING_URI, else SQLite at `root/mlflow.db`.
+    """Resolve the store's address: `explicit`, else MLFLOW_TRACKING_URI, else SQLite at `root/mlflow.db`.
 
     `${NAME}` in it is the environment's NAME; a database gets the driver that is installed.
 
@@ -39,7 +39,7 @@ def tracking_uri(explicit: str | None, root: Path) -> str:
 
 
 def local_file(uri: str) -> Path | None:
-    """The database file behind a `sqlite:///` address, None for a store elsewhere."""
+    """Resolve a `sqlite:///` address to its database file, None for a store elsewhere."""
     if not uri.startswith("sqlite"):
         return None
     path = uri.split("///", 1)[-1].split("?", 1)[0] if "///" in uri else ""
@@ -139,7 +139,7 @@ def check_free(uri: str, study: str) -> None:
 
 
 def schema_revision(database: sqlite3.Connection) -> str | None:
-    """The revision of MLflow's tables, None where there are none."""
+    """Read the revision of MLflow's tables, None where there are none."""
     try:
         row = database.execute("SELECT version_num FROM alembic_version").fetchone()
     except sqlite3.OperationalError:
@@ -148,7 +148,7 @@ def schema_revision(database: sqlite3.Connection) -> str | None:
 
 
 def file_revision(path: Path) -> str | None:
-    """The revision of MLflow's tables in the file at `path`, None where there are none."""
+    """Read the revision of MLflow's tables in the file at `path`, None where there are none."""
     if not path.exists():
         return None
     with contextlib.closing(sqlite3.connect(path, timeout=20)) as database:

@@ -47,7 +47,7 @@ class StoredStudy:
 
 
 def read_study(uri: str, study: str) -> StoredStudy:
-    """The study of this name; the curves of the finals of winner and baseline are whole.
+    """Read the study of this name; the curves of the finals of winner and baseline are whole.
 
     Raises:
         UserError: the store cannot be used, or has no such study, or no run of regsearch in it, or the finals are of a

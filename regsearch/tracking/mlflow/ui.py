@@ -59,7 +59,7 @@ def serve_ui(root: Path, port: int | None = None, uri: str | None = None) -> int
 
 
 def free_port(wanted: int) -> int:
-    """`wanted` if nothing listens there, else any free port."""
+    """Choose `wanted` if nothing listens there, else any free port."""
     for port in (wanted, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

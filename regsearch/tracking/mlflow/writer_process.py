@@ -76,7 +76,7 @@ class WriterHandle:
         self.refuse()
 
     def flush(self, timeout: float) -> bool:
-        """Have what is in the outbox delivered now; False if that took more than `timeout` seconds."""
+        """Flush the outbox to the store now; False if that took more than `timeout` seconds, or the writer ended."""
         self._say("flush")
         deadline = time.monotonic() + timeout
         while not self.delivered():
@@ -93,7 +93,7 @@ class WriterHandle:
                 self.process.stdin.close()
 
     def drain(self, timeout: float) -> bool:
-        """Have the rest delivered and the writer end; False if it could not within `timeout` seconds.
+        """Wait until the rest is delivered and the writer ends; False if it could not within `timeout` seconds.
 
         What is not delivered stays in the outbox for the next writer.
         """
@@ -121,7 +121,7 @@ class WriterHandle:
 
 
 def bring_up_to_date(outbox: Path, uri: str, say: Callable[[str], None], timeout: float) -> None:
-    """Have a store hold all that the outbox of a study at rest says, and what it lost of that written again.
+    """Bring a store up to the outbox of a study at rest, and write again what the store lost of it.
 
     Args:
         say: is told in a line what the store had lost.

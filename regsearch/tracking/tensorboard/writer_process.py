@@ -42,7 +42,7 @@ def check_tensorboard(folder: str | None) -> None:
 
 @contextlib.contextmanager
 def event_files(outbox: Path, folder: Path | None, say: Callable[[str], None]) -> Iterator[None]:
-    """While the block runs, `folder` gets the event files of what is appended to `outbox`; after it, they are whole.
+    """Write what is appended to `outbox` to event files in `folder` while the block runs; after it, they are whole.
 
     Trouble with them is told by `say` and ends nothing else. Without a folder nothing happens.
     """
