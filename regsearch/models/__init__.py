@@ -38,7 +38,7 @@ _OF_CODES = ("gru", "lstm", "transformer", "language_model", "matrix_factorizati
 def build_model(
     name: str | None, factory: str | None, options: dict[str, Any], inputs: tuple[int, ...], outputs: int, folder: str
 ) -> nn.Module:
-    """A fresh module with freshly drawn weights: `name` from `MODELS`, or what `factory` ("module:callable") returns.
+    """Build a module with freshly drawn weights: `name` from `MODELS`, or what `factory` ("module:callable") returns.
 
     Raises:
         UserError: unknown name, a factory that cannot be imported or fails, one that returns no `nn.Module`, or a
