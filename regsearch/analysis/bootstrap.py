@@ -66,7 +66,7 @@ class Grid:
 
     @classmethod
     def of(cls, predictions: list[ArrayLike], y: ArrayLike, metric: str, seeds_axis: int, splits: int = 1) -> Grid:
-        """The grid of the candidates' predictions, [S, N] or [S, N, C] each, against the truth `y` [N].
+        """Score the candidates' predictions, [S, N] or [S, N, C] each, against the truth `y` [N].
 
         Raises:
             UserError: shapes do not fit, a number is not finite, or there are no rows.
@@ -85,7 +85,7 @@ class Grid:
         return cls(np.stack(scores), tuple(strata), counts, metric == "perplexity", splits)
 
     def metric(self) -> Array:
-        """The metric of every candidate and seed, [K, S]."""
+        """Compute the metric of every candidate and seed, [K, S]."""
         means = np.mean([self.scores[:, :, rows].mean(axis=2) for rows in self.strata], axis=0)
         return self.link(means)
 
@@ -114,7 +114,7 @@ def _scores(predictions: NDArray[np.generic], y: NDArray[np.generic], counts: bo
 
 
 def corrected_draws(grid: Grid, sign: Array, draws: int, seed: int) -> tuple[float, Array]:
-    """The metric combined over candidates with `sign` [K], and its 2 D corrected draws, symmetric about it.
+    """Estimate the metric combined over candidates with `sign` [K], with its 2 D corrected draws, symmetric about it.
 
     Seeds and rows are resampled with replacement, the same for every candidate; rows within their class. With one
     seed the spread over seeds is unknown, and the draws vary over rows alone.

@@ -20,7 +20,7 @@ HANGS = {"validation": "which setting won hangs on", "test": "the optimism hangs
 
 
 def few_rows(winner: Candidate, baseline: Candidate) -> list[str]:
-    """A line for each part of the data on which few rows carry most of the winner's or the baseline's mean loss."""
+    """Say on which parts of the data few rows carry most of the winner's or the baseline's mean loss, a line each."""
     lines = []
     for part, hangs in HANGS.items():
         known = {"winner": winner.row_losses.get(part), "baseline": baseline.row_losses.get(part)}
@@ -34,8 +34,8 @@ def few_rows(winner: Candidate, baseline: Candidate) -> list[str]:
 
 
 def carried(losses: ArrayLike) -> tuple[int, float]:
-    """How many rows one in a hundred of the losses [N] are, and which share of the sum the largest so many carry; 0
-    where the sum is none to take a share of.
+    """Count the rows that one in a hundred of the losses [N] are, and compute the share of the sum that the largest so
+    many carry; 0 where the sum is none to take a share of.
     """
     values = np.asarray(losses, dtype=np.float64).ravel()
     rows, total = int(SHARE * values.size), float(values.sum())

@@ -95,7 +95,7 @@ class Forest:
         self._apart = {name: self._never_with(column) for name, column in self._columns.items()}
 
     def dependence(self, name: str) -> Dependence:
-        """The curves of one knob, which every trial must have a number for, were it that of off."""
+        """Compute the curves of one knob, which every trial must have a number for, were it that of off."""
         column = self._columns[name]
         places = np.linspace(0.0, 1.0, POINTS) if column.high > column.low else column.at[column.on][:1]
         means = self._means([{name: float(place)} for place in places])
@@ -110,7 +110,7 @@ class Forest:
         return Dependence(name, column.log, x, loss, gap, *off, seen, self._y[on, 0].tolist(), self._y[on, 1].tolist())
 
     def interaction(self, names: Sequence[str]) -> Interaction | None:
-        """Of the first two of `names` that enough trials have on together; None where there are none."""
+        """Compute the interaction of the first two of `names` that enough trials have on together; None without any."""
         for second in range(1, len(names)):
             for first in range(second):
                 one, other = self._columns[names[first]], self._columns[names[second]]

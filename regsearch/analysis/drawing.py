@@ -20,7 +20,7 @@ SIZE = 9.0
 
 
 def figure_of(width: float, height: float, right: float) -> tuple[Figure, Axes]:
-    """A figure in inches with one pair of axes, which leave the share 1 - `right` of the width beside them."""
+    """Make a figure in inches with one pair of axes, which leave the share 1 - `right` of the width beside them."""
     figure = Figure(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.1, 0.14, right - 0.1, 0.7))
@@ -42,7 +42,7 @@ def plain(axes: Axes) -> None:
 
 
 def title(axes: Axes, text: str, note: str) -> None:
-    """A title above the axes, and a quieter line below it."""
+    """Write a title above the axes, and a quieter line below it."""
     axes.text(0, 1.13, text, transform=axes.transAxes, fontsize=SIZE + 2, fontweight="bold", color=INK, va="center")
     axes.text(0, 1.055, note, transform=axes.transAxes, fontsize=SIZE - 1, color=QUIET, va="center")
 

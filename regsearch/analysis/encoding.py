@@ -60,14 +60,14 @@ class Column:
         return not self.words and bool(np.isfinite(self.at).all())
 
     def value(self, position: float) -> float:
-        """The knob's value at a position from 0 to 1."""
+        """Compute the knob's value at a position from 0 to 1."""
         if self.log:
             return float(math.exp(math.log(self.low) + position * (math.log(self.high) - math.log(self.low))))
         return float(self.low + position * (self.high - self.low))
 
 
 def columns(frame: pd.DataFrame, strengths: Iterable[Knob], space: SearchSpace | None = None) -> list[Column]:
-    """The knobs that differ between the trials of `frame`, by name.
+    """Encode the knobs that differ between the trials of `frame`, sorted by name.
 
     Args:
         frame: one row per trial; `<regularizer>.<knob>` holds an active knob's value, or is missing.

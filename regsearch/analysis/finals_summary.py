@@ -201,7 +201,7 @@ def summarize(
     splits: int = 1,
     others: Sequence[tuple[str, Candidate]] = (),
 ) -> FinalsSummary:
-    """What the finals say, on the truth `y` [N] of the test rows.
+    """Summarize the finals, on the truth `y` [N] of the test rows.
 
     Winner - baseline is the one confirmatory contrast. A seed at which either of the two diverged (a loss or prediction
     that is not finite), in any split, is left out for both and counted. A winner that is the baseline gets the
@@ -261,7 +261,7 @@ class _Comparison:
     splits: int
 
     def kept(self, one: Candidate, other: Candidate) -> np.ndarray:
-        """Which of the finals [S] count for a pair: those of the seeds that neither diverged at, in no split."""
+        """Tell which of the finals [S] count for a pair: those of the seeds at which neither diverged in any split."""
         finite = _finite(one) & _finite(other)
         if finite.size % self.splits:
             raise UserError("every split must have the same seeds", value=self.splits, allowed=f"{finite.size} entries")
@@ -272,7 +272,7 @@ class _Comparison:
         return paired_bootstrap(first, second, self.y, self.metric, **self._numbers())
 
     def no_contrast(self, keep: np.ndarray) -> Contrast:
-        """That of a candidate with itself."""
+        """Make the contrast of a candidate with itself."""
         return Contrast(self.metric, 0.0, 0.0, 0.0, self.level, 0.5, int(keep.sum()) // self.splits, self.y.size)
 
     def summary(self, candidate: Candidate, keep: np.ndarray) -> CandidateSummary:
@@ -293,8 +293,8 @@ class _Comparison:
 
 
 def per_final(candidate: Candidate, y: ArrayLike, metric: str) -> list[dict[str, float]]:
-    """What each final of a candidate measured on the test rows: `test_loss`, `test_<metric>` and `optimism`, its test
-    loss - the validation loss that the search selected on. What is not finite is left out.
+    """List what each final of a candidate measured on the test rows: `test_loss`, `test_<metric>` and `optimism`, its
+    test loss - the validation loss that the search selected on. What is not finite is left out.
     """
     finite, losses = _finite(candidate), np.asarray(candidate.test_loss, dtype=np.float64)
     values = np.full(finite.size, math.nan)

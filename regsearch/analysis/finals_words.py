@@ -15,7 +15,7 @@ WITHOUT = "without regularization"
 
 
 def describe(params: Mapping[str, float | str]) -> str:
-    """A setting in words: "L2 λ=0.003, dropout 0.31"; regularizers that are off are left out, empty when all are.
+    """Describe a setting in words: "L2 λ=0.003, dropout 0.31"; what is off is left out, empty when nothing is on.
 
     Args:
         params: the active knobs by flat name (`l2.strength`, `train.learning_rate`).
@@ -47,18 +47,18 @@ def _knob(name: str, value: float | str) -> str:
 
 
 def baseline_label(params: Mapping[str, float | str]) -> str:
-    """The baseline in words: "without regularization", or what every trial of the study has on."""
+    """Describe the baseline in words: "without regularization", or what every trial of the study has on."""
     fixed = describe({name: value for name, value in params.items() if regularizer_of(name) != TRAIN})
     return f"with {fixed} alone" if fixed else WITHOUT
 
 
 def answer(summary: FinalsSummary, rows: str = "rows", target: str | None = None) -> JsonObject:
-    """The summary as JSON with its sentence; arguments as in `sentence`."""
+    """Give the summary as JSON with its sentence; arguments as in `sentence`."""
     return {**summary.to_json(), "sentence": sentence(summary, rows, target)}
 
 
 def sentence(summary: FinalsSummary, rows: str = "rows", target: str | None = None) -> str:
-    """What finals found, in one sentence, with the interval and whether the difference holds.
+    """Say in one sentence what finals found, with the interval and whether the difference holds.
 
     Args:
         rows: what one row is, in the plural ("images", "patients").
@@ -81,7 +81,7 @@ def sentence(summary: FinalsSummary, rows: str = "rows", target: str | None = No
 
 
 def skipped(trials: int, label: str, best: float, baseline: float | None) -> str:
-    """The sentence of a study without finals: what the search saw, and that it proves nothing.
+    """Write the sentence of a study without finals: what the search saw, and that it proves nothing.
 
     Args:
         trials: how many trials ended with a value.
@@ -97,7 +97,7 @@ def skipped(trials: int, label: str, best: float, baseline: float | None) -> str
 
 
 def table(summary: FinalsSummary) -> tuple[Row, list[Row]]:
-    """The answer as a header and rows of text: measure, winner, baseline, winner - baseline.
+    """Tabulate the answer as a header and rows of text: measure, winner, baseline, winner - baseline.
 
     The numbers of a row have the same decimals; an interval stands below what it belongs to.
     """
@@ -128,8 +128,8 @@ _SURE = 0.001
 
 
 def others(summary: FinalsSummary) -> list[tuple[str, ...]]:
-    """The other candidates as a header and rows of text: what each is, its setting, its test metric, winner - it, and
-    the p-value of that by Holm's correction; an interval stands below what it belongs to.
+    """Tabulate the other candidates as a header and rows of text: what each is, its setting, its test metric, winner -
+    it, and the p-value of that by Holm's correction; an interval stands below what it belongs to.
     """
     share = 3 if metric_of(summary.contrast.metric).higher_is_better else None
     rows: list[tuple[str, ...]] = [("", "setting", "test", "winner - it", "p (Holm)")]
@@ -149,7 +149,7 @@ def others(summary: FinalsSummary) -> list[tuple[str, ...]]:
 
 
 def held(summary: FinalsSummary) -> str:
-    """How the finals were held, in words."""
+    """Say in words how the finals were held."""
     contrast, cuts = summary.contrast, ""
     if summary.splits > 1:
         cuts = f" on {summary.splits} cuts of training and validation (prepared by the first)"
@@ -157,7 +157,7 @@ def held(summary: FinalsSummary) -> str:
 
 
 def flattery(summary: FinalsSummary) -> str:
-    """The optimism in words: how much the losses that the search chose by flatter the winner."""
+    """Describe the optimism in words: how much more the search's own loss flatters the winner than the baseline."""
     much = summary.optimism
     decimals = _enough([much.value], _decimals(max(summary.winner.val_loss, summary.baseline.val_loss)))
     text = f"optimism {_fixed(much.value, decimals, '+')}"

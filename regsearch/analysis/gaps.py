@@ -24,7 +24,7 @@ def check(frame: pd.DataFrame) -> None:
 
 
 def regularizer_sets(frame: pd.DataFrame, strengths: Iterable[Knob] | None = None) -> pd.Series[str]:
-    """What each trial has on, its regularizers' names sorted and joined by " + ", or "none".
+    """Name what each trial has on: its regularizers' names sorted and joined by " + ", or "none".
 
     Args:
         frame: one row per trial; `<regularizer>.<knob>` holds an active knob's value, or is missing.

@@ -49,7 +49,7 @@ class Importance:
         )
 
     def to_json(self) -> JsonObject:
-        """All of it as plain JSON."""
+        """Give the importance as plain JSON."""
         return asdict(self)
 
     @classmethod
@@ -74,7 +74,7 @@ class Importance:
 def importance(
     frame: pd.DataFrame, strengths: Iterable[Knob] | None = None, space: SearchSpace | None = None
 ) -> Importance:
-    """The importance of each knob of a study's complete trials, for the validation loss and for the gap.
+    """Measure the importance of each knob of a study's complete trials, for the validation loss and for the gap.
 
     A regularizer's importance is that of its strength, with off as one of its values: whether it is on at all and how
     strong it is count together. Shares are those of PED-ANOVA, see `regsearch.search.importance`; curves those of a

@@ -67,7 +67,7 @@ class Pair:
 
 
 def compare_pairs(scores: Mapping[str, Mapping[str, float]]) -> list[Pair]:
-    """Every pair of methods over the units that both have, in the order given; those that share none are left out.
+    """Compare every pair of methods over the units that both have, in the order given; those without any are left out.
 
     Args:
         scores: larger is better, by method, then by unit.
@@ -92,7 +92,7 @@ def _pair(first: str, second: str, d: Array, p: float, p_holm: float, pairs: int
 
 
 def signed_rank(differences: ArrayLike) -> tuple[float, float]:
-    """The exact two-sided p-value of Wilcoxon's signed-rank test, and the matched-pairs rank-biserial correlation.
+    """Compute Wilcoxon's exact two-sided signed-rank p-value, and the matched-pairs rank-biserial correlation.
 
     Zeros are ranked, then dropped (Pratt 1959); tied differences share the mean of their ranks. The null distribution
     is that of all 2^n signs of the ranks at hand, so p is exact with ties and zeros too, where tables and
@@ -129,7 +129,7 @@ def _null(ranks: NDArray[np.int64]) -> Array:
 
 
 def hodges_lehmann(differences: ArrayLike, level: float = LEVEL) -> Interval:
-    """The median of the means of all pairs of differences (Walsh averages), and the interval that inverts the
+    """Compute the median of the means of all pairs of differences (Walsh averages), and the interval that inverts the
     signed-rank test; infinite ends where there are too few differences for one (below 6 at 95 %).
 
     Source: Hodges and Lehmann 1963; Hollander and Wolfe 1999, section 3.2 and 3.3.
@@ -149,7 +149,7 @@ def hodges_lehmann(differences: ArrayLike, level: float = LEVEL) -> Interval:
 
 
 def units_needed(differences: ArrayLike, *, pairs: int = 1, level: float = LEVEL, power: float = POWER) -> int | None:
-    """How many units would show an effect of the size seen with this power; None where no effect is seen.
+    """Estimate how many units would show an effect of the size seen with this power; None where no effect is seen.
 
     n = (z_(1 - a/2) + z_power)^2 / (3 (p' - 1/2)^2), a = (1 - level) / pairs, where p' is the chance that the sum of
     two differences is above 0 (Noether 1987, "Sample size determination for some common nonparametric tests"), here
@@ -176,7 +176,7 @@ def units_needed(differences: ArrayLike, *, pairs: int = 1, level: float = LEVEL
 
 
 def seeds_needed(differences: ArrayLike, noise: float, seeds: int, *, pairs: int = 1) -> int | None:
-    """How many seeds per unit would show the effect seen with the N units at hand; None where no number would.
+    """Estimate how many seeds per unit would show the effect seen with the N units at hand; None where no number would.
 
     The variance of the differences is t + v s / S: t between units, v their noise with the s seeds at hand, S seeds.
     Noether's number is proportional to it for a given effect, so S is where `units_needed` comes down to N.
@@ -198,7 +198,7 @@ def seeds_needed(differences: ArrayLike, noise: float, seeds: int, *, pairs: int
 
 
 def smallest_units(pairs: int = 1, level: float = LEVEL) -> int:
-    """The least n at which n differences of one sign are significant: pairs * 2 / 2^n <= 1 - level.
+    """Compute the least n at which n differences of one sign are significant: pairs * 2 / 2^n <= 1 - level.
 
     >>> smallest_units(), smallest_units(6)
     (6, 8)
@@ -207,7 +207,7 @@ def smallest_units(pairs: int = 1, level: float = LEVEL) -> int:
 
 
 def mean_ranks(scores: ArrayLike) -> list[float]:
-    """The mean over units of each method's rank, 1 being the best; equal scores share the mean of their ranks.
+    """Average each method's rank over units, 1 being the best; equal scores share the mean of their ranks.
 
     Args:
         scores: [N, K], larger is better.
@@ -216,7 +216,7 @@ def mean_ranks(scores: ArrayLike) -> list[float]:
 
 
 def friedman(scores: ArrayLike) -> float:
-    """The p-value of Friedman's test that all methods rank alike, in the form of Iman and Davenport (1980).
+    """Compute the p-value of Friedman's test that all methods rank alike, in the form of Iman and Davenport (1980).
 
     F = (N - 1) X / (N (K - 1) - X) with X Friedman's statistic, corrected for ties, on K - 1 and (K - 1)(N - 1)
     degrees of freedom; 1 where no method differs anywhere.
@@ -242,7 +242,7 @@ def friedman(scores: ArrayLike) -> float:
 
 
 def alike(order: Sequence[str], pairs: Sequence[Pair]) -> list[tuple[int, int]]:
-    """The longest stretches of `order` within which no pair differs: what a bar joins in a picture of ranks.
+    """Find the longest stretches of `order` within which no pair differs: what a bar joins in a picture of ranks.
 
     Pairs are judged by their own corrected test, not by a distance of mean ranks, which depends on the other methods
     (Benavoli, Corani and Mangili 2016, "Should we really use post-hoc tests based on mean-ranks?").

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 
 def front(values: Sequence[Sequence[float]], directions: Sequence[str]) -> list[int]:
-    """The points that no other dominates: is as good in every objective and better in one.
+    """Find the Pareto front: the points that no other dominates by being as good in all objectives and better in one.
 
     Of equal points the earliest stands for all. A point with a value that is not finite is none of the front.
 

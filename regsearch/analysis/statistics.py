@@ -35,7 +35,7 @@ METRICS = {each.name: each for each in _ALL}
 
 
 def metric_of(name: str) -> Metric:
-    """The metric called `name`.
+    """Look up the metric called `name`.
 
     Raises:
         UserError: no such metric.
@@ -102,7 +102,7 @@ class Contrast:
         return Interval(0.0 - self.difference, 0.0 - self.high, 0.0 - self.low)
 
     def p(self, draws: int = 10_000) -> float:
-        """The two-sided p-value of no difference, by the same bootstrap: twice the share of draws on the rarer side.
+        """Compute the two-sided p-value of no difference by the bootstrap: twice the share of draws on the rarer side.
 
         Its `draws` are taken with both signs, so it is at least 1 / `draws`; NaN with one seed.
         """
@@ -124,7 +124,7 @@ class Contrast:
 
 
 def number(value: float) -> float | None:
-    """`value` as JSON can hold it: NaN and infinities become null."""
+    """Convert `value` to what JSON can hold: NaN and infinities become null."""
     return float(value) if math.isfinite(value) else None
 
 
@@ -144,7 +144,7 @@ def paired_bootstrap(
     level: float = 0.95,
     splits: int = 1,
 ) -> Contrast:
-    """The paired winner - baseline difference in `metric`, bootstrapped jointly over seeds and test rows.
+    """Bootstrap the paired winner - baseline difference in `metric`, jointly over seeds and test rows.
 
     Each draw resamples the S seeds and the N rows with replacement, the same for both candidates; the metric is
     averaged over the resampled seeds. Rows are resampled within their class: balanced accuracy is a mean over classes,
@@ -190,7 +190,7 @@ def metric_interval(
     level: float = 0.95,
     splits: int = 1,
 ) -> Interval:
-    """One candidate's metric, the mean over seeds, with an interval over seeds and test rows.
+    """Estimate one candidate's metric, the mean over seeds, with an interval over seeds and test rows.
 
     Arguments and errors as in `paired_bootstrap`; the ends are kept inside the metric's range.
     """
@@ -228,7 +228,7 @@ def _check_level(level: float) -> None:
 
 
 def interval(values: ArrayLike, level: float = 0.95, splits: int = 1) -> Interval:
-    """The mean of `values` [S], one number per seed, with Student's interval: mean ± t_(S-1) s / sqrt(S).
+    """Compute the mean of `values` [S], one number per seed, with Student's interval: mean ± t_(S-1) s / sqrt(S).
 
     For what is known per seed alone (a gap, an optimism). One value has no spread: infinite ends. With several splits,
     one split's seeds after the other's, the numbers are the splits' means.

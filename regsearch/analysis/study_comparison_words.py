@@ -16,7 +16,7 @@ MINUS = "\N{MINUS SIGN}"
 
 
 def sentence(found: Comparison) -> str:
-    """The answer: which ranks best, and over which of the others that holds."""
+    """Say which of those compared ranks best, and over which of the others that holds."""
     units = _count(len(found.units), found.unit) if found.units else _count(_most(found), found.unit)
     where = f"on the unseen rows of {found.studies[0].data}, " if found.unit == "seed" else ""
     best = found.compared[0]
@@ -41,7 +41,7 @@ def sentence(found: Comparison) -> str:
 
 
 def study_table(found: Comparison) -> Table:
-    """One row per study: trials, gaps of complete trials, best validation loss, the answer on unseen rows, its gap."""
+    """Tabulate the studies: trials, gaps of complete trials, best validation loss, answer on unseen rows, its gap."""
     metric = metric_of(found.metric)
     arrow = "\N{UPWARDS ARROW}" if metric.higher_is_better else "\N{DOWNWARDS ARROW}"
     head = ["study", "method", "data", "trials", "gap of trials, 10 to 90 %", "best val. loss"]
@@ -62,7 +62,7 @@ def _study(each: StudySummary, found: Comparison) -> list[str]:
 
 
 def score_table(found: Comparison) -> Table:
-    """One row per unit: what each of those compared reached there, with half its interval over seeds.
+    """Tabulate what each of those compared reached in each unit, a row each, with half its interval over seeds.
 
     The best of a row is marked with an asterisk. Below them the mean ranks, and the median over data sets of the gap.
     """
@@ -89,7 +89,7 @@ def score_table(found: Comparison) -> Table:
 
 
 def pair_table(found: Comparison) -> Table:
-    """One row per pair: the difference with its interval, in how many units, effect size, p-values, what is needed."""
+    """Tabulate the pairs: difference with its interval, in how many units, effect size, p-values, what is needed."""
     many = f"{found.unit}s"
     head = ["better", "than", f"by, median ({100 * LEVEL:g} % interval)", f"better/same/worse {many}", "effect"]
     head += ["p", "p (Holm)", "verdict", "80 % power needs"]
@@ -110,7 +110,7 @@ def pair_table(found: Comparison) -> Table:
 
 
 def notes(found: Comparison) -> list[str]:
-    """What else to know, a sentence each: what has no power, what is not paired, what the tests count."""
+    """List what else to know, a sentence each: what has no power, what is not paired, what the tests count."""
     lines = []
     if found.unit == "data set":
         shown = f"{metric_of(found.metric).words}{' in percent' if _share(found) else ''} on unseen rows"
@@ -139,9 +139,7 @@ def notes(found: Comparison) -> list[str]:
 
 
 def needs(pair: Pair, unit: str) -> str:
-    """How many units, or seeds per unit, would show an effect of the size seen with 80 % power; nothing where these
-    did.
-    """
+    """Say how many units, or seeds per unit, would show an effect of this size at 80 % power; nothing if these did."""
     if pair.holds:
         return ""
     if pair.needed is None:
@@ -153,12 +151,12 @@ def needs(pair: Pair, unit: str) -> str:
 
 
 def value(score: float, found: Comparison) -> str:
-    """The metric in words."""
+    """Format a value of the metric, in percent where it is a share."""
     return f"{100 * score:.1f} %" if _share(found) else f"{score:.4g}"
 
 
 def level(score: Interval, found: Comparison, short: bool = False) -> str:
-    """The metric with its interval; `short` gives it half the interval's width after a plus-minus sign."""
+    """Format the metric with its interval; `short` gives it half the interval's width after a plus-minus sign."""
     if math.isinf(score.low):
         return value(score.value, found)
     if short:
@@ -171,7 +169,7 @@ def level(score: Interval, found: Comparison, short: bool = False) -> str:
 
 
 def difference(change: Interval, found: Comparison, interval: bool = False) -> str:
-    """A difference in the metric, in points where it is a share, with its interval where there is one."""
+    """Format a difference in the metric, in points where it is a share; with `interval`, its interval as well."""
     scale, unit = (100.0, " points") if _share(found) else (1.0, "")
 
     def text(number: float) -> str:
@@ -187,7 +185,7 @@ def difference(change: Interval, found: Comparison, interval: bool = False) -> s
 
 
 def p_value(p: float) -> str:
-    """Two digits, or the bound below which it lies.
+    """Format a p-value with two digits, or as the bound below which it lies.
 
     >>> p_value(0.0312), p_value(0.00001), p_value(1.0)
     ('0.031', '< 0.0001', '1')

@@ -45,14 +45,14 @@ class Table:
 
 
 def listing(columns: Iterable[object]) -> str:
-    """`the columns are a, b, ...`: at most a dozen of them."""
+    """List at most a dozen of the columns in words: `the columns are a, b, ...`."""
     names = list(map(str, columns))
     more = f" and {len(names) - 12} more" if names[12:] else ""
     return f"the columns are {', '.join(names[:12])}{more}"
 
 
 def arrays(found: Mapping[str, Any], config: DataConfig) -> Table:
-    """The rows of a mapping of `x` [N, F...] and `y` [N] (texts to be continued: both [N, L]).
+    """Make a table of a mapping of `x` [N, F...] and `y` [N] (texts to be continued: both [N, L]).
 
     `x` of 32- or 64-bit integers holds codes, which models look up (0 is padding, or unknown); any other numbers become
     float32. `vocabulary` in the mapping says how many codes there are; by default as many as the largest needs.
@@ -100,7 +100,7 @@ def check_cells(frame: pd.DataFrame, config: DataConfig) -> None:
 
 
 def found_type(values: object) -> str:
-    """The type of an array's numbers in words."""
+    """Name the type of an array's numbers."""
     return str(np.asarray(values).dtype)
 
 

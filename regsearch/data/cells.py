@@ -67,7 +67,7 @@ class Cells:
 
     @classmethod
     def read(cls, path: Path) -> Cells | None:
-        """Those in a file; None where there is none or it cannot be read."""
+        """Read the marks in a file; None where there is none or it cannot be read."""
         try:
             with np.load(path, allow_pickle=False) as file:
                 return cls(file["names"], file["wholes"], file["marks"])
@@ -76,7 +76,7 @@ class Cells:
 
 
 def cells_of_test(table: Table, parts: Parts) -> Cells:
-    """The marks of a split's test rows, or of the rows of a series that its test predicts."""
+    """Mark the cells of a split's test rows, or of the rows of a series that its test predicts."""
     rows = parts.rows["test"] if parts.cases is None else parts.cases
     if table.raw is not None:
         columns = [_of_column(table.raw.iloc[rows, place]) for place in range(table.raw.shape[1])]
@@ -92,7 +92,7 @@ def cells_of_test(table: Table, parts: Parts) -> Cells:
 
 
 def shared_rows(own: Cells, other: Cells) -> tuple[Array, Array]:
-    """Which rows of each test are cases of the other too, two arrays of bool."""
+    """Tell which rows of each test are cases of the other too, two arrays of bool."""
     pairs = _pairs(own, other)
     sizes = own.marks.shape[1], other.marks.shape[1]
     none = np.zeros(len(own.marks), dtype=bool), np.zeros(len(other.marks), dtype=bool)

@@ -91,7 +91,7 @@ class Preprocessing:
         return table
 
     def apply(self, table: pd.DataFrame, trained: bool = False) -> np.ndarray:
-        """The rows of x of a table [N...]: float32, or int64 where the columns are codes.
+        """Preprocess a table to the rows of x [N...]: float32, or int64 where the columns are codes.
 
         Args:
             trained: the table is the one that training rows come from: no text of it stands for another value.
@@ -116,7 +116,7 @@ class Preprocessing:
         return np.concatenate([windows(features[rows], self.window) for rows in self._rows_of_series(table).values()])
 
     def series_of_windows(self, table: pd.DataFrame) -> np.ndarray:
-        """The series of each window of a table, as `apply` gives them: series in the order in which they appear."""
+        """Name the series of each window of a table, as `apply` gives them: series in order of appearance."""
         names = self._rows_of_series(table)
         counts = [len(rows) + 1 - (self.window or 1) for rows in names.values()]
         return np.repeat(np.array(list(names), dtype=object), counts)
@@ -138,7 +138,7 @@ class Preprocessing:
 
 
 def windows(rows: np.ndarray, size: int) -> np.ndarray:
-    """Every run of `size` rows [N, F] that follow one another, oldest first: [N - size + 1, size, F].
+    """Cut every run of `size` rows [N, F] that follow one another, oldest first: [N - size + 1, size, F].
 
     Raises:
         ValueError: there are fewer rows than that.
@@ -149,7 +149,7 @@ def windows(rows: np.ndarray, size: int) -> np.ndarray:
 
 
 def canonical(value: Any) -> str | None:
-    """The text form of a value, None where it is missing: 7, 7.0 and Decimal("7.00") are `7`, midnight is its date.
+    """Convert a value to text, None where it is missing: 7, 7.0 and Decimal("7.00") are `7`, midnight is its date.
 
     A text is itself, so that `007` is no 7. Times are ISO 8601, those of a time zone in UTC.
 
@@ -204,7 +204,7 @@ def _time(value: datetime.date) -> str:
 
 
 def as_text(values: pd.Series) -> np.ndarray:
-    """A column as canonical texts, None where missing."""
+    """Convert a column to canonical texts, None where missing."""
     return np.array([canonical(value) for value in values.astype(object)], dtype=object)
 
 
@@ -354,7 +354,7 @@ _SAME: dict[str, Callable[[str], Hashable]] = {
 
 
 def tokens(text: str | None, level: str) -> list[str]:
-    """The characters of a text, or its words in small letters; none where it is missing."""
+    """Split a text into characters, or into words in small letters; none where it is missing."""
     if text is None:
         return []
     return list(text) if level == "characters" else re.findall(r"\w+(?:'\w+)*", text.lower())

@@ -50,7 +50,7 @@ class Unreadable(Exception):
 
 
 def places_of_texts(texts: pd.Series, time_format: str | None) -> Array:
-    """The place of each of the texts, which have no blanks at their ends, in the order of time, [U].
+    """Find the place of each of the texts, which have no blanks at their ends, in the order of time, [U].
 
     Raises:
         Unreadable: a text is no time, or all can be read in several ways.
@@ -70,7 +70,7 @@ def places_of_texts(texts: pd.Series, time_format: str | None) -> Array:
 
 
 def ranks(*keys: Array) -> Array:
-    """The place of each row among the different ones, in the order of the first key, then the next: [N] from 0."""
+    """Rank the rows, equal ones alike, in the order of the first key, then the next: [N] from 0."""
     order = np.lexsort(keys[::-1])
     changes = np.zeros(len(order), dtype=bool)
     for key in keys:

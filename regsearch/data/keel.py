@@ -45,7 +45,7 @@ MISSING = ("?", "<null>")
 
 
 def read(name: str) -> pd.DataFrame:
-    """The table of that name: features `x1`, `x2`, ... in the file's order, and the label as text in `class`.
+    """Read the table of that name: features `x1`, `x2`, ... in the file's order, and the label as text in `class`.
 
     Raises:
         UserError: a package is missing or another version, there is no such set, or the file is not the known one.

@@ -64,7 +64,7 @@ def _times(count: int) -> str:
 
 
 def openings(ledger: Path, digest: str) -> list[JsonObject]:
-    """What the ledger holds of the rows with this digest, and of the same cases with other columns, oldest first.
+    """List the openings of the rows with this digest, and of the same cases with other columns, oldest first.
 
     A torn last line does not count: nothing is opened before its line is whole. A whole line that cannot be read, as
     an edit may leave one, counts as an opening of its own.
@@ -92,8 +92,9 @@ def _opening(line: bytes, number: int) -> JsonObject:
 
 
 def decisions(ledger: Path, digest: str) -> int:
-    """For how many different decisions these rows have been opened; a study resumed after a kill opens them again for
-    its own, and learns nothing new."""
+    """Count the different decisions that these rows have been opened for; a study resumed after a kill opens them again
+    for its own, and learns nothing new.
+    """
     lines = [{key: line.get(key) for key in ("study", "purpose", "decision")} for line in _lines(ledger, digest)]
     return len({json.dumps(line, sort_keys=True) for line in lines})
 
@@ -133,7 +134,7 @@ def _others(ledger: Path, digest: str) -> Iterator[_Other]:
 
 
 def opened(ledger: Path, digest: str) -> Opened:
-    """How often the cases of the rows with this digest have been opened, by themselves and in part."""
+    """Count how often the cases of the rows with this digest have been opened, by themselves and in part."""
     pages = list(_others(ledger, digest))
     times = decisions(ledger, digest) + sum(decisions(ledger, page.digest) for page in pages if page.same)
     parts = [page for page in pages if not page.same]

@@ -20,7 +20,7 @@ Marks = NDArray[np.uint64]
 
 
 def marks_of_test(table: Table, parts: Parts) -> Marks:
-    """One number per test row, [N] uint64, sorted: a hash of its raw features and its target.
+    """Mark each test row by one number, [N] uint64, sorted: a hash of its raw features and its target.
 
     It is taken before preprocessing, of columns in the order of their names and numbers as float64: neither another
     order of rows or columns, nor another file format, nor other training rows change it. Two splits of one table with

@@ -33,7 +33,7 @@ class Package:
     install: str
 
     def digests(self, source: str) -> dict[str, str]:
-        """The digest of each file by its path without `root` and `end`, sorted.
+        """List the digest of each file by its path without `root` and `end`, sorted.
 
         Raises:
             UserError: the package is missing, another version, or its list of files is not the known one.
@@ -52,7 +52,7 @@ class Package:
         return dict(sorted(named.items()))
 
     def content(self, name: str, source: str) -> bytes:
-        """The file that `digests` lists under `name`.
+        """Read the file that `digests` lists under `name`.
 
         Raises:
             UserError: as of `digests`; the file was changed.

@@ -32,7 +32,7 @@ _HOLDS = {
 
 
 def holds(values: pd.Series) -> dict[str, str]:
-    """What a column that is not numeric holds, as its entry says it; nothing for words."""
+    """Name what a column that is not numeric holds, as its entry says it; nothing for words."""
     what = _HOLDS.get(pd.api.types.infer_dtype(values.astype(object), skipna=True))
     return {"holds": what} if what else {}
 
@@ -97,9 +97,9 @@ def _numbers(values: pd.Series, scaling: str) -> JsonObject:
 
 
 def far_values(fitted: Preprocessing, train: pd.DataFrame, other: pd.DataFrame) -> dict[str, int]:
-    """How many values of each numeric column of `other` lie beyond the training rows and `REACH` deviations from their
-    middle, as the column is scaled (without a bound, or by quantiles: as by `standard`); columns without any are left
-    out.
+    """Count the values of each numeric column of `other` that lie beyond the training rows and `REACH` deviations from
+    their middle, as the column is scaled (without a bound, or by quantiles: as by `standard`); columns without any are
+    left out.
     """
     counts = {}
     for column in fitted.columns:
@@ -128,7 +128,7 @@ def fit_codes(train: pd.DataFrame, names: tuple[str, ...]) -> Preprocessing:
 
 
 def fit_tokens(train: pd.DataFrame, name: str, level: str, length: int, vocabulary: int, keep: str) -> Preprocessing:
-    """A column of texts: the vocabulary is the commonest tokens of the training rows, equal counts by the alphabet.
+    """Fit a column of texts: the vocabulary is the commonest tokens of the training rows, equal counts by the alphabet.
 
     Args:
         level: `words` or `characters`.

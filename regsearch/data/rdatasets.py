@@ -19,7 +19,7 @@ _INSTALL = "pip install 'regsearch[gallery]'"
 
 
 def read(name: str) -> pd.DataFrame:
-    """The table PACKAGE/ITEM, without the row names that R gave it.
+    """Read the table PACKAGE/ITEM, without the row names that R gave it.
 
     Raises:
         UserError: the package is missing or another version, there is no such item, or the file is not the known one.

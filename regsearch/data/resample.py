@@ -39,7 +39,7 @@ def join(data: Path, out: Path) -> Manifest:
 
 
 def pool(data: SearchData) -> tuple[np.ndarray, np.ndarray]:
-    """All rows that a search may see: x [N, F...], y [N...]."""
+    """Concatenate all rows that a search may see: x [N, F...], y [N...]."""
     return np.concatenate([data.train_x, data.validation_x]), np.concatenate([data.train_y, data.validation_y])
 
 

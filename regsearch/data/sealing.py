@@ -51,7 +51,7 @@ def seal(config: DataConfig, folder: str, out: Path, *, test: bool = True) -> Ma
 
 @contextlib.contextmanager
 def sealing(config: DataConfig, folder: str, out: Path, *, test: bool = True) -> Iterator[Callable[[], Manifest]]:
-    """`seal` meanwhile, in a process of its own that ends with the context; gives a function that waits for it.
+    """Run `seal` in a process of its own that ends with the context; gives a function that waits for it.
 
     Raises:
         UserError: by that function: the source, the target or the split cannot be used.

@@ -47,7 +47,7 @@ class Windows:
 
 
 def cut_windows(table: Table, config: DataConfig) -> Windows:
-    """The windows of each part: those whose rows and horizon lie within the times of the part.
+    """Cut the windows of each part: those whose rows and horizon lie within the times of the part.
 
     Series that are shorter than a window and its horizon hold none.
 
@@ -81,7 +81,7 @@ def cut_windows(table: Table, config: DataConfig) -> Windows:
 
 
 def rows_of_windows(starts: Array, size: int) -> Array:
-    """The rows, ascending, that windows of `size` rows touch."""
+    """List the rows, ascending, that windows of `size` rows touch."""
     return np.unique(starts[:, None] + np.arange(size))
 
 

@@ -23,7 +23,7 @@ KINDS = ("sklearn:NAME", "csv:PATH", "parquet:PATH", "python:MODULE:FUNCTION", "
 
 
 def load_table(config: DataConfig, folder: str) -> Table:
-    """The rows of a study's source; paths and modules are found from `folder`, then from the working directory.
+    """Load the rows of a study's source; paths and modules are found from `folder`, then from the working directory.
 
     Raises:
         UserError: a source, file, column or target that cannot be used.
@@ -70,7 +70,7 @@ def read_csv(path: Path) -> pd.DataFrame:
 
 
 def missing_signs(source: str) -> tuple[str, ...]:
-    """The texts that a source reads as missing values; none where its cells have types."""
+    """List the texts that a source reads as missing values; none where its cells have types."""
     from regsearch.data import keel
 
     kind, _, _ = source.partition(":")

@@ -51,7 +51,7 @@ def split_rows(table: Table, config: SplitConfig) -> Rows:
 
 
 def empty_part(part: str, total: int, config: SplitConfig) -> UserError:
-    """The refusal of a split of `total` rows that leaves none for a part."""
+    """Make the error that refuses a split of `total` rows which leaves none for a part."""
     if config.kind == "column":
         allowed = f"each row of {config.column} holds train, validation or test, and each of these needs a row"
         return UserError(f"no row is for {part}", key="data.split.by", value=config.column, allowed=allowed)
@@ -94,7 +94,7 @@ def _feature_keys(table: Table) -> np.ndarray:
 
 
 def equal_rows(x: np.ndarray) -> np.ndarray:
-    """One number per distinct row of x [N, F...], [N]."""
+    """Number the rows of x [N, F...], equal rows alike, [N]."""
     flat = np.ascontiguousarray(x.reshape(len(x), -1))
     return np.unique(flat.view(np.dtype((np.void, flat.strides[0]))).ravel(), return_inverse=True)[1]
 
@@ -147,7 +147,7 @@ def _within(values: pd.Series, sizes: dict[str, int], seed: int) -> Rows:
 
 
 def consecutive(total: int, config: SplitConfig, embargo: int) -> Rows:
-    """The parts of `total` rows that are in the order of time; arguments and errors as in `split_rows`."""
+    """Split `total` rows that are in the order of time into parts; arguments and errors as in `split_rows`."""
     rows = _consecutive(np.arange(total), _sizes(total, config), embargo)
     for part in PARTS:
         if len(rows[part]) == 0 and (part != "test" or config.test > 0):

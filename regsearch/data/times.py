@@ -22,7 +22,7 @@ _KEY = "data.split.by"
 
 
 def places_in_time(values: pd.Series, time_format: str | None = None) -> Array:
-    """The place of each row in the order of time, [N] from 0; rows of one time share theirs.
+    """Find the place of each row in the order of time, [N] from 0; rows of one time share theirs.
 
     Numbers stay numbers, and so do numbers stored as text. Texts are dates of one form, or times of day.
 

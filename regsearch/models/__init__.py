@@ -42,7 +42,7 @@ def build_model(
     outputs: int,
     folder: str,
 ) -> nn.Module:
-    """A fresh module with freshly drawn weights: `name` from `MODELS`, or what `factory` ("module:callable") returns.
+    """Build a module with freshly drawn weights: `name` from `MODELS`, or what `factory` ("module:callable") returns.
 
     Raises:
         UserError: unknown name, a factory that cannot be imported or fails, one that returns no `nn.Module`, or a

@@ -36,7 +36,7 @@ class EncoderBlock(nn.Module):
         self.inner = nn.Sequential(nn.Linear(width, inner), nn.GELU(), nn.Linear(inner, width), nn.Dropout(dropout))
 
     def forward(self, h: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        """h [B, L, D] and what is added to the scores of each key [B, 1, 1, L] to [B, L, D]."""
+        """Map h [B, L, D], and what is added to the scores of each key [B, 1, 1, L], to [B, L, D]."""
         batch, length, width = h.shape
         parts = self.projections(self.attention_norm(h)).view(batch, length, 3, self.heads, width // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4).unbind(0)
@@ -75,7 +75,7 @@ class Transformer(nn.Module):
         self.head = nn.Linear(width, outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x [B, L, F], [B, L] or tokens [B, L] int64 to outputs [B, C]."""
+        """Map x [B, L, F], [B, L] or tokens [B, L] int64 to outputs [B, C]."""
         h = self.dropout(self.embedding(x.unsqueeze(-1) if self.single else x) + self.position)
         mask = ((x == 0).to(h.dtype) * _NEVER)[:, None, None, :] if self.tokens else None
         for block in self.blocks:
@@ -95,7 +95,7 @@ def transformer(
     inner: int = 64,
     dropout: float = 0.0,
 ) -> nn.Module:
-    """A Transformer encoder of texts [B, L] int64 or series [B, L, F] or [B, L]; see `Transformer`.
+    """Build a Transformer encoder of texts [B, L] int64 or series [B, L, F] or [B, L]; see `Transformer`.
 
     Raises:
         UserError: rows are neither, or `heads` does not divide `width`.

@@ -23,7 +23,7 @@ class Autoencoder(nn.Module):
         self.decoder = _layers([code, *reversed(hidden), width], dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x [B, F...] to its reconstruction and code, [B, D + K]."""
+        """Map x [B, F...] to its reconstruction and code, [B, D + K]."""
         code = self.encoder(self.flatten(x))
         return torch.cat([self.decoder(code), code], -1)
 
@@ -39,5 +39,5 @@ def _layers(widths: Sequence[int], dropout: float) -> nn.Sequential:
 def autoencoder(
     inputs: tuple[int, ...], outputs: int, hidden: Sequence[int] = (64,), code: int = 8, dropout: float = 0.0
 ) -> nn.Module:
-    """An autoencoder of rows of any shape, flattened; see `Autoencoder`. `outputs` is not used: it is D."""
+    """Build an autoencoder of rows of any shape, flattened; see `Autoencoder`. `outputs` is not used: it is D."""
     return Autoencoder(math.prod(inputs), hidden, code, dropout)

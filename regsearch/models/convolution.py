@@ -40,7 +40,7 @@ class ConvNet(nn.Module):
         self.head = nn.Linear(channels[-1] * height * width, outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x [B, K, H, W] to outputs [B, C]."""
+        """Map x [B, K, H, W] to outputs [B, C]."""
         out: torch.Tensor = self.head(self.dropout(self.features(x).flatten(1)))
         return out
 
@@ -48,7 +48,7 @@ class ConvNet(nn.Module):
 def convnet(
     inputs: tuple[int, ...], outputs: int, channels: Sequence[int] = (16, 32), norm: str = "none", dropout: float = 0.0
 ) -> nn.Module:
-    """A small ConvNet for images [B, K, H, W]; see `ConvNet`.
+    """Build a small ConvNet for images [B, K, H, W]; see `ConvNet`.
 
     Raises:
         UserError: rows are no images, or `channels` is empty.
@@ -79,7 +79,7 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Identity() if same else nn.Conv2d(before, after, 1, stride, bias=False)
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
-        """h [B, K, H, W] to [B, K', H / stride, W / stride]."""
+        """Map h [B, K, H, W] to [B, K', H / stride, W / stride]."""
         inner = self.dropout(F.relu(self.first_norm(self.first(h))))
         return F.relu(self.shortcut(h) + self.branch(self.second_norm(self.second(inner))))
 
@@ -102,14 +102,14 @@ class ResNet(nn.Module):
         self.head = nn.Linear(before, outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x [B, K, H, W] to outputs [B, C]."""
+        """Map x [B, K, H, W] to outputs [B, C]."""
         h = self.blocks(F.relu(self.norm(self.first(x))))
         out: torch.Tensor = self.head(h.mean((2, 3)))
         return out
 
 
 def resnet(inputs: tuple[int, ...], outputs: int, width: int = 16, blocks: int = 1, dropout: float = 0.0) -> nn.Module:
-    """A ResNet of 3 stages for images [B, K, H, W]: `width` channels in the first, `blocks` blocks in each.
+    """Build a ResNet of 3 stages for images [B, K, H, W]: `width` channels in the first, `blocks` blocks in each.
 
     Raises:
         UserError: rows are no images.
@@ -144,7 +144,7 @@ class SeriesConvNet(nn.Module):
         self.head = nn.Linear(channels[-1] * (1 if pool == "mean" else inputs[0]), outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x [B, L, F] or [B, L] to outputs [B, C]."""
+        """Map x [B, L, F] or [B, L] to outputs [B, C]."""
         h = self.features(x.unsqueeze(1) if self.single else x.transpose(1, 2))
         h = h.mean(-1) if self.pool == "mean" else h.flatten(1)
         out: torch.Tensor = self.head(self.dropout(h))
@@ -160,7 +160,7 @@ def conv1d(
     pool: str = "mean",
     dropout: float = 0.0,
 ) -> nn.Module:
-    """A ConvNet for series [B, L, F] or [B, L]; see `SeriesConvNet`.
+    """Build a ConvNet for series [B, L, F] or [B, L]; see `SeriesConvNet`.
 
     Raises:
         UserError: rows are no series, `channels` is empty, or `kernel` is even.

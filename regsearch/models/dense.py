@@ -20,7 +20,7 @@ _NORMS: dict[str, type[nn.Module] | None] = {"none": None, "batch": nn.BatchNorm
 
 
 def linear(inputs: tuple[int, ...], outputs: int) -> nn.Module:
-    """x W^T + b, inputs flattened."""
+    """Build the linear model x W^T + b, inputs flattened."""
     return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(inputs), outputs))
 
 
@@ -32,7 +32,7 @@ class Residual(nn.Module):
         self.inner, self.branch = inner, Site("residual")
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
-        """h [B, F] to h + inner(h) of the same shape."""
+        """Map h [B, F] to h + inner(h) of the same shape."""
         out: torch.Tensor = h + self.branch(self.inner(h))
         return out
 

@@ -39,7 +39,7 @@ class Recurrent(nn.Module):
         self.head = nn.Linear(hidden, outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x [B, L, F], [B, L] or tokens [B, L] int64 to outputs [B, C]."""
+        """Map x [B, L, F], [B, L] or tokens [B, L] int64 to outputs [B, C]."""
         h = self.embedding(x) if self.embedding is not None else x.unsqueeze(-1) if self.single else x
         states, _ = self.recurrent(self.input_dropout(h))
         if self.pool == "last":
@@ -53,7 +53,7 @@ class Recurrent(nn.Module):
 
 
 def masked_mean(h: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """The mean of h [B, L, D] over the positions whose token [B, L] is not padding, [B, D]."""
+    """Average h [B, L, D] over the positions whose token [B, L] is not padding, [B, D]."""
     known = (tokens != 0).to(h.dtype).unsqueeze(-1)
     return (h * known).sum(1) / known.sum(1).clamp(min=1)
 
@@ -68,7 +68,7 @@ def gru(
     pool: str = "last",
     dropout: float = 0.0,
 ) -> nn.Module:
-    """A GRU classifier of texts [B, L] int64 or series [B, L, F] or [B, L]; see `Recurrent`.
+    """Build a GRU classifier of texts [B, L] int64 or series [B, L, F] or [B, L]; see `Recurrent`.
 
     Raises:
         UserError: rows are neither.
@@ -87,7 +87,7 @@ def lstm(
     pool: str = "last",
     dropout: float = 0.0,
 ) -> nn.Module:
-    """An LSTM classifier of texts [B, L] int64 or series [B, L, F] or [B, L]; see `Recurrent`.
+    """Build an LSTM classifier of texts [B, L] int64 or series [B, L, F] or [B, L]; see `Recurrent`.
 
     Raises:
         UserError: rows are neither.
@@ -125,7 +125,7 @@ def language_model(
     hidden: int = 128,
     dropout: float = 0.0,
 ) -> nn.Module:
-    """A recurrent model of the next token at every position; see `LanguageModel`.
+    """Build a recurrent model of the next token at every position; see `LanguageModel`.
 
     Raises:
         UserError: rows are no texts.

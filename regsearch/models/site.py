@@ -23,5 +23,5 @@ class Site(nn.Module):
         self.name = name
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
-        """h [B, F...] to itself."""
+        """Map h [B, F...] to itself."""
         return h

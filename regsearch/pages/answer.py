@@ -13,7 +13,7 @@ FEW_ROWS, FEW_SEEDS, MANY_FAILED = 200, 5, 0.1
 
 
 def answer(record: StudyRecord) -> Section:
-    """The sentence, whether it is a claim, and the table of the finals."""
+    """Make the section of the answer: the sentence, whether it is a claim, and the tables of the finals."""
     parts: list[Part] = [Paragraph(record.sentence, strong=True)]
     summary = record.summary
     if summary is None:
@@ -38,7 +38,7 @@ def answer(record: StudyRecord) -> Section:
 
 
 def care(record: StudyRecord) -> Section:
-    """What a reader should allow for before believing the answer."""
+    """List what a reader should allow for before believing the answer."""
     found = []
     if not record.ended:
         found.append("The study has not ended: all of this may change.")
@@ -70,7 +70,7 @@ def care(record: StudyRecord) -> Section:
 
 
 def intervals(record: StudyRecord) -> Section:
-    """The finals as a forest plot: differences to the baseline, and each candidate's own metric."""
+    """Plot the finals as a forest plot: winner minus each of the others, and each candidate's own metric."""
     summary = record.summary
     if summary is None:
         return Section("intervals", "Intervals")

@@ -19,7 +19,7 @@ _TIMES = (
 
 
 def ledger(record: StudyRecord) -> Section:
-    """Who opened the sealed test, when, and for what."""
+    """Tabulate who opened the sealed test, when, and for what."""
     title = "Who opened the test"
     if not record.openings:
         known = record.opened or not record.data
@@ -37,7 +37,7 @@ def ledger(record: StudyRecord) -> Section:
 
 
 def environment(record: StudyRecord) -> Section:
-    """The data and the machine, as far as they are known, and where the time went."""
+    """Tabulate the data and the machine, as far as they are known, and where the time went."""
     parts: list[Part] = []
     for caption, found in (("Data", record.data), ("Machine and versions", record.machine)):
         if found:
@@ -51,7 +51,7 @@ def environment(record: StudyRecord) -> Section:
 
 
 def again(record: StudyRecord) -> Section:
-    """The commands and the study file."""
+    """Show the commands and the study file that reproduce the study."""
     name = record.name
     best = record.winner if record.winner is not None else 0
     commands = [

@@ -16,7 +16,7 @@ _SETS = 5
 
 
 def comparison_page(found: Comparison) -> str:
-    """The page as text; what the comparison does not have is left out."""
+    """Render a comparison as an HTML page; what the comparison does not have is left out."""
     sections = [
         Section("answer", "Answer", [Paragraph(sentence(found), strong=True)]),
         Section("ranks", "Mean ranks", [_ranks(found)] if found.ranks else []),

@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 
 def curves(record: StudyRecord) -> Section:
-    """The section; without parts where no curve is known."""
+    """Plot the learning curves of the baseline and the winner; a section without parts where no curve is known."""
     known = {
         (who, key): _carried(np.asarray(record.curves[who][key], dtype=np.float64))
         for who in ("baseline", "winner")

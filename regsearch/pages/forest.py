@@ -31,7 +31,7 @@ class Estimate(NamedTuple):
 def forest(
     name: str, title: str, text: str, rows: Sequence[Estimate], words: str, *, zero: bool, elsewhere: str = ""
 ) -> Picture:
-    """The picture; the numbers are in a folded table below it, or in the one whose anchor is `elsewhere`.
+    """Plot estimates as a forest; the numbers are in a folded table below it, or in the one with anchor `elsewhere`.
 
     Args:
         name, title, text: see `Picture`.
@@ -64,5 +64,5 @@ def forest(
 
 
 def span(low: float, high: float) -> str:
-    """An interval in words."""
+    """Format an interval in words."""
     return f"{short(low)} to {short(high)}" if math.isfinite(low) or math.isfinite(high) else "not known"

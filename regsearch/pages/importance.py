@@ -12,7 +12,7 @@ CURVES = 6
 
 
 def importance(record: StudyRecord) -> Section:
-    """The section; a word where nothing was measured though trials have ended."""
+    """Plot the importance of the knobs; a sentence where nothing was measured though trials have completed."""
     title = "Which knob mattered"
     found = record.importance
     if found is None or not found.loss:

@@ -15,7 +15,7 @@ from regsearch.pages.plot import WIDTH
 
 
 def page(title: str, sections: Sequence[Section], lead: str = "") -> str:
-    """The page as text: a heading, links to the sections, and those in order.
+    """Render a page as HTML: a heading, links to the sections, and those in order.
 
     What the parts hold is plain text and is escaped.
 

@@ -63,7 +63,7 @@ SETS = RANKS = 5
 
 
 def contrast(one: str, other: str) -> float:
-    """The contrast ratio of two colours `#rrggbb`, 1 to 21, whatever their order.
+    """Compute the contrast ratio of two colours `#rrggbb`, 1 to 21, whatever their order.
 
     (L1 + 0.05) / (L2 + 0.05) of the relative luminances, L1 the larger: WCAG 2.2, "contrast ratio".
     """
@@ -72,7 +72,7 @@ def contrast(one: str, other: str) -> float:
 
 
 def variables(colours: Mapping[str, str]) -> str:
-    """The colours as declarations of a style sheet."""
+    """Format the colours as declarations of a style sheet."""
     return " ".join(f"--{name}: {colour};" for name, colour in colours.items())
 
 

@@ -33,7 +33,7 @@ class Axis:
     log: bool = False
 
     def at(self, value: float, beyond: bool = False) -> float:
-        """Where a value lies; values beyond the ends lie at them, or `beyond` them."""
+        """Scale a value to its place in the plot; values beyond the ends lie at them, or `beyond` them."""
         value = value if beyond else min(max(value, self.low), self.high)
         if self.log:
             share = math.log(value / self.low) / math.log(self.high / self.low)
@@ -42,7 +42,7 @@ class Axis:
         return self.start + share * (self.end - self.start)
 
     def ticks(self, count: int = 5) -> list[float]:
-        """About so many round values within the axis."""
+        """Choose about `count` round values within the axis."""
         if self.log:
             decades = math.log10(self.high / self.low)
             subs = (1.0, 2.0, 5.0) if decades < 1.6 else (1.0, 3.0) if decades < 2.6 else (1.0,)
@@ -54,7 +54,7 @@ class Axis:
 
 
 def axis(values: Iterable[float], start: float, end: float, *, room: float = 0.05, zero: bool = False) -> Axis:
-    """The axis that shows all of these finite values, logarithmic where they are positive and span a factor above 6.
+    """Fit an axis to all of these finite values, logarithmic where they are positive and span a factor above 6.
 
     Args:
         room: what is left free at each end, as a share.
@@ -72,7 +72,7 @@ def axis(values: Iterable[float], start: float, end: float, *, room: float = 0.0
 
 
 def short(value: float) -> str:
-    """A number with at most four significant digits, as people write it; with a true minus."""
+    """Format a number with at most four significant digits, as people write it; with a true minus."""
     if not math.isfinite(value):
         return "unknown" if math.isnan(value) else "∞" if value > 0 else "−∞"
     return f"{value:.4g}".replace("e-0", "e-").replace("-", "−")
@@ -90,34 +90,34 @@ class Plot:
         self._parts: list[Markup] = []
 
     def drawn(self) -> Markup:
-        """All of it."""
+        """Join all that was drawn."""
         return Markup("\n").join(self._parts)
 
     @contextmanager
     def window(self, x: float, y: float, width: float, height: float) -> Iterator[None]:
-        """What is drawn meanwhile is seen within this rectangle alone."""
+        """Clip what is drawn meanwhile to this rectangle."""
         place = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
         self._add(Markup('<svg {} viewBox="{:.1f} {:.1f} {:.1f} {:.1f}">').format(Markup(place), x, y, width, height))
         yield
         self._add(Markup("</svg>"))
 
     def line(self, points: Sequence[tuple[float, float]], style: str, title: str = "") -> None:
-        """A line through the points."""
+        """Draw a line through the points."""
         path = "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in points)
         self._add(Markup('<path class="line {}" d="{}"{}').format(style, path, _closed("path", title)))
 
     def area(self, points: Sequence[tuple[float, float]], style: str) -> None:
-        """A filled area without a border."""
+        """Draw a filled area without a border."""
         path = "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in points) + "Z"
         self._add(Markup('<path class="area {}" d="{}"/>').format(style, path))
 
     def box(self, x: float, y: float, width: float, height: float, style: str, title: str = "") -> None:
-        """A filled rectangle."""
+        """Draw a filled rectangle."""
         place = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
         self._add(Markup('<rect class="area {}" {}{}').format(style, Markup(place), _closed("rect", title)))
 
     def mark(self, x: float, y: float, kind: str, style: str, title: str = "", size: float = 4.0) -> None:
-        """A mark, one of `MARKS` or `ring`, with what a pointer is told of it."""
+        """Draw a mark, one of `MARKS` or `ring`, with what a pointer is told of it."""
         if kind in ("circle", "ring"):
             style = f"ring {style}" if kind == "ring" else style
             text = Markup('<circle class="mark {}" cx="{:.1f}" cy="{:.1f}" r="{:.1f}"{}')
@@ -132,7 +132,7 @@ class Plot:
         self._add(plain.format(style, x, y + 0.35 * TEXT, anchor, text))
 
     def bottom(self, along: Axis, y: float, name: str, count: int = 5, grid_to: float | None = None) -> None:
-        """The axis below: ticks, their values and its name; grid lines up to `grid_to`."""
+        """Draw the axis below: ticks, their values and its name; grid lines up to `grid_to`."""
         for value in along.ticks(count):
             x = along.at(value)
             if grid_to is not None:
@@ -142,7 +142,7 @@ class Plot:
         self.text((along.start + along.end) / 2, y + 28, name, "name", "middle")
 
     def left(self, up: Axis, x: float, name: str, count: int = 5, grid_to: float | None = None) -> None:
-        """The axis at the left: ticks and their values; its name stands above it."""
+        """Draw the axis at the left: ticks and their values; its name stands above it."""
         for value in up.ticks(count):
             y = up.at(value)
             if grid_to is not None:
@@ -152,8 +152,9 @@ class Plot:
         self.text(2, up.end - 13, name, "name")
 
     def key(self, y: float, entries: Sequence[tuple[str, str, str]]) -> float:
-        """What marks and lines mean: (mark or line style, class, words), in rows from y on; where the next thing may
-        begin."""
+        """Draw what marks and lines mean: (mark or line style, class, words), in rows from y on; gives where the next
+        thing may begin.
+        """
         x = 8.0
         for kind, style, words in entries:
             wide = 18 + _LETTER * len(words)
@@ -172,7 +173,7 @@ class Plot:
 
 
 def fitting(text: str, width: float = WIDTH, bold: bool = False) -> str:
-    """The text, cut where it would not fit into so many units."""
+    """Cut the text where it would not fit into so many units."""
     most = max(1, int(width / (_BOLD if bold else _LETTER)))
     return text if len(text) <= most else text[: most - 1].rstrip(" ,") + "…"
 

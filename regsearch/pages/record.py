@@ -158,11 +158,11 @@ class StudyRecord:
     timing: Mapping[str, float] = field(default_factory=dict)
 
     def count(self, state: str) -> int:
-        """How many trials ended so."""
+        """Count the trials that ended in this state."""
         return 0 if self.trials.empty else int((self.trials["state"].astype(str) == state).sum())
 
     def finite(self, *metrics: str) -> pd.DataFrame:
-        """The complete and pruned trials that have finite numbers for all these metrics."""
+        """Select the complete and pruned trials that have finite numbers for all these metrics."""
         import numpy as np
 
         if self.trials.empty or any(name not in self.trials for name in metrics):
@@ -173,6 +173,6 @@ class StudyRecord:
         return shown
 
     def knobs(self) -> list[str]:
-        """The flat names of the knobs in which the trials differ, in the frame's order."""
+        """List the knobs in which the trials differ, by flat name, in the frame's order."""
         names = [str(name) for name in self.trials.columns if "." in str(name)]
         return [name for name in names if self.trials[name].nunique(dropna=False) > 1]

@@ -16,7 +16,7 @@ _SECTIONS = (
 
 
 def study_page(record: StudyRecord) -> str:
-    """The page as text; what the record does not have is left out."""
+    """Render a study as an HTML page; what the record does not have is left out."""
     of = f" of {record.planned:,}" if record.planned else ""
     facts = [f"{len(record.trials):,}{of} trials", f"objective {', '.join(record.objectives)}"]
     facts += [f"begun {record.begun}"] if record.begun else []

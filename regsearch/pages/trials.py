@@ -40,7 +40,7 @@ def gaps(record: StudyRecord) -> Section:
 
 
 def front(record: StudyRecord) -> Section:
-    """The Pareto front of a study with several objectives: its trials in a table, and over the first two a picture."""
+    """Show the Pareto front of several objectives: its trials in a table, and over the first two a picture."""
     section = ("front", "Pareto front")
     names = list(record.objectives)
     if len(names) < 2 or not record.front:
@@ -69,7 +69,7 @@ def front(record: StudyRecord) -> Section:
 
 
 def settings(record: StudyRecord) -> Section:
-    """Which settings gave which validation loss: parallel coordinates, a row for each knob, off its own tick."""
+    """Plot which settings gave which validation loss: parallel coordinates, a row for each knob, off its own tick."""
     shown, knobs = record.finite("val_loss"), record.knobs()
     if shown.empty or not knobs:
         return Section("settings", "Settings")
@@ -85,7 +85,7 @@ def settings(record: StudyRecord) -> Section:
 
 
 def table(record: StudyRecord) -> Section:
-    """Every trial with its setting and losses, the best first."""
+    """Tabulate the trials with their settings and losses, the best first; of many, the best and some of the others."""
     if record.trials.empty:
         return Section("trials", "Trials")
     shown, note = _thinned(record.trials, ROWS), ""

@@ -96,7 +96,7 @@ def _load_entry_points() -> None:
 
 
 def all_regularizers() -> dict[str, type[Regularizer]]:
-    """Every declared regularizer by name, in the order of the training step, outsiders' included.
+    """List every declared regularizer by name, in the order of the training step, outsiders' included.
 
     Within a site rules act in the order of their declaration: noise, say, before the clips that bound it.
     """
@@ -105,10 +105,10 @@ def all_regularizers() -> dict[str, type[Regularizer]]:
 
 
 def knobs() -> dict[str, Knob]:
-    """Every knob of every regularizer, by flat name."""
+    """Give the knobs of every regularizer, by flat name."""
     return {knob.name: knob for rule in all_regularizers().values() for knob in rule.knobs}
 
 
 def strength_knobs() -> list[Knob]:
-    """The strength of every regularizer."""
+    """List the strength of every regularizer."""
     return [rule.strength_knob for rule in all_regularizers().values()]

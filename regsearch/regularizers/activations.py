@@ -13,7 +13,7 @@ class Activation(Regularizer):
     site = "activations"
 
     def activation(self, h: torch.Tensor, ctx: Context) -> torch.Tensor:
-        """h [B, F...], one trial's activations, to activations of the same shape."""
+        """Map h [B, F...], one trial's activations, to activations of the same shape."""
         raise NotImplementedError
 
 
@@ -25,7 +25,7 @@ class Dropout(Activation):
     p: Strength = knob(0.0, 0.8, off=0.0, maximum=0.99, unit="probability", doc="share of units dropped")
 
     def activation(self, h: torch.Tensor, ctx: Context) -> torch.Tensor:
-        """h [B, F...] to h * keep / (1 - p), keep 1 with probability 1 - p for each entry, else 0."""
+        """Map h [B, F...] to h * keep / (1 - p), keep 1 with probability 1 - p for each entry, else 0."""
         keep = ctx.uniform(h) >= self.p
         return h * (keep / (1 - self.p))
 
@@ -38,7 +38,7 @@ class GaussianNoise(Activation):
     sigma: Strength = knob(0.0, 1.0, off=0.0, maximum=INFINITY, unit="units of the activation", doc="noise level")
 
     def activation(self, h: torch.Tensor, ctx: Context) -> torch.Tensor:
-        """h [B, F...] to h + sigma * e, e standard normal for each entry."""
+        """Map h [B, F...] to h + sigma * e, e standard normal for each entry."""
         return h + self.sigma * ctx.normal(h)
 
 
@@ -55,7 +55,7 @@ class StochasticDepth(Activation):
     p: Strength = knob(0.0, 0.8, off=0.0, maximum=0.99, unit="probability", doc="share of rows that skip the last")
 
     def activation(self, h: torch.Tensor, ctx: Context) -> torch.Tensor:
-        """h [B, F...] to h * keep / (1 - q), q = depth * p, keep 1 with probability 1 - q for each row, else 0."""
+        """Map h [B, F...] to h * keep / (1 - q), q = depth * p, keep 1 with probability 1 - q for each row, else 0."""
         p = ctx.depth * self.p
         one_per_row = h.flatten(1)[:, 0].view(-1, *[1] * (h.dim() - 1))
         return h * ((ctx.uniform(one_per_row) >= p) / (1 - p))

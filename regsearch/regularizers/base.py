@@ -43,8 +43,8 @@ class Context(Protocol):
         ...
 
     def moments(self, h: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """In a normalization that `needs_moments`: mean and variance of each unit of h [B, F...] over the batch, to be
-        broadcast against it; in evaluation those that ran along in training.
+        """Give a normalization that `needs_moments` the mean and variance of each unit of h [B, F...] over the batch,
+        to be broadcast against it; in evaluation those that ran along in training.
 
         Units lie along axis 1 behind a convolution, else along the last.
         """
@@ -109,7 +109,7 @@ class Regularizer:
 
     @classmethod
     def summary(cls) -> str:
-        """The first sentence of the docstring."""
+        """Give the first paragraph of the docstring."""
         return (cls.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
 
     @classmethod
@@ -153,7 +153,7 @@ def knob(
 
 
 def snake_case(name: str) -> str:
-    """`ClipByNorm` to `clip_by_norm`, `L1` to `l1`."""
+    """Convert a class name to snake case: `ClipByNorm` to `clip_by_norm`, `L1` to `l1`."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 

@@ -14,7 +14,7 @@ class Batch(Regularizer):
     needs_numbers = True
 
     def batch(self, x: torch.Tensor, y: torch.Tensor, ctx: Context) -> tuple[torch.Tensor, torch.Tensor]:
-        """x [B, F...], y [B, C] to the batch that is trained on, same shapes."""
+        """Map x [B, F...], y [B, C] to the batch that is trained on, same shapes."""
         raise NotImplementedError
 
 
@@ -31,7 +31,7 @@ class InputNoise(Batch):
     )
 
     def batch(self, x: torch.Tensor, y: torch.Tensor, ctx: Context) -> tuple[torch.Tensor, torch.Tensor]:
-        """x [B, F...] to x + sigma * e, e standard normal; the targets stay."""
+        """Map x [B, F...] to x + sigma * e, e standard normal; the targets stay."""
         return x + self.sigma * ctx.normal(x), y
 
 
@@ -49,7 +49,7 @@ class MixUp(Batch):
     )
 
     def batch(self, x: torch.Tensor, y: torch.Tensor, ctx: Context) -> tuple[torch.Tensor, torch.Tensor]:
-        """x [B, F...] to x + s (x' - x), and y [B, C] to y + s (y' - y), of a partner's row x' and target y'."""
+        """Map x [B, F...] to x + s (x' - x), and y [B, C] to y + s (y' - y), of a partner's row x' and target y'."""
         partner = _partners(x, ctx)
         share = _smaller_share(self.alpha, x, ctx)
         return x + share * (x[partner] - x), y + share * (y[partner] - y)
@@ -71,7 +71,7 @@ class CutMix(Batch):
     )
 
     def batch(self, x: torch.Tensor, y: torch.Tensor, ctx: Context) -> tuple[torch.Tensor, torch.Tensor]:
-        """x [B, F...] to x' inside the box and x outside, and y [B, C] to y + share (y' - y), share the box's part."""
+        """Map x [B, F...] to x' inside the box, x outside, and y [B, C] to y + share (y' - y), share the box's part."""
         on = ctx.uniform(_one(x)) < self.p
         partner = _partners(x, ctx)
         small = _smaller_share(self.alpha, x, ctx)
@@ -95,7 +95,7 @@ class Cutout(Batch):
     side: Strength = knob(0.0, 0.6, off=0.0, maximum=1.0, unit="share of an axis", doc="side of the box")
 
     def batch(self, x: torch.Tensor, y: torch.Tensor, ctx: Context) -> tuple[torch.Tensor, torch.Tensor]:
-        """x [B, F...] to 0 inside each row's box and x outside; the targets stay."""
+        """Map x [B, F...] to 0 inside each row's box and x outside; the targets stay."""
         axes = _box_axes(x)
         inside = _box(self.side, ctx.uniform(x.flatten(1)[:, :axes]), x.shape[-axes:])
         between = (1,) * (x.dim() - 1 - axes)

@@ -14,7 +14,7 @@ class Decay(Regularizer):
     acts_on = "penalized"
 
     def decay(self, w: torch.Tensor, learning_rate: torch.Tensor) -> torch.Tensor:
-        """w [P], one trial's flat row, and its learning rate, to the weights that the step starts from."""
+        """Map w [P], one trial's flat row, and its learning rate, to the weights that the step starts from."""
         raise NotImplementedError
 
 
@@ -32,5 +32,5 @@ class WeightDecay(Decay):
     )
 
     def decay(self, w: torch.Tensor, learning_rate: torch.Tensor) -> torch.Tensor:
-        """w [P] to w * (1 - learning_rate * strength)."""
+        """Map w [P] to w * (1 - learning_rate * strength)."""
         return w * (1 - learning_rate * self.strength)

@@ -17,11 +17,11 @@ class Gradient(Regularizer):
     """An entry of 0 always stays 0; says so for speed, since the floats between parameters must stay 0."""
 
     def gradient(self, g: torch.Tensor, w: torch.Tensor, ctx: Context) -> torch.Tensor:
-        """g [P] and w [P], one trial's flat rows, to the gradient that the optimizer gets."""
+        """Map g [P] and w [P], one trial's flat rows, to the gradient that the optimizer gets."""
         raise NotImplementedError
 
     def clipped(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
-        """Whether the rule changed the gradient [P] from `before` to `after`: bool; asked where it tracks `clipped`."""
+        """Tell whether the rule changed the gradient [P], `before` to `after`: bool; asked if it tracks `clipped`."""
         return (before != after).any()
 
 
@@ -29,7 +29,7 @@ class TensorGradient(Gradient):
     """A rule that acts on the gradient of each parameter by itself, and gives `tensor_gradient` instead."""
 
     def tensor_gradient(self, g: Parameter, w: torch.Tensor, ctx: Context) -> torch.Tensor:
-        """g, a parameter's gradient with its name and role, and w of the same shape, to its new gradient."""
+        """Map g, a parameter's gradient with its name and role, and w of the same shape, to its new gradient."""
         raise NotImplementedError
 
 
@@ -43,7 +43,7 @@ class GradientNoise(Gradient):
     )
 
     def gradient(self, g: torch.Tensor, w: torch.Tensor, ctx: Context) -> torch.Tensor:
-        """g [P] to g + sigma * e, e standard normal for each entry."""
+        """Map g [P] to g + sigma * e, e standard normal for each entry."""
         return g + self.sigma * ctx.normal(g)
 
 
@@ -59,7 +59,7 @@ class ClipByValue(Gradient):
     )
 
     def gradient(self, g: torch.Tensor, w: torch.Tensor, ctx: Context) -> torch.Tensor:
-        """g [P] to min(max(g, -limit), limit)."""
+        """Clip g [P]: min(max(g, -limit), limit)."""
         return torch.minimum(torch.maximum(g, torch.as_tensor(-self.limit)), torch.as_tensor(self.limit))
 
 
@@ -78,11 +78,11 @@ class ClipByNorm(Gradient):
     )
 
     def gradient(self, g: torch.Tensor, w: torch.Tensor, ctx: Context) -> torch.Tensor:
-        """g [P] to g * min(1, max_norm / (|g| + 1e-6)), |g| the norm of the row."""
+        """Clip g [P]: g * min(1, max_norm / (|g| + 1e-6)), |g| the norm of the row."""
         return g * torch.clamp(self.max_norm / (torch.linalg.vector_norm(g) + 1e-6), max=1.0)
 
     def clipped(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
-        """|before| + 1e-6 > max_norm, a bool: whether the norm was above the limit."""
+        """Tell whether the norm was above the limit: |before| + 1e-6 > max_norm, a bool."""
         # By the norm, which is at hand: comparing all entries costs a tenth of a step.
         return torch.as_tensor(torch.linalg.vector_norm(before) + 1e-6 > self.max_norm)
 
@@ -102,7 +102,7 @@ class AdaptiveClip(TensorGradient):
     )
 
     def tensor_gradient(self, g: Parameter, w: torch.Tensor, ctx: Context) -> torch.Tensor:
-        """g [O, I...] to g * min(1, clip * max(|w|, 1e-3) / (|g| + 1e-6)), the norms over each unit."""
+        """Clip g [O, I...]: g * min(1, clip * max(|w|, 1e-3) / (|g| + 1e-6)), the norms over each unit."""
         over = tuple(range(1 if g.role == "weight" and w.dim() > 1 else 0, w.dim()))
         length, size = (torch.linalg.vector_norm(each, dim=over, keepdim=True) for each in (g.tensor, w))
         return g.tensor * torch.clamp(self.clip * torch.clamp(size, min=1e-3) / (length + 1e-6), max=1.0)

@@ -15,7 +15,7 @@ class Loop(Regularizer):
     site = "loops"
 
     def start(self, w: torch.Tensor) -> State:
-        """The state before the first epoch, from w [P]."""
+        """Make the state before the first epoch, from w [P]."""
         raise NotImplementedError
 
     def observe(self, state: State, w: torch.Tensor, report: State) -> tuple[State, torch.Tensor]:
@@ -24,11 +24,11 @@ class Loop(Regularizer):
         return state, torch.tensor(True)
 
     def weights(self, state: State, w: torch.Tensor) -> torch.Tensor:
-        """The weights to keep when the training ends, from the state and those that were measured last, w [P]."""
+        """Choose the weights to keep when training ends, from the state and those that were measured last, w [P]."""
         return w
 
     def epoch(self, state: State, epoch: torch.Tensor) -> torch.Tensor:
-        """The epoch that `weights` belongs to, where the last epoch is `epoch`."""
+        """Tell the epoch that `weights` belongs to, where the last epoch is `epoch`."""
         return epoch
 
 
@@ -40,15 +40,15 @@ class Average(Loop):
     """
 
     def after_step(self, state: State, w: torch.Tensor) -> State:
-        """The state after an optimizer step to w [P]."""
+        """Update the state after an optimizer step to w [P]."""
         return state
 
     def after_epoch(self, state: State, w: torch.Tensor, done: torch.Tensor) -> State:
-        """The state after an epoch that ended at w [P], when this share of the training is done (a scalar, to 1)."""
+        """Update the state after an epoch that ended at w [P], when this share of training is done (a scalar, to 1)."""
         return state
 
     def averaged(self, state: State, w: torch.Tensor) -> torch.Tensor:
-        """The weights to measure, in place of w [P]."""
+        """Give the weights to measure, in place of w [P]."""
         raise NotImplementedError
 
 
@@ -63,17 +63,17 @@ class EMA(Average):
     decay: Strength = knob(0.9, 0.999, off=0.0, minimum=0.0, maximum=0.999999, unit="per step", doc="share kept")
 
     def start(self, w: torch.Tensor) -> State:
-        """average = w [P], steps = 0."""
+        """Start with average = w [P], steps = 0."""
         return {"average": w, "steps": torch.zeros_like(w[0])}
 
     def after_step(self, state: State, w: torch.Tensor) -> State:
-        """average to d * average + (1 - d) * w [P], d = min(decay, n / (9 + n)), n the steps, this one included."""
+        """Set average to d * average + (1 - d) * w [P], d = min(decay, n / (9 + n)), n the steps, this one included."""
         steps = state["steps"] + 1
         decay = torch.minimum(torch.as_tensor(self.decay), steps / (9 + steps))
         return {"average": decay * state["average"] + (1 - decay) * w, "steps": steps}
 
     def averaged(self, state: State, w: torch.Tensor) -> torch.Tensor:
-        """The average [P]."""
+        """Give the average [P]."""
         return state["average"]
 
 
@@ -88,11 +88,11 @@ class SWA(Average):
     share: Strength = knob(0.1, 0.75, off=0.0, minimum=0.0, maximum=1.0, unit="share of training", doc="part averaged")
 
     def start(self, w: torch.Tensor) -> State:
-        """average = 0 [P], epochs = 0."""
+        """Start with average = 0 [P], epochs = 0."""
         return {"average": torch.zeros_like(w), "epochs": torch.zeros_like(w[0])}
 
     def after_epoch(self, state: State, w: torch.Tensor, done: torch.Tensor) -> State:
-        """average to the mean of w [P] over the epochs with done > 1 - share, this one included; earlier it stays."""
+        """Set average to the mean of w [P] over epochs with done > 1 - share, this one included; earlier it stays."""
         counts = done > 1 - self.share
         epochs = torch.where(counts, state["epochs"] + 1, state["epochs"])
         moved = state["average"] + (w - state["average"]) / torch.clamp(epochs, min=1.0)
@@ -100,7 +100,7 @@ class SWA(Average):
         return {"average": average, "epochs": epochs}
 
     def averaged(self, state: State, w: torch.Tensor) -> torch.Tensor:
-        """The average [P] once an epoch counts, before that w [P]."""
+        """Give the average [P] once an epoch counts, before that w [P]."""
         return torch.where(state["epochs"] > 0, state["average"], w)
 
 
@@ -121,7 +121,7 @@ class EarlyStopping(Loop):
     )
 
     def start(self, w: torch.Tensor) -> State:
-        """best = infinity, waited = 0, epoch = 0, and the weights w [P]."""
+        """Start with best = infinity, waited = 0, epoch = 0, and the weights w [P]."""
         best = torch.full_like(w[0], INFINITY)
         return {"best": best, "waited": torch.zeros_like(best), "epoch": torch.zeros_like(best), "weights": w}
 
@@ -138,11 +138,11 @@ class EarlyStopping(Loop):
         return fresh, waited <= self.patience
 
     def weights(self, state: State, w: torch.Tensor) -> torch.Tensor:
-        """The best epoch's weights [P] where the rule is on, else w [P]."""
+        """Choose the best epoch's weights [P] where the rule is on, else w [P]."""
         return torch.where(self._on(state), state["weights"], w)
 
     def epoch(self, state: State, epoch: torch.Tensor) -> torch.Tensor:
-        """The best epoch where the rule is on, else the last."""
+        """Choose the best epoch where the rule is on, else the last."""
         return torch.where(self._on(state), state["epoch"], epoch)
 
     def _on(self, state: State) -> torch.Tensor:

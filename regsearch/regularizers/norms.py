@@ -19,7 +19,7 @@ class Norm(Regularizer):
     """Whether the rule asks for `ctx.moments`."""
 
     def normalize(self, h: torch.Tensor, ctx: Context) -> torch.Tensor:
-        """h [B, F...] to activations of the same shape; `ctx` lends `moments` alone."""
+        """Map h [B, F...] to activations of the same shape; `ctx` lends `moments` alone."""
         raise NotImplementedError
 
 
@@ -36,7 +36,7 @@ class BatchNorm(Norm):
     gate: Strength = knob(0.0, 1.0, off=0.0, unit="share", doc="weight of the normalized activations")
 
     def normalize(self, h: torch.Tensor, ctx: Context) -> torch.Tensor:
-        """h [B, F...] to (1 - gate) h + gate (h - mean) / sqrt(var + 1e-5), moments of each unit over the batch."""
+        """Map h [B, F...] to (1 - gate) h + gate (h - mean) / sqrt(var + 1e-5), moments of each unit over the batch."""
         mean, variance = ctx.moments(h)
         return (1 - self.gate) * h + self.gate * ((h - mean) * torch.rsqrt(variance + _EPSILON))
 
@@ -52,7 +52,7 @@ class LayerNorm(Norm):
     gate: Strength = knob(0.0, 1.0, off=0.0, unit="share", doc="weight of the normalized activations")
 
     def normalize(self, h: torch.Tensor, ctx: Context) -> torch.Tensor:
-        """h [B, F...] to (1 - gate) h + gate (h - mean) / sqrt(var + 1e-5), moments of each row."""
+        """Map h [B, F...] to (1 - gate) h + gate (h - mean) / sqrt(var + 1e-5), moments of each row."""
         over = tuple(range(1, h.dim()))
         centred = h - h.mean(over, keepdim=True)
         scale = torch.rsqrt(centred.square().mean(over, keepdim=True) + _EPSILON)

@@ -45,7 +45,7 @@ _HEADER = ("regularizer", "what it does", "knob", "searched", "off", "unit", "so
 
 
 def render() -> str:
-    """The page as Markdown: a table per site for the rules of this package, outsiders' left out."""
+    """Render the page as Markdown: a table per site for the rules of this package, outsiders' left out."""
     rules = {name: rule for name, rule in all_regularizers().items() if rule.__module__.startswith("regsearch.")}
     parts = [_INTRODUCTION]
     for site in SITES:

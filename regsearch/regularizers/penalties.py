@@ -30,7 +30,7 @@ class Penalty(Regularizer):
     site = "penalties"
 
     def penalty(self, parameters: Sequence[Parameter], ctx: Context) -> torch.Tensor:
-        """The term, a scalar, from one trial's parameters."""
+        """Compute the term, a scalar, from one trial's parameters."""
         raise NotImplementedError
 
 
@@ -40,12 +40,12 @@ class ElementwisePenalty(Penalty):
     acts_on = "penalized"
 
     def slope(self, w: torch.Tensor) -> torch.Tensor:
-        """w [P], one trial's flat row, to the derivative of the term, [P]."""
+        """Map w [P], one trial's flat row, to the derivative of the term, [P]."""
         raise NotImplementedError
 
 
 def sum_of(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
-    """The sum of all entries of all tensors, a scalar."""
+    """Sum all entries of all tensors to a scalar."""
     return torch.stack([each.sum() for each in tensors]).sum()
 
 
@@ -64,11 +64,11 @@ class L1(ElementwisePenalty):
     )
 
     def penalty(self, parameters: Sequence[Parameter], ctx: Context) -> torch.Tensor:
-        """strength * sum |w|, a scalar."""
+        """Compute strength * sum |w|, a scalar."""
         return self.strength * sum_of(each.tensor.abs() for each in parameters)
 
     def slope(self, w: torch.Tensor) -> torch.Tensor:
-        """w [P] to strength * sign(w)."""
+        """Map w [P] to strength * sign(w)."""
         return self.strength * torch.sign(w)
 
 
@@ -87,11 +87,11 @@ class L2(ElementwisePenalty):
     )
 
     def penalty(self, parameters: Sequence[Parameter], ctx: Context) -> torch.Tensor:
-        """strength / 2 * sum w^2, a scalar."""
+        """Compute strength / 2 * sum w^2, a scalar."""
         return self.strength / 2 * sum_of(each.tensor.square() for each in parameters)
 
     def slope(self, w: torch.Tensor) -> torch.Tensor:
-        """w [P] to strength * w."""
+        """Map w [P] to strength * w."""
         return self.strength * w
 
 
@@ -109,13 +109,13 @@ class ElasticNet(ElementwisePenalty):
     l1_ratio: Shape = knob(0.0, 1.0, default=0.5, unit="share", doc="share of the L1 term")
 
     def penalty(self, parameters: Sequence[Parameter], ctx: Context) -> torch.Tensor:
-        """strength * (l1_ratio * sum |w| + (1 - l1_ratio) / 2 * sum w^2), a scalar."""
+        """Compute strength * (l1_ratio * sum |w| + (1 - l1_ratio) / 2 * sum w^2), a scalar."""
         absolute = sum_of(each.tensor.abs() for each in parameters)
         square = sum_of(each.tensor.square() for each in parameters)
         return self.strength * (self.l1_ratio * absolute + (1 - self.l1_ratio) / 2 * square)
 
     def slope(self, w: torch.Tensor) -> torch.Tensor:
-        """w [P] to strength * l1_ratio * sign(w) + strength * (1 - l1_ratio) * w."""
+        """Map w [P] to strength * l1_ratio * sign(w) + strength * (1 - l1_ratio) * w."""
         return (self.strength * self.l1_ratio) * torch.sign(w) + (self.strength * (1 - self.l1_ratio)) * w
 
 
@@ -132,7 +132,7 @@ class GroupLasso(Penalty):
     strength: Strength = knob(1e-6, 1e-1, off=0.0, log=True, minimum=0.0, maximum=INFINITY, unit="loss", doc="λ")
 
     def penalty(self, parameters: Sequence[Parameter], ctx: Context) -> torch.Tensor:
-        """strength * sum over units o of sqrt(n) * |w_o|, a scalar."""
+        """Compute strength * sum over units o of sqrt(n) * |w_o|, a scalar."""
         some = [each.tensor for each in parameters if each.tensor.numel()]
         groups = (w.reshape(w.shape[:1].numel(), -1) for w in some)
         return self.strength * sum_of(torch.linalg.vector_norm(w, dim=1) * math.sqrt(w.shape[1]) for w in groups)
@@ -151,7 +151,7 @@ class Orthogonality(Penalty):
     strength: Strength = knob(1e-6, 1e-1, off=0.0, log=True, minimum=0.0, maximum=INFINITY, unit="loss", doc="λ")
 
     def penalty(self, parameters: Sequence[Parameter], ctx: Context) -> torch.Tensor:
-        """strength * sum of |W W^T - I|^2, or of |W^T W - I|^2 where that is smaller, a scalar."""
+        """Compute strength * sum of |W W^T - I|^2, or of |W^T W - I|^2 where that is smaller, a scalar."""
         matrices = (each.tensor.flatten(1) for each in parameters if each.role == "weight")
         return self.strength * sum_of(_excess(w).square() for w in matrices)
 
@@ -170,7 +170,7 @@ class Jacobian(Penalty):
     strength: Strength = knob(1e-4, 1e1, off=0.0, log=True, minimum=0.0, maximum=INFINITY, unit="loss", doc="λ")
 
     def penalty(self, parameters: Sequence[Parameter], ctx: Context) -> torch.Tensor:
-        """strength / 2 * C * mean over rows of |J^T v|^2, a scalar; J^T v by one pull-back of v [B, C]."""
+        """Compute strength / 2 * C * mean over rows of |J^T v|^2, a scalar; J^T v by one pull-back of v [B, C]."""
         out, pull_back, *_ = torch.func.vjp(ctx.forward, ctx.x)
         direction = ctx.normal(out).flatten(1)
         direction = direction * torch.rsqrt(direction.square().sum(1, keepdim=True))

@@ -14,7 +14,7 @@ class Projection(Regularizer):
     acts_on = "weights"
 
     def project(self, w: torch.Tensor, learning_rate: torch.Tensor) -> torch.Tensor:
-        """w [O, I...], units along axis 0, and the learning rate, to the projected weights."""
+        """Map w [O, I...], units along axis 0, and the learning rate, to the projected weights."""
         raise NotImplementedError
 
 
@@ -32,7 +32,7 @@ class ProximalL1(Projection):
     )
 
     def project(self, w: torch.Tensor, learning_rate: torch.Tensor) -> torch.Tensor:
-        """w [O, I...] to sign(w) * max(|w| - learning_rate * strength, 0)."""
+        """Map w [O, I...] to sign(w) * max(|w| - learning_rate * strength, 0)."""
         threshold = learning_rate * self.strength
         return w - torch.minimum(torch.maximum(w, -threshold), threshold)
 
@@ -51,7 +51,7 @@ class MaxNorm(Projection):
     )
 
     def project(self, w: torch.Tensor, learning_rate: torch.Tensor) -> torch.Tensor:
-        """w [O, I...] to w_o * min(1, max_norm / |w_o|) for each unit o."""
+        """Map w [O, I...] to w_o * min(1, max_norm / |w_o|) for each unit o."""
         norm = torch.linalg.vector_norm(w, dim=tuple(range(1, w.dim())), keepdim=True)
         # A row of zeros would make 0 / 0 at max_norm 0.
         scale = torch.clamp(self.max_norm / torch.clamp(norm, min=torch.finfo(w.dtype).tiny), max=1.0)

@@ -13,7 +13,7 @@ class Target(Regularizer):
     site = "targets"
 
     def target(self, y: torch.Tensor, ctx: Context) -> torch.Tensor:
-        """y [B, C], each row a distribution, to the distributions trained towards."""
+        """Map y [B, C], each row a distribution, to the distributions trained towards."""
         raise NotImplementedError
 
 
@@ -25,5 +25,5 @@ class LabelSmoothing(Target):
     epsilon: Strength = knob(0.0, 0.3, off=0.0, maximum=1.0, unit="probability", doc="mass spread over all classes")
 
     def target(self, y: torch.Tensor, ctx: Context) -> torch.Tensor:
-        """y [B, C] to (1 - epsilon) * y + epsilon / C."""
+        """Map y [B, C] to (1 - epsilon) * y + epsilon / C."""
         return (1 - self.epsilon) * y + self.epsilon / y.shape[-1]

@@ -14,7 +14,7 @@ class Weight(Regularizer):
     acts_on = "weights"
 
     def weight(self, w: torch.Tensor, ctx: Context) -> torch.Tensor:
-        """w [O, I...] to the weights of this forward pass; the gradient flows back through the rule."""
+        """Map w [O, I...] to the weights of this forward pass; the gradient flows back through the rule."""
         raise NotImplementedError
 
 
@@ -26,7 +26,7 @@ class DropConnect(Weight):
     p: Strength = knob(0.0, 0.8, off=0.0, maximum=0.99, unit="probability", doc="share of weights dropped")
 
     def weight(self, w: torch.Tensor, ctx: Context) -> torch.Tensor:
-        """w [O, I...] to w * keep / (1 - p), keep 1 with probability 1 - p for each entry, else 0."""
+        """Map w [O, I...] to w * keep / (1 - p), keep 1 with probability 1 - p for each entry, else 0."""
         keep = ctx.uniform(w) >= self.p
         return w * (keep / (1 - self.p))
 
@@ -41,5 +41,5 @@ class WeightNoise(Weight):
     sigma: Strength = knob(0.0, 0.1, off=0.0, maximum=INFINITY, unit="units of the weights", doc="noise level")
 
     def weight(self, w: torch.Tensor, ctx: Context) -> torch.Tensor:
-        """w [O, I...] to w + sigma * e, e standard normal for each entry."""
+        """Map w [O, I...] to w + sigma * e, e standard normal for each entry."""
         return w + self.sigma * ctx.normal(w)

@@ -11,22 +11,22 @@ from regsearch.space import Knob
 
 
 def paragraphs(described: type[Regularizer]) -> list[str]:
-    """The docstring of a rule or a site, one line per paragraph."""
+    """List the paragraphs of a rule's or a site's docstring, one line each."""
     return [" ".join(each.split()) for each in (inspect.getdoc(described) or "").split("\n\n")]
 
 
 def number(value: float) -> str:
-    """`value` as a person and a study file write it: `0.3`, `1e-6`, `∞`."""
+    """Format `value` as a person and a study file write it: `0.3`, `1e-6`, `∞`."""
     return "∞" if value == math.inf else re.sub(r"e([+-])0", r"e\1", f"{value:g}")
 
 
 def searched(knob: Knob) -> str:
-    """The range that is searched where a study names none: `1e-6 to 0.1, log`."""
+    """Format the range that is searched where a study names none: `1e-6 to 0.1, log`."""
     return f"{number(knob.low)} to {number(knob.high)}{', log' if knob.log else ''}"
 
 
 def settings(rule: type[Regularizer]) -> dict[str, str]:
-    """For each knob by its short name what a study file says to search it over the declared range."""
+    """Write for each knob, by its short name, what a study file says to search it over the declared range."""
     ranges = {}
     for knob in rule.knobs:
         scale = ", log: true" if knob.log else ""

@@ -22,7 +22,7 @@ def make_task(
     groups: int = 0,
     auc: bool | None = None,
 ) -> Task:
-    """The task that a study names, for the data it has.
+    """Make the task that a study names, for the data it has.
 
     Args:
         outputs: classes, tokens, or values that a row predicts.

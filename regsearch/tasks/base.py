@@ -53,7 +53,7 @@ class Task(ABC):
 
     @abstractmethod
     def shape(self, rows: int) -> tuple[int | None, ...]:
-        """The shape that outputs for so many rows must have; None stands for any size."""
+        """Give the shape that outputs for so many rows must have; None stands for any size."""
 
     @abstractmethod
     def judged(self, out: Array, y: Array) -> tuple[Array, Array]:

@@ -58,7 +58,7 @@ class Classification(Task):
         return found
 
     def shape(self, rows: int) -> tuple[int | None, ...]:
-        """(N, C)."""
+        """Give the shape (N, C)."""
         return (rows, self.classes)
 
     def judged(self, out: Array, y: Array) -> tuple[Array, Array]:

@@ -51,16 +51,16 @@ class Clustering(Task):
         return {"rmse": self.loss(out, self.encode(y)).mean().sqrt()}
 
     def shape(self, rows: int) -> tuple[int | None, ...]:
-        """(N, any): the code may have any width."""
+        """Give the shape (N, any): the code may have any width."""
         return (rows, None)
 
     def judged(self, out: Array, y: Array) -> tuple[Array, Array]:
-        """The root of each row's mean squared error; its truth is 0."""
+        """Compute the root of each row's mean squared error; its truth is 0."""
         wrong = out[..., : self.width] - y[..., : self.width]
         return np.sqrt(np.square(wrong).mean(-1)), np.zeros(len(y))
 
     def at_finals(self, out: Array, y: Array) -> dict[str, Array]:
-        """`nmi` [S]: normalized mutual information of k-means (10 starts, fixed seed) on the code with the groups."""
+        """Score k-means (10 starts, fixed seed) on the code by the groups: `nmi` [S], normalized mutual information."""
         from sklearn.cluster import KMeans
         from sklearn.metrics import normalized_mutual_info_score
 

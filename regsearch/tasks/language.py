@@ -51,15 +51,15 @@ class LanguageModelling(Task):
         return (nats * known).sum(-1) / known.sum(-1).clamp(min=1)
 
     def metrics(self, out: torch.Tensor, y: torch.Tensor) -> Tensors:
-        """exp(mean loss), at most exp(80)."""
+        """Compute the perplexity: exp(mean loss), at most exp(80)."""
         return {"perplexity": self.loss(out, self.encode(y)).mean().clamp(max=_MOST_NATS).exp()}
 
     def shape(self, rows: int) -> tuple[int | None, ...]:
-        """(N, any, V): texts may have any length."""
+        """Give the shape (N, any, V): texts may have any length."""
         return (rows, None, self.tokens)
 
     def judged(self, out: Array, y: Array) -> tuple[Array, Array]:
-        """The loss of each row; its truth is 0."""
+        """Compute the loss of each row; its truth is 0."""
         target = torch.from_numpy(np.asarray(y))
         losses = [self.loss(torch.from_numpy(each), self.encode(target)).numpy() for each in out]
         return np.stack(losses), np.zeros(len(y))

@@ -51,7 +51,7 @@ class Values(Task):
         return {"rmse": squared.sqrt() * self.scale, "mae": (out - target).abs().mean() * self.scale, "r2": explained}
 
     def shape(self, rows: int) -> tuple[int | None, ...]:
-        """(N, H)."""
+        """Give the shape (N, H)."""
         return (rows, self.horizon)
 
     def judged(self, out: Array, y: Array) -> tuple[Array, Array]:

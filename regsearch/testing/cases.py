@@ -56,7 +56,7 @@ def mlp_case(
     rows: int = 32,
     hidden: tuple[int, ...] = (9, 13),
 ) -> Case:
-    """A tiny MLP on random images (or rows) of three noisy classes, in batches of 16.
+    """Make a case of a tiny MLP on random images (or rows) of three noisy classes, in batches of 16.
 
     Sizes are odd, so that vector loops have rests; a number of rows that 16 does not divide has a rest of its own.
     """
@@ -77,7 +77,7 @@ def mlp_case(
 
 @functools.cache
 def residual_case(norm: str = "none") -> Case:
-    """An MLP with two residual branches, on the images of `mlp_case`."""
+    """Make a case of an MLP with two residual branches, on the images of `mlp_case`."""
     own, last = (2, 1) if norm == "none" else (3, 2)
     return replace(
         mlp_case((1, 5, 5), "sgd", norm),
@@ -89,7 +89,7 @@ def residual_case(norm: str = "none") -> Case:
 
 
 def case_for(rule: Rule) -> Case:
-    """The case that a rule is tested on where none is named: the first that it has a site in."""
+    """Choose the case that a rule is tested on where none is named: the first that it has a site in."""
     return mlp_case() if rule.marker is None else residual_case()
 
 
@@ -129,7 +129,7 @@ class Trained:
 
 @functools.lru_cache(maxsize=16)
 def program_of(rules: tuple[Rule, ...], case: Case) -> Program:
-    """The program of a case whose space holds these rules; checks of the same rule share it."""
+    """Build the program of a case whose space holds these rules; checks of the same rule share it."""
     return Program(case.build, case.task, rules, case.training)
 
 
@@ -182,7 +182,7 @@ class Reference(Protocol):
 
 
 def start_of(program: Program, case: Case, load: Load) -> Start:
-    """What a reference needs to train this trial as the program does."""
+    """Gather what a reference needs to train this trial as the program does."""
     pack = Pack(program, case.data, 2)
     pack.load(0, load)
     module = case.build()

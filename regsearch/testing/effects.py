@@ -32,7 +32,7 @@ class FixedNumbers:
         self.x = torch.randn(6, 5, generator=self._draw)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """A model of three outputs: sums of cubes."""
+        """Map x [B, F] to three outputs: two sums of cubes and a plain sum."""
         return torch.stack([x[:, :2].pow(3).sum(1), x[:, 2:].pow(3).sum(1), x.sum(1)], 1)
 
     def moments(self, h: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,7 +50,7 @@ class FixedNumbers:
 
 
 def pairs(rule: Regularizer) -> Iterator[Pair]:
-    """What the effect gives and what the identity would give, for inputs of every rank the site meets."""
+    """Compute what the effect gives and what the identity would give, for inputs of every rank the site meets."""
     yield from _SITES[rule.site](rule, FixedNumbers())
 
 

@@ -60,20 +60,20 @@ def _case(
 
 @functools.cache
 def linear_case() -> Case:
-    """A linear model of series, which has no hidden activations."""
+    """Make a case of a linear model of series, which has no hidden activations."""
     return _case("linear", functools.partial(linear, _SERIES, _CLASSES), (), _classified(_SERIES))
 
 
 @functools.cache
 def convnet_case() -> Case:
-    """Two convolutions with pooling on pictures of one channel."""
+    """Make a case of two convolutions with pooling on pictures of one channel."""
     build = functools.partial(convnet, (1, 6, 6), _CLASSES, channels=(3, 5))
     return _case("convnet", build, ("dropout",), _classified((1, 6, 6)))
 
 
 @functools.cache
 def recurrent_case(cell: str = "gru", codes: bool = False) -> Case:
-    """A GRU or LSTM classifier of series [L, F], or of rows of codes [L]."""
+    """Make a case of a GRU or LSTM classifier of series [L, F], or of rows of codes [L]."""
     build = functools.partial(
         {"gru": gru, "lstm": lstm}[cell],
         _TEXT if codes else _SERIES,
@@ -88,7 +88,7 @@ def recurrent_case(cell: str = "gru", codes: bool = False) -> Case:
 
 @functools.cache
 def transformer_case(codes: bool = False) -> Case:
-    """A Transformer encoder of one block on series [L, F], or on rows of codes [L]."""
+    """Make a case of a Transformer encoder of one block on series [L, F], or on rows of codes [L]."""
     build = functools.partial(
         transformer,
         _TEXT if codes else _SERIES,
@@ -128,7 +128,7 @@ CASES: dict[str, Callable[[], Case]] = {
 
 
 def exclusion(rule: Rule, case: Case) -> str | None:
-    """Why a rule cannot act on this model, by the table of the page of regularizers; None where it can."""
+    """Say why a rule cannot act on this model, by the table of the page of regularizers; None where it can."""
     rows = (row for row in page.DOES_NOT_APPLY if row[0] in (rule.name, rule.site))
     return next((reason for _, where, reason in rows if WHERE[where](case)), None)
 

@@ -37,7 +37,7 @@ def _loads(rule: Rule, some: Sequence[Setting] | None) -> list[Load]:
 
 
 def check_declaration(rule: Rule, case: Case | None = None, some: Sequence[Setting] | None = None) -> None:
-    """The declaration is complete and consistent: name, site, docstring, source, knobs with bounds that can be used."""
+    """Check that a declaration is complete and consistent: name, site, docstring, source, knobs with usable bounds."""
     with _must(rule, None, "the declaration is complete, its bounds and off usable"):
         assert rule.site in SITES, f"site {rule.site!r} is none of the ten"
         assert rule.name == snake_case(rule.name), "the name is not in snake case"
@@ -57,7 +57,7 @@ def check_declaration(rule: Rule, case: Case | None = None, some: Sequence[Setti
 
 
 def check_off_is_identity(rule: Rule, case: Case | None = None, some: Sequence[Setting] | None = None) -> None:
-    """At `off`, whatever the other knobs, the effect returns what it was given, exactly."""
+    """Check that at `off`, whatever the other knobs, the effect returns what it was given, exactly."""
     with _must(rule, None, "off is exactly the identity"):
         for params in settings(rule):
             off = params | {rule.strength_knob.name: rule.strength_knob.off}
@@ -67,7 +67,7 @@ def check_off_is_identity(rule: Rule, case: Case | None = None, some: Sequence[S
 
 
 def check_baseline(rule: Rule, case: Case | None = None, some: Sequence[Setting] | None = None) -> None:
-    """A trial with the rule off trains to the bit as in a program that does not hold the rule."""
+    """Check that a trial with the rule off trains to the bit as in a program that does not hold the rule."""
     case = case or case_for(rule)
     with _must(rule, case, "a baseline with the rule off equals a program without it"):
         plain = train(program_of((), case), case.data, {0: Load(0, {}, 5)}, 2)[0]
@@ -79,7 +79,7 @@ def check_baseline(rule: Rule, case: Case | None = None, some: Sequence[Setting]
 
 
 def check_it_acts(rule: Rule, case: Case | None = None, some: Sequence[Setting] | None = None) -> None:
-    """At least one setting of the searched range changes the training; else there is nothing to search."""
+    """Check that some setting of the searched range changes the training; else there is nothing to search."""
     case = case or case_for(rule)
     with _must(rule, case, "it acts when it is on"):
         program, plain = program_of((rule,), case), Load(0, {}, 5)
@@ -90,7 +90,7 @@ def check_it_acts(rule: Rule, case: Case | None = None, some: Sequence[Setting] 
 
 
 def check_slope(rule: Rule, case: Case | None = None, some: Sequence[Setting] | None = None) -> None:
-    """The slope of an elementwise penalty is the derivative of its penalty; other rules pass."""
+    """Check that the slope of an elementwise penalty is the derivative of its penalty; other rules pass."""
     if not issubclass(rule, ElementwisePenalty):
         return
     with _must(rule, None, "the slope is the derivative of the penalty"):
@@ -102,7 +102,7 @@ def check_slope(rule: Rule, case: Case | None = None, some: Sequence[Setting] | 
 
 
 def check_packed_equals_alone(rule: Rule, case: Case | None = None, some: Sequence[Setting] | None = None) -> None:
-    """A pack equals the same trials, each in the smallest program, bit for bit on a CPU."""
+    """Check that a pack equals the same trials, each in the smallest program, bit for bit on a CPU."""
     case = case or case_for(rule)
     with _must(rule, case, "a pack equals the same trials alone"):
         program, loads = program_of((rule,), case), _loads(rule, some)
@@ -124,7 +124,7 @@ def check_slots_permute(rule: Rule, case: Case | None = None, some: Sequence[Set
 
 
 def check_nan_neighbour(rule: Rule, case: Case | None = None, some: Sequence[Setting] | None = None) -> None:
-    """A neighbour whose weights are NaN, or whose strength is, changes no bit."""
+    """Check that a neighbour whose weights and strength are NaN changes no bit."""
     case = case or case_for(rule)
     with _must(rule, case, "a NaN neighbour changes no bit"):
         program, loads = program_of((rule,), case), _loads(rule, some)
@@ -138,7 +138,7 @@ def check_nan_neighbour(rule: Rule, case: Case | None = None, some: Sequence[Set
 
 
 def check_nothing_retraces(rule: Rule, case: Case | None = None, some: Sequence[Setting] | None = None) -> None:
-    """New strengths, off among them, trace and compile nothing anew."""
+    """Check that new strengths, off among them, trace and compile nothing anew."""
     case = case or case_for(rule)
     with _must(rule, case, "new strengths retrace nothing"):
         program, loads = program_of((rule,), case), _loads(rule, some)
@@ -191,7 +191,7 @@ PROPERTIES: dict[str, Check] = {
 
 
 def check_all(rule: Rule, case: Case | None = None, some: Sequence[Setting] | None = None) -> None:
-    """All of `PROPERTIES`, and that the registry knows the rule by its name."""
+    """Check all of `PROPERTIES`, and that the registry knows the rule by its name."""
     assert all_regularizers().get(rule.name) is rule, f"{rule.name} is not in the registry under its name"
     for check in PROPERTIES.values():
         check(rule, case, some)
