@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -230,6 +231,24 @@ def test_what_is_public_has_a_docstring(file: Path) -> None:
     tree = ast.parse(file.read_text(encoding="utf-8"))
     bare = [name for name, node in public_definitions(tree) if not ast.get_docstring(node)]  # type: ignore[arg-type]
     assert bare == []
+
+
+NO_VERBS = re.compile(
+    r"(a|about|all|an|as|at|by|each|every|for|how|in|its?|no|nothing|of|on|one|other|so|such|that|the|this|those|two|what|when"
+    r"|where|whether|which|while|who|whose|why|with)$",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_what_does_something_says_so_with_a_verb(file: Path) -> None:
+    """Properties and classes are things; a name of the package itself, like `g`, opens no sentence either."""
+    openings = {}
+    for name, node in public_definitions(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef) and "property" not in "".join(map(ast.unparse, node.decorator_list)):
+            openings[name] = re.split(r"[^\w']", ast.get_docstring(node) or "", maxsplit=1)[0]
+    wrong = {name: word for name, word in openings.items() if not word.istitle() or NO_VERBS.match(word)}
+    assert wrong == {}
 
 
 @pytest.mark.parametrize(

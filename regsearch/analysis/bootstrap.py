@@ -90,7 +90,7 @@ class Grid:
         return self.link(means)
 
     def link(self, means: Array) -> Array:
-        """Mean scores to the metric: themselves, their root, or exp of them."""
+        """Turn mean scores into the metric: themselves, their root, or exp of them."""
         if self.counts:
             return np.asarray(means)
         return np.exp(means) if self.exponential else np.sqrt(means)

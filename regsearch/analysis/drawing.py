@@ -29,7 +29,7 @@ def figure_of(width: float, height: float, right: float) -> tuple[Figure, Axes]:
 
 
 def plain(axes: Axes) -> None:
-    """Axes as all pictures have them: quiet lines, a faint grid, small text."""
+    """Style axes as in all pictures: quiet lines, a faint grid, small text."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):

@@ -46,7 +46,7 @@ def regularizer_sets(frame: pd.DataFrame, strengths: Iterable[Knob] | None = Non
 
 
 def by_regularizers(frame: pd.DataFrame, strengths: Iterable[Knob] | None = None) -> pd.DataFrame:
-    """Gaps and validation losses of each regularizer set, the set with the lowest validation loss first.
+    """Tabulate gaps and validation losses of each regularizer set, the set with the lowest validation loss first.
 
     Only COMPLETE trials enter losses and gaps: a pruned trial's gap is that of an earlier epoch, and smaller for it.
 

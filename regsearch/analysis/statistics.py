@@ -250,7 +250,7 @@ def interval(values: ArrayLike, level: float = 0.95, splits: int = 1) -> Interva
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """P-values adjusted for their number, in the order given: Holm's step-down correction.
+    """Adjust p-values for their number by Holm's step-down correction, in the order given.
 
     The k-th smallest of m becomes max over j <= k of (m - j + 1) p_(j), at most 1 (Holm 1979).
 

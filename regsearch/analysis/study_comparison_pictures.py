@@ -16,7 +16,7 @@ COLOURS = (WINNER, BASELINE, *(colour for colour, _ in SETS))
 
 
 def ranks_picture(found: Comparison) -> Figure:
-    """Mean ranks on a line, the best on the left; bars join what the corrected tests do not tell apart.
+    """Plot mean ranks on a line, the best on the left; bars join what the corrected tests do not tell apart.
 
     The form is that of Demsar's (2006) critical difference diagram; what the bars mean is in `across.alike`.
     """

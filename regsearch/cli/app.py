@@ -44,7 +44,7 @@ P = ParamSpec("P")
 
 
 def main() -> None:
-    """Entry point of the command."""
+    """Run the command."""
     settle_collector()
     try:
         app(prog_name="regsearch")

@@ -37,7 +37,7 @@ def brief(value: object, longest: int = 60) -> object:
 
 
 def as_seconds(text: str | None, key: str) -> float | None:
-    """Seconds of a time like `90s`, `10m` or `2h`; None stays None.
+    """Convert to seconds a time like `90s`, `10m` or `2h`; None stays None.
 
     Raises:
         UserError: it is no time; names `key`.

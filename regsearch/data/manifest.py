@@ -105,6 +105,6 @@ class SearchData:
 
 
 def load_search_data(folder: Path) -> SearchData:
-    """Training and validation rows; the sealed folder is not touched."""
+    """Load training and validation rows; the sealed folder is not touched."""
     names = ("train_x", "train_y", "validation_x", "validation_y")
     return SearchData(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in names))

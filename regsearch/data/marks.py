@@ -41,7 +41,7 @@ def marks_of_test(table: Table, parts: Parts) -> Marks:
 
 
 def digest(marks: Marks) -> str:
-    """SHA-256 of the sorted marks: the key of the ledger."""
+    """Hash the sorted marks by SHA-256: the key of the ledger."""
     return hashlib.sha256(np.ascontiguousarray(marks).tobytes()).hexdigest()
 
 

@@ -38,7 +38,7 @@ def holds(values: pd.Series) -> dict[str, str]:
 
 
 def fit(train: pd.DataFrame, scaling: str = "standard") -> Preprocessing:
-    """Numeric columns: median imputation and scaling. Others: the most frequent value, one feature a category.
+    """Fit numeric columns (median imputation and scaling) and others (the most frequent value, one feature a category).
 
     Args:
         scaling: `standard`: (x - mean) / standard deviation, held within what training reaches or `REACH` standard
@@ -119,7 +119,7 @@ def _plain(values: pd.Series) -> np.ndarray:
 
 
 def fit_codes(train: pd.DataFrame, names: tuple[str, ...]) -> Preprocessing:
-    """Columns of users or items: each distinct value of the training rows gets a number, in order of appearance."""
+    """Fit columns of users or items: each distinct value of the training rows gets a number, in order of appearance."""
     columns = []
     for name in names:
         values = [text for text in dict.fromkeys(as_text(train[name])) if text is not None]

@@ -30,7 +30,7 @@ def resample(data: Path, out: Path, seed: int) -> Manifest:
 
 
 def join(data: Path, out: Path) -> Manifest:
-    """Training and validation rows as training rows, in the folder `out`; the validation rows are there as well, for
+    """Join training and validation rows as training rows, in the folder `out`; validation rows are there as well, for
     a training loop that measures them. What it measures on them is no estimate of anything.
     """
     found = load_search_data(data)

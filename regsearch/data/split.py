@@ -22,7 +22,7 @@ Rows = dict[str, np.ndarray]
 
 
 def split_rows(table: Table, config: SplitConfig) -> Rows:
-    """Row numbers of each part, ascending.
+    """Split the rows: the row numbers of each part, ascending.
 
     Raises:
         UserError: an empty part, more rows than there are, a column that is missing or holds other values.
@@ -156,7 +156,7 @@ def consecutive(total: int, config: SplitConfig, embargo: int) -> Rows:
 
 
 def random_split(keys: np.ndarray, strata: np.ndarray, sizes: dict[str, int], seed: int) -> Rows:
-    """Whole groups to parts, in random order, each to the part that lacks its class the most.
+    """Deal whole groups to parts, in random order, each to the part that lacks its class the most.
 
     Args:
         keys, strata: of each row its group and its class, [N].

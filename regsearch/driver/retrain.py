@@ -61,7 +61,7 @@ def _begin(executor: Executor, lane: int, trial: Trial, epochs: int) -> Iterator
 
 
 def trained_again(trials: Iterable[Trial], executor: Executor, epochs: int) -> list[tuple[Trial, Weights]]:
-    """Trials of the search with their weights, trained once more from their seeds; those that fail are left out."""
+    """Train trials of the search once more from their seeds, for their weights; those that fail are left out."""
     copies = []
     for trial in trials:
         copy = Trial(trial.number, dict(trial.params), trial.seed)

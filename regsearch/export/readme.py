@@ -20,7 +20,7 @@ def readme(
     example: str | None,
     onnx: bool,
 ) -> str:
-    """Markdown.
+    """Write the README of an exported folder, as Markdown.
 
     Args:
         name: the study's.

@@ -45,7 +45,7 @@ def mlp(
     norm: str = "none",
     residual: bool = False,
 ) -> nn.Module:
-    """Fully connected layers of the widths `hidden`, each followed by its norm (none, batch, layer) and activation.
+    """Stack fully connected layers of the widths `hidden`, each with its norm (none, batch, layer) and activation.
 
     With `residual` a layer as wide as the one before it adds to what it was given: h + activation(norm(W h + b)).
     """

@@ -33,7 +33,7 @@ class MatrixFactorization(nn.Module):
             nn.init.zeros_(table.weight[0].detach())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Pairs x [B, 2] int64 to ratings [B, 1]."""
+        """Predict ratings [B, 1] of pairs x [B, 2] int64."""
         user, item = x[:, 0], x[:, 1]
         product = (self.dropout(self.user(user)) * self.item(item)).sum(-1, keepdim=True)
         out: torch.Tensor = self.mean_bias + self.user_bias(user) + self.item_bias(item) + product
@@ -47,7 +47,7 @@ def matrix_factorization(
     factors: int = 16,
     dropout: float = 0.0,
 ) -> nn.Module:
-    """Ratings of pairs (user, item); see `MatrixFactorization`.
+    """Build a matrix factorization of pairs (user, item); see `MatrixFactorization`.
 
     Raises:
         UserError: rows are no pairs of codes, or more than one value is to be predicted.

@@ -110,7 +110,7 @@ class LanguageModel(nn.Module):
         self.head = nn.Linear(hidden, outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Tokens x [B, L] int64 to scores of the next token [B, L, V]."""
+        """Score the next token, [B, L, V], after each of tokens x [B, L] int64."""
         states, _ = self.recurrent(self.input_dropout(self.embedding(x)))
         out: torch.Tensor = self.head(self.dropout(states))
         return out

@@ -127,7 +127,7 @@ class Plot:
             self._add(text.format(style, _shape(kind, x, y, size), _closed("path", title)))
 
     def text(self, x: float, y: float, text: str, style: str = "", anchor: str = "start") -> None:
-        """Text whose middle line is at y."""
+        """Draw text whose middle line is at y."""
         plain = Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>')
         self._add(plain.format(style, x, y + 0.35 * TEXT, anchor, text))
 

@@ -23,7 +23,7 @@ TABLE = "trials-table"
 
 
 def gaps(record: StudyRecord) -> Section:
-    """Gap against validation loss of every trial, by regularizer set."""
+    """Plot gap against validation loss of every trial, by regularizer set."""
     shown = record.finite("val_loss", "gap")
     if shown.empty:
         return Section("gaps", "Gap against loss")

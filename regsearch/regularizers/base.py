@@ -30,11 +30,11 @@ class Context(Protocol):
     """
 
     def uniform(self, like: torch.Tensor) -> torch.Tensor:
-        """Numbers in [0, 1) of the shape of `like`, multiples of 2^-24."""
+        """Draw numbers in [0, 1) of the shape of `like`, multiples of 2^-24."""
         ...
 
     def normal(self, like: torch.Tensor) -> torch.Tensor:
-        """Standard normal numbers of the shape of `like`."""
+        """Draw standard normal numbers of the shape of `like`."""
         ...
 
     @property

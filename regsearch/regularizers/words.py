@@ -35,7 +35,7 @@ def settings(rule: type[Regularizer]) -> dict[str, str]:
 
 
 def snippet(rule: type[Regularizer]) -> str:
-    """Lines for a study file: the rule searched over its declared ranges, and what else may stand there."""
+    """Write lines for a study file: the rule searched over its declared ranges, and what else may stand there."""
     lines = ["space:", f"  {rule.name}:", *(f"    {name}: {text}" for name, text in settings(rule).items())]
     strength = rule.strength_knob
     lines.append(f"  # the same in short:       {rule.name}: search")

@@ -18,7 +18,7 @@ ATTRIBUTES = table("study_user_attributes", column("study_id"), column("key"), c
 
 
 def open_tables(address: str) -> RDBStorage:
-    """Optuna's storage in a database, its tables made where they are missing. It keeps no connection.
+    """Open Optuna's storage in a database, its tables made where they are missing. It keeps no connection.
 
     Optuna's own creation fails where several processes open a fresh database at once; here one makes the tables and
     the others wait.
@@ -51,7 +51,7 @@ def open_tables(address: str) -> RDBStorage:
 
 
 def owner(engine: sqlalchemy.Engine, name: str) -> tuple[int, str | None] | None:
-    """Optuna's number of the study of this name, and when it began as the study says; None where there is none."""
+    """Find Optuna's number of the study of this name, and when it began as the study says; None where there is none."""
     if not is_there(engine) or not sqlalchemy.inspect(engine).has_table(STUDIES.name):
         return None
     where = (ATTRIBUTES.c.study_id == STUDIES.c.study_id) & (ATTRIBUTES.c.key == OWNER)

@@ -41,15 +41,15 @@ class Task(ABC):
 
     @abstractmethod
     def encode(self, y: torch.Tensor) -> torch.Tensor:
-        """Stored targets [N...] to training targets [N, C...]."""
+        """Encode stored targets [N...] as training targets [N, C...]."""
 
     @abstractmethod
     def loss(self, out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Outputs [N, C...] and training targets of that shape to the data loss of each row, [N]."""
+        """Compute each row's data loss [N] from outputs [N, C...] and training targets of that shape."""
 
     @abstractmethod
     def metrics(self, out: torch.Tensor, y: torch.Tensor) -> Tensors:
-        """Outputs [N, C...] and stored targets [N...] to each metric, a scalar."""
+        """Compute each metric, a scalar, from outputs [N, C...] and stored targets [N...]."""
 
     @abstractmethod
     def shape(self, rows: int) -> tuple[int | None, ...]:
@@ -57,14 +57,14 @@ class Task(ABC):
 
     @abstractmethod
     def judged(self, out: Array, y: Array) -> tuple[Array, Array]:
-        """Outputs [S, N, C...] and stored targets [N...] to predictions [S, N] and truth [N].
+        """Turn outputs [S, N, C...] and stored targets [N...] into predictions [S, N] and truth [N].
 
         `metric` of the two is the task's metric: labels for balanced accuracy, values in the target's units for the
         root mean square error, losses against zeros for perplexity.
         """
 
     def at_finals(self, out: Array, y: Array) -> dict[str, Array]:
-        """Measures [S] that are too slow, or cannot be traced, to be taken each epoch; arguments as in `judged`."""
+        """Compute measures [S] too slow, or impossible to trace, for each epoch; arguments as in `judged`."""
         return {}
 
 

@@ -39,15 +39,15 @@ class Classification(Task):
         return ("accuracy", "balanced_accuracy", "auc") if wanted else ("accuracy", "balanced_accuracy")
 
     def encode(self, y: torch.Tensor) -> torch.Tensor:
-        """Codes [N] to one-hot rows [N, C]."""
+        """Encode codes [N] as one-hot rows [N, C]."""
         return (y.unsqueeze(-1) == torch.arange(self.classes, device=y.device)).to(torch.float32)
 
     def loss(self, out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy -sum_c y_c log softmax(out)_c of each row, [N]."""
+        """Compute the cross-entropy -sum_c y_c log softmax(out)_c of each row, [N]."""
         return -(F.log_softmax(out, -1) * y).sum(-1)
 
     def metrics(self, out: torch.Tensor, y: torch.Tensor) -> Tensors:
-        """Share of rows right; mean of that over the classes present; area under the curve."""
+        """Compute the share of rows right, the mean of that over the classes present, and the area under the curve."""
         right = (out.argmax(-1) == y).to(torch.float32)
         member = self.encode(y)
         count = member.sum(0)
@@ -62,12 +62,12 @@ class Classification(Task):
         return (rows, self.classes)
 
     def judged(self, out: Array, y: Array) -> tuple[Array, Array]:
-        """Predicted classes [S, N], those of the largest output, and true ones [N]."""
+        """Predict classes [S, N], those of the largest output, and true ones [N]."""
         return out.argmax(-1), y
 
 
 def area_under_curve(scores: torch.Tensor, member: torch.Tensor) -> torch.Tensor:
-    """Mean over classes of the area under the ROC curve of that class against the rest; 0.5 where none can be formed.
+    """Average the area under the ROC curve of each class against the rest; 0.5 where none can be formed.
 
     By ranks (Mann and Whitney 1947): (sum of the members' ranks - n1 (n1 + 1) / 2) / (n1 n0), equal scores sharing the
     mean of their ranks. A class that is absent, or alone, has no curve and does not count.

@@ -39,15 +39,15 @@ class Clustering(Task):
         return ("rmse",)
 
     def encode(self, y: torch.Tensor) -> torch.Tensor:
-        """Stored targets [N, D + 1] to rows [N, D], without the group."""
+        """Encode stored targets [N, D + 1] as rows [N, D], without the group."""
         return y[..., : self.width]
 
     def loss(self, out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Mean over a row's values of (reconstruction - y)^2, [N]."""
+        """Average (reconstruction - y)^2 over a row's values, [N]."""
         return (out[..., : self.width] - y).square().mean(-1)
 
     def metrics(self, out: torch.Tensor, y: torch.Tensor) -> Tensors:
-        """Root of the mean loss."""
+        """Compute the root of the mean loss."""
         return {"rmse": self.loss(out, self.encode(y)).mean().sqrt()}
 
     def shape(self, rows: int) -> tuple[int | None, ...]:

@@ -40,12 +40,12 @@ class LanguageModelling(Task):
         return ("perplexity",)
 
     def encode(self, y: torch.Tensor) -> torch.Tensor:
-        """Codes [N, L] to one-hot [N, L, V], zeros at padding."""
+        """Encode codes [N, L] as one-hot [N, L, V], zeros at padding."""
         code = y.unsqueeze(-1)
         return ((code == torch.arange(self.tokens, device=y.device)) & (code != 0)).to(torch.float32)
 
     def loss(self, out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy of the next token, mean over a row's positions without padding, [N]."""
+        """Compute the cross-entropy of the next token, mean over a row's positions without padding, [N]."""
         known = (y.sum(-1) > 0.5).to(out.dtype)
         nats = -(F.log_softmax(out, -1) * y).sum(-1)
         return (nats * known).sum(-1) / known.sum(-1).clamp(min=1)

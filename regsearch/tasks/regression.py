@@ -35,15 +35,15 @@ class Values(Task):
         return ("rmse", "mae", "r2")
 
     def encode(self, y: torch.Tensor) -> torch.Tensor:
-        """Stored targets [N] to [N, 1]; those of several values, [N, H], stay."""
+        """Encode stored targets [N] as [N, 1]; those of several values, [N, H], stay."""
         return y.unsqueeze(-1) if self.horizon == 1 else y
 
     def loss(self, out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Mean over a row's values of (out - y)^2, [N]."""
+        """Average (out - y)^2 over a row's values, [N]."""
         return (out - y).square().mean(-1)
 
     def metrics(self, out: torch.Tensor, y: torch.Tensor) -> Tensors:
-        """Root of the mean squared error, mean absolute error, R² = 1 - squared error / variance of these targets."""
+        """Compute root mean squared error, mean absolute error, R² = 1 - squared error / variance of these targets."""
         target = self.encode(y)
         squared = self.loss(out, target).mean()
         spread = (target - target.mean()).square().mean()
@@ -55,7 +55,7 @@ class Values(Task):
         return (rows, self.horizon)
 
     def judged(self, out: Array, y: Array) -> tuple[Array, Array]:
-        """Values in the target's units; for several per row, the root of the row's mean squared error against 0."""
+        """Convert to the target's units; of several values per row, the root of their mean squared error against 0."""
         if self.horizon == 1:
             return out[..., 0] * self.scale + self.mean, y * self.scale + self.mean
         return np.sqrt(np.square(out - y).mean(-1)) * self.scale, np.zeros(len(y))

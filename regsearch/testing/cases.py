@@ -94,7 +94,7 @@ def case_for(rule: Rule) -> Case:
 
 
 def settings(rule: Rule, drawn: int = 2) -> list[dict[str, float]]:
-    """Settings of a rule's knobs by flat name, in its searched range: all lowest, all highest, and some drawn."""
+    """List settings of a rule's knobs by flat name, in its searched range: all lowest, all highest, and some drawn."""
     draw = random.Random(rule.name)
     shares = [dict.fromkeys(rule.knobs, 0.0), dict.fromkeys(rule.knobs, 1.0)]
     shares += [{knob: draw.random() for knob in rule.knobs} for _ in range(drawn)]
@@ -116,11 +116,11 @@ class Trained:
     restored: int | None = None
 
     def losses(self) -> list[tuple[float, float]]:
-        """Training and validation loss of each epoch: what a trial has whatever rules are on."""
+        """List training and validation loss of each epoch: what a trial has whatever rules are on."""
         return [(epoch["train_loss"], epoch["val_loss"]) for epoch in self.curve]
 
     def same(self, other: Trained) -> bool:
-        """Bit for bit, but for the sign of zero; a NaN equals a NaN."""
+        """Compare bit for bit, but for the sign of zero; a NaN equals a NaN."""
         if repr(self.curve) != repr(other.curve) or self.restored != other.restored:
             return False
         shared = self.weights.keys() & other.weights.keys()  # a program may keep moments that another does not

@@ -107,7 +107,7 @@ def transformer_case(codes: bool = False) -> Case:
 
 @functools.cache
 def factorization_case() -> Case:
-    """Matrix factorization on pairs of codes, whose targets are numbers."""
+    """Make a case of matrix factorization on pairs of codes, whose targets are numbers."""
     build = functools.partial(matrix_factorization, (2,), 1, vocabulary=(_CODES, _CODES), factors=5)
     return _case("matrix_factorization", build, ("dropout",), _rated(), Recommendation())
 

@@ -113,7 +113,7 @@ def check_packed_equals_alone(rule: Rule, case: Case | None = None, some: Sequen
 
 
 def check_slots_permute(rule: Rule, case: Case | None = None, some: Sequence[Setting] | None = None) -> None:
-    """Permuting the slots of a pack permutes the results and changes nothing else."""
+    """Check that permuting the slots of a pack permutes the results and changes nothing else."""
     case = case or case_for(rule)
     with _must(rule, case, "permuting slots permutes results"):
         program, loads = program_of((rule,), case), _loads(rule, some)
@@ -155,7 +155,7 @@ def check_agreement(
     case: Case | None = None,
     some: Sequence[Setting] | None = None,
 ) -> None:
-    """Packed training agrees with a slow reference of one trial to float32 rounding: weights, losses, last epoch."""
+    """Check that packed training agrees with a slow reference of one trial, to float32 rounding."""
     together = rules if isinstance(rules, tuple) else (rules,)
     case = case or case_for(together[0])
     with _must(together[0], case, "agreement with the reference"):

@@ -19,19 +19,19 @@ class Cells(Protocol):
     """Take a time step; every method writes into its arguments."""
 
     def lstm(self, g: Tensor, c: Tensor, c_next: Tensor, h_next: Tensor, out: Tensor) -> None:
-        """Sums g of the gates i, f, g, o become their values; c_next = f c + i g; h_next = out = o tanh(c_next)."""
+        """Turn sums g of the gates i, f, g, o into their values; c_next = f c + i g; h_next = out = o tanh(c_next)."""
 
     def lstm_back(self, g: Tensor, c: Tensor, c_next: Tensor, slope: Tensor, dh: Tensor, dc: Tensor, d: Tensor) -> None:
-        """Slopes d of the sums, and dc of c, from those of h_next (dh + slope) and c_next (dc)."""
+        """Compute slopes d of the sums, and dc of c, from those of h_next (dh + slope) and c_next (dc)."""
 
     def gru(self, g: Tensor, p: Tensor, h: Tensor, h_next: Tensor, n: Tensor, out: Tensor) -> None:
-        """Inputs g and p to the gates r, z, n: g becomes their values, n is a copy of p's last part.
+        """Turn inputs g and p into the gates r, z, n: g becomes their values, n is a copy of p's last part.
 
         r = sigma(g_r + p_r), z = sigma(g_z + p_z), n = tanh(g_n + r p_n), h_next = out = (1 - z) n + z h.
         """
 
     def gru_back(self, g: Tensor, n: Tensor, h: Tensor, slope: Tensor, dh: Tensor, d: Tensor) -> None:
-        """Slopes d of (g_n, r, z, p_n), where r and z stand for both inputs; dh becomes the part of h's beside them."""
+        """Compute slopes d of (g_n, r, z, p_n), r and z for both inputs; dh becomes the part of h's beside them."""
 
 
 class TorchCells:
@@ -48,7 +48,7 @@ class TorchCells:
         h_next.copy_(out)
 
     def lstm_back(self, g: Tensor, c: Tensor, c_next: Tensor, slope: Tensor, dh: Tensor, dc: Tensor, d: Tensor) -> None:
-        """Slopes of the gates' sums into d, and of c into dc; see `Cells`."""
+        """Write slopes of the gates' sums into d, and of c into dc; see `Cells`."""
         i, f, a, o = g.chunk(4, -1)
         di, df, da, do = d.chunk(4, -1)
         dh.add_(slope)
@@ -75,7 +75,7 @@ class TorchCells:
         h_next.copy_(out)
 
     def gru_back(self, g: Tensor, n: Tensor, h: Tensor, slope: Tensor, dh: Tensor, d: Tensor) -> None:
-        """Slopes of (g_n, r, z, p_n) into d, and of h into dh; see `Cells`."""
+        """Write slopes of (g_n, r, z, p_n) into d, and of h into dh; see `Cells`."""
         r, z, a = g.chunk(3, -1)
         da, dr, dz, dn = d.chunk(4, -1)
         dh.add_(slope)
@@ -107,7 +107,7 @@ class CompiledCells:
         self._run("lstm", *tensors)
 
     def lstm_back(self, *tensors: Tensor) -> None:
-        """Slopes of the gates' sums into d, and of c into dc; see `Cells`."""
+        """Write slopes of the gates' sums into d, and of c into dc; see `Cells`."""
         self._run("lstm_back", *tensors)
 
     def gru(self, *tensors: Tensor) -> None:
@@ -115,7 +115,7 @@ class CompiledCells:
         self._run("gru", *tensors)
 
     def gru_back(self, *tensors: Tensor) -> None:
-        """Slopes of (g_n, r, z, p_n) into d, and of h into dh; see `Cells`."""
+        """Write slopes of (g_n, r, z, p_n) into d, and of h into dh; see `Cells`."""
         self._run("gru_back", *tensors)
 
 

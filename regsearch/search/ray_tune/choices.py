@@ -23,7 +23,7 @@ _STARTUP = 10
 
 
 def make_searcher(config: SearchConfig, space: SearchSpace, metric: str, mode: str) -> Searcher | None:
-    """Tune's searcher of the study's algorithm over the flat encoding of its space; None for one of `OWN`.
+    """Make Tune's searcher of the study's algorithm over the flat encoding of its space; None for one of `OWN`.
 
     Raises:
         UserError: its package is missing, or does not take an option or this space.
@@ -53,7 +53,7 @@ def make_searcher(config: SearchConfig, space: SearchSpace, metric: str, mode: s
 
 
 def make_scheduler(config: SearchConfig, space: SearchSpace, epochs: int) -> TrialScheduler:
-    """Tune's scheduler by its name in the study file; options go to Tune's class.
+    """Make Tune's scheduler by its name in the study file; options go to Tune's class.
 
     Raises:
         UserError: an option that the scheduler does not take, or a population without a number to change.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def domains(space: SearchSpace) -> dict[str, Domain]:
-    """Tune's domain of every choice and number of a space, by flat name."""
+    """Build Tune's domain of every choice and number of a space, by flat name."""
     from ray import tune
 
     found: dict[str, Domain] = {}

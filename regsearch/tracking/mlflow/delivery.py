@@ -160,7 +160,7 @@ class ClientLane:
         self.client.log_artifact(self.run_id((record.kind, record.number)), record.path, record.artifact_path or None)
 
     def run_id(self, key: RunKey) -> str:
-        """MLflow's name for a run.
+        """Find MLflow's name for a run.
 
         Raises:
             LookupError: the store has no such run.

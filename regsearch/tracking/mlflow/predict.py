@@ -86,7 +86,7 @@ class Model:
         return pd.DataFrame(probabilities, columns=[str(name) for name in classes])
 
     def read(self, path: str | Path) -> pd.DataFrame | np.ndarray:
-        """Rows of a file, for a call: a CSV table, of which `-` is on standard input, or an array in a `.npy` file.
+        """Read the rows of a file, for a call: a CSV table (`-` is standard input), or an array in a `.npy` file.
 
         Raises:
             ValueError: it is no such file; in one line.

@@ -21,7 +21,7 @@ _KIND, _REGULARIZERS = "tags.`regsearch.kind`", "tags.`regsearch.regularizers`"
 def experiment_tags(
     objective: str, maximize: bool, metric: str, metrics: Sequence[str], time_ms: int
 ) -> dict[str, str]:
-    """Tags of a study's experiment.
+    """List the tags of a study's experiment.
 
     Args:
         objective: the (first) metric that the search ranks trials by.

@@ -49,7 +49,7 @@ _ENDS = {
 
 
 def scalar_tag(metric: str) -> str:
-    """TensorBoard's name of a metric: what stands before its slash is the group.
+    """Name a metric for TensorBoard: what stands before its slash is the group.
 
     >>> [scalar_tag(name) for name in ("val_loss", "gap", "gap_accuracy", "schedule.dropout.p", "weight_norm")]
     ['loss/val', 'loss/gap', 'accuracy/gap', 'schedule/dropout.p', 'training/weight_norm']
