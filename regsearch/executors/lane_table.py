@@ -68,6 +68,7 @@ class LaneTable:
     def drop(self, lane: int) -> None:
         """Remove the trial that a lane holds."""
         del self._trials[lane]
+        self._unloaded.discard(lane)
 
     def unload(self, lanes: Iterable[int]) -> None:
         """Note that the trials of these lanes are in no worker, so that they are loaded before they go on."""

@@ -134,7 +134,9 @@ def alone(engine: sqlalchemy.Engine, what: str) -> Iterator[None]:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": number})
         elif engine.dialect.name in ("mysql", "mariadb"):
-            connection.execute(text("SELECT GET_LOCK(:name, :wait)"), {"name": str(number), "wait": LOCK_SECONDS})
+            lock = text("SELECT GET_LOCK(:name, :wait)")
+            while connection.scalar(lock, {"name": str(number), "wait": LOCK_SECONDS}) == 0:
+                pass  # another process is still at it: 0 says that the wait is over, as PostgreSQL's never is
         yield  # the lock ends with the connection
 
 
