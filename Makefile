@@ -47,8 +47,9 @@ demo: .venv/installed
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -m "not slow and not sweep and not faults" -n 2 --dist worksteal
 
+# Three on two cores: whole studies wait for one another's processes and servers a fifth of their time.
 slow: .venv/installed-dev
-	$(BIN)/python -m pytest -m "slow and not sweep and not faults" -n 2 --dist worksteal
+	$(BIN)/python -m pytest -m "slow and not sweep and not faults" -n 3 --dist worksteal
 
 sweep: .venv/installed-dev
 	$(BIN)/python -m pytest -m sweep -n 2 --dist worksteal

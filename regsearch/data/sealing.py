@@ -102,15 +102,18 @@ def verify_digest(config: DataConfig, folder: str, out: Path) -> None:
 
 
 def _cut(config: DataConfig, folder: str, out: Path, test: bool) -> None:
+    from regsearch.data.sources import load_table
+
+    table = load_table(config, folder)
+    _check_target(table, config)
+
+    # A table that is refused need not wait for scikit-learn.
     from regsearch.data.cells import cells_of_test
     from regsearch.data.marks import digest as digest_of
     from regsearch.data.marks import marks_of_test
     from regsearch.data.parts import make_parts
-    from regsearch.data.sources import load_table
     from regsearch.data.split import PARTS
 
-    table = load_table(config, folder)
-    _check_target(table, config)
     parts = make_parts(table, config)
     digest, marks = hashlib.sha256(), marks_of_test(table, parts)
     digest.update(json.dumps([config.source, table.target, table.task]).encode())

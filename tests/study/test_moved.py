@@ -125,7 +125,9 @@ def test_a_study_moved_half_way_gives_the_same_answer(
     assert (after / "tb" / "moved" / "trial-000").is_dir() and not (tmp_path / "tb").exists()
 
 
-@pytest.mark.parametrize("keep", [False, True], ids=["moved", "copied"])
+@pytest.mark.parametrize(
+    "keep", [pytest.param(False, id="moved"), pytest.param(True, id="copied", marks=pytest.mark.sweep)]
+)
 def test_a_study_that_has_ended_is_whole_elsewhere(
     done: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: bool
 ) -> None:
