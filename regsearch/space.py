@@ -169,8 +169,8 @@ class SearchSpace:
     one drawn. `choose="any"` draws `<name>.on` for each member and the knobs of those that are on. `always`
     holds the knobs that are searched in every trial, `fixed` those that hold one value in every trial.
 
-    `kept` holds what trial 0 has for searched knobs of training, which have no off. `knobs` are the declarations of the
-    knobs of all that the space names.
+    `defaults` holds what trial 0 has for searched knobs of training, which have no off. `knobs` are the declarations of
+    the knobs of all that the space names.
 
     A setting is the mapping of its *active* knobs: those drawn, and those fixed. What is absent is off (a
     strength) or at its default (any other knob).
@@ -181,7 +181,7 @@ class SearchSpace:
     member_fixed: Mapping[str, Mapping[str, float | str]] = field(default_factory=dict)
     always: tuple[Searched, ...] = ()
     fixed: Mapping[str, float | str] = field(default_factory=dict)
-    kept: Mapping[str, float] = field(default_factory=dict)
+    defaults: Mapping[str, float] = field(default_factory=dict)
     knobs: Mapping[str, Knob] = field(default_factory=dict, repr=False, compare=False)
 
     def sample(self, suggest: Suggest) -> Params:
@@ -205,33 +205,33 @@ class SearchSpace:
 
     def answers(self, params: Mapping[str, float | str]) -> dict[str, Value]:
         """Work out what `suggest` has to answer for `sample` to give this setting; nothing is checked."""
-        found: dict[str, Value] = {of.name: params[of.name] for of in self.ranges() if of.name in params}
+        suggested: dict[str, Value] = {of.name: params[of.name] for of in self.ranges() if of.name in params}
         own = {
             name: {of.name for of in self.members[name]} | set(self.member_fixed.get(name, {})) for name in self.members
         }
         on = [name for name in self.members if not own[name].isdisjoint(params)]
         if self.choose == "one":
-            found[REGULARIZER] = on[0] if on else NONE
+            suggested[REGULARIZER] = on[0] if on else NONE
         elif self.choose == "any":
-            found.update({switch_name(name): name in on for name in self.members})
-        return found
+            suggested.update({switch_name(name): name in on for name in self.members})
+        return suggested
 
     def baseline(self) -> Params:
         """Make the setting of trial 0: every searched regularizer off, what is fixed in every trial kept, and training
         as the study says.
         """
         # The schedule of a searched strength means nothing while that is off.
-        kept = {
+        values = {
             name: value for name, value in self.fixed.items() if not _shape_of(name) or _shape_of(name) in self.fixed
         }
-        return {**kept, **self.kept}
+        return {**values, **self.defaults}
 
     def resting(self, name: str) -> float | str | None:
         """Return the value in trial 0 of a searched knob that is no strength; None where it is unknown."""
         if _shape_of(name):
             return STRENGTH_SCHEDULES[0] if name.endswith(f".{SCHEDULE}") else 0.0
         default = self.knobs[name].default if name in self.knobs else math.nan
-        return self.kept.get(name, None if math.isnan(default) else default)
+        return self.defaults.get(name, None if math.isnan(default) else default)
 
     def over(self, layers: Mapping[str, tuple[str, ...]]) -> SearchSpace:
         """Expand each `per_layer` range of this space into one number for each layer.
@@ -241,13 +241,15 @@ class SearchSpace:
         """
 
         def expanded(ranges: tuple[Searched, ...]) -> tuple[Searched, ...]:
-            found: list[Searched] = []
+            searched: list[Searched] = []
             for of in ranges:
                 if isinstance(of, Range) and of.per_layer:
-                    found += [replace(of, name=layer_name(of.name, each), per_layer=False) for each in layers[of.name]]
+                    searched += [
+                        replace(of, name=layer_name(of.name, each), per_layer=False) for each in layers[of.name]
+                    ]
                 else:
-                    found.append(of)
-            return tuple(found)
+                    searched.append(of)
+            return tuple(searched)
 
         members = {name: expanded(ranges) for name, ranges in self.members.items()}
         return replace(self, members=members, always=expanded(self.always))

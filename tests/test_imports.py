@@ -233,6 +233,22 @@ def test_what_is_public_has_a_docstring(file: Path) -> None:
     assert bare == []
 
 
+NO_NOUNS = {"found", "told", "kept"}
+# What was found, beside what was stored.
+NOUNS_AFTER_ALL = {"study/replay.py": {"found"}}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_results_have_the_name_of_what_they_hold(file: Path) -> None:
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+            names.add((node.id if isinstance(node, ast.Name) else node.attr).lstrip("_"))
+        elif isinstance(node, ast.arg):
+            names.add(node.arg)
+    assert names & NO_NOUNS == NOUNS_AFTER_ALL.get(str(file.relative_to(PACKAGE)), set())
+
+
 NO_VERBS = re.compile(
     r"(a|about|all|an|as|at|by|each|every|for|how|in|its?|no|nothing|of|on|one|other|so|such|that|the|this|those|two|what|when"
     r"|where|whether|which|while|who|whose|why|with)$",

@@ -84,17 +84,17 @@ def columns(frame: pd.DataFrame, strengths: Iterable[Knob], space: SearchSpace |
 
 
 def _column(name: str, values: pd.Series, strength: Knob | None, scales: Mapping[str, bool]) -> Column:
-    found = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float, na_value=math.nan)
-    if strength is None and not np.array_equal(np.isnan(found), values.isna().to_numpy()):
+    numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float, na_value=math.nan)
+    if strength is None and not np.array_equal(np.isnan(numbers), values.isna().to_numpy()):
         words = tuple(sorted({str(each) for each in values.dropna()}))
         at = np.array([math.nan if pd.isna(each) else words.index(str(each)) for each in values], dtype=float)
         return Column(name, 0.0, len(words) - 1.0, False, None, at, words)
     off = math.nan if strength is None or strength.off is None else strength.off
-    active = np.isfinite(found) & (found != off)
-    low, high = (float(found[active].min()), float(found[active].max())) if active.any() else (0.0, 0.0)
+    active = np.isfinite(numbers) & (numbers != off)
+    low, high = (float(numbers[active].min()), float(numbers[active].max())) if active.any() else (0.0, 0.0)
     log = low > 0 and scales.get(name, high > _WIDE * low)
-    scaled = np.full(found.shape, math.nan)
-    scaled[active] = np.log(found[active]) if log else found[active]
+    scaled = np.full(numbers.shape, math.nan)
+    scaled[active] = np.log(numbers[active]) if log else numbers[active]
     bottom, top = (math.log(low), math.log(high)) if log else (low, high)
     above = strength is not None and off > high
     with np.errstate(invalid="ignore"):

@@ -238,15 +238,15 @@ def summarize(
 def _others(
     compare: _Comparison, winner: Candidate, others: Sequence[tuple[str, Candidate]], draws: int
 ) -> tuple[Other, ...]:
-    found = []
+    rivals = []
     for role, candidate in others:
         keep = compare.kept(winner, candidate)
         if keep.any():
             contrast = compare.contrast(winner, candidate, keep)
-            found.append(Other(role, compare.summary(candidate, keep), contrast, contrast.p(draws), math.nan))
-    tested = [each.p for each in found if not math.isnan(each.p)]
+            rivals.append(Other(role, compare.summary(candidate, keep), contrast, contrast.p(draws), math.nan))
+    tested = [each.p for each in rivals if not math.isnan(each.p)]
     adjusted = iter(holm(tested))
-    return tuple(each if math.isnan(each.p) else replace(each, p_adjusted=next(adjusted)) for each in found)
+    return tuple(each if math.isnan(each.p) else replace(each, p_adjusted=next(adjusted)) for each in rivals)
 
 
 @dataclass(frozen=True)
@@ -300,11 +300,11 @@ def per_final(candidate: Candidate, y: ArrayLike, metric: str) -> list[dict[str,
     values = np.full(finite.size, math.nan)
     if finite.any():
         values[finite] = Grid.of([np.asarray(candidate.predictions)[finite]], y, metric, 0).metric()[0]
-    found = [
+    counts = [
         {"test_loss": float(loss), f"test_{metric}": float(value), "optimism": float(loss) - candidate.selected}
         for loss, value in zip(losses, values, strict=True)
     ]
-    return [{name: value for name, value in each.items() if math.isfinite(value)} for each in found]
+    return [{name: value for name, value in each.items() if math.isfinite(value)} for each in counts]
 
 
 _PER_SEED = ("train_loss", "val_loss", "test_loss", "train_metric")

@@ -71,8 +71,8 @@ def sentence(summary: FinalsSummary, rows: str = "rows", target: str | None = No
     if summary.same:
         known = f"{lead}training {summary.baseline.label} {measure.verb} {baseline}{measure.note.rstrip(',')}"
         return f"{known}; the search found nothing better, so there is no difference to claim."
-    found = f"the model found ({summary.winner.label or 'no regularization'})"
-    text = f"{lead}{found} {measure.verb} {winner}{measure.note} against {baseline} {summary.baseline.label}: "
+    model = f"the model found ({summary.winner.label or 'no regularization'})"
+    text = f"{lead}{model} {measure.verb} {winner}{measure.note} against {baseline} {summary.baseline.label}: "
     text += measure.difference(contrast)
     if summary.left_out:
         seeds = contrast.seeds + summary.left_out

@@ -53,21 +53,21 @@ class Importance:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, found: JsonMapping) -> Importance:
+    def from_json(cls, content: JsonMapping) -> Importance:
         """Read what `to_json` gave; a field that it does not give is refused.
 
         Raises:
             UserError: it has one.
         """
-        check_fields(found, [part.name for part in fields(cls)], "importance.json")
-        both = found["interaction"]
+        check_fields(content, [part.name for part in fields(cls)], "importance.json")
+        both = content["interaction"]
         return cls(
-            dict(found["loss"]),
-            dict(found["gap"]),
-            [Dependence(**each) for each in found["dependence"]],
+            dict(content["loss"]),
+            dict(content["gap"]),
+            [Dependence(**each) for each in content["dependence"]],
             None if both is None else Interaction(**both),
-            found["trials"],
-            found["epoch"],
+            content["trials"],
+            content["epoch"],
         )
 
 
@@ -94,18 +94,18 @@ def importance(
 
         strengths = strength_knobs()
     trials = _complete(frame)
-    found = columns(trials, strengths, space)
-    if not found:
+    table = columns(trials, strengths, space)
+    if not table:
         raise UserError("no knob differs between the complete trials, so none can matter")
     # Here and not above: Optuna takes half a second.
     from regsearch.search.importance import shares
 
     loss, gap = (trials[name].to_numpy(dtype=float) for name in ("val_loss", "gap"))
     measured = {"val_loss": loss.tolist(), "gap": gap.tolist()}
-    share = shares({column.name: _given(column) for column in found}, measured)
+    share = shares({column.name: _given(column) for column in table}, measured)
     order = sorted(share["val_loss"], key=lambda name: (-share["val_loss"][name], name))
-    forest = Forest(found, loss, gap)
-    everywhere = {column.name for column in found if column.everywhere}
+    forest = Forest(table, loss, gap)
+    everywhere = {column.name for column in table if column.everywhere}
     drawn = [name for name in order if name in everywhere]
     return Importance(
         loss={name: share["val_loss"][name] for name in order},

@@ -21,21 +21,23 @@ LOSS, GAP = WINNER, BASELINE
 _POINTS, _STRIP, _ROOM = 500, 0.24, 0.05
 
 
-def pictures(found: Importance, folder: Path) -> list[Path]:
+def pictures(importance: Importance, folder: Path) -> list[Path]:
     """Draw all there is of `found` into `folder`, and return the files."""
-    files = [*importance_bars(found, folder / "importance")]
-    if found.dependence:
-        most = sorted(found.dependence, key=lambda each: -max(found.loss[each.name], found.gap[each.name]))
+    files = [*importance_bars(importance, folder / "importance")]
+    if importance.dependence:
+        most = sorted(
+            importance.dependence, key=lambda each: -max(importance.loss[each.name], importance.gap[each.name])
+        )
         files += dependence_curves(most, folder / "dependence")
-    if found.interaction is not None:
-        logs = {each.name: each.log for each in found.dependence}
-        files += interaction_map(found.interaction, logs, folder / "interaction")
+    if importance.interaction is not None:
+        logs = {each.name: each.log for each in importance.dependence}
+        files += interaction_map(importance.interaction, logs, folder / "interaction")
     return files
 
 
-def importance_bars(found: Importance, path: str | Path) -> tuple[Path, Path]:
+def importance_bars(importance: Importance, path: str | Path) -> tuple[Path, Path]:
     """Draw each knob's shares for validation loss and gap, the largest first, and write them as SVG and PNG."""
-    names = list(found.loss)[:BARS]
+    names = list(importance.loss)[:BARS]
     height = 1.25 + 0.36 * len(names)
     figure = _blank(6.3, height)
     left = 0.04 + 0.0112 * max(map(len, names))
@@ -44,8 +46,8 @@ def importance_bars(found: Importance, path: str | Path) -> tuple[Path, Path]:
     axes.grid(False, axis="y")
     places = np.arange(len(names))
     for shares, colour, word, down, hatch in (
-        (found.loss, LOSS, "validation loss", -0.18, ""),
-        (found.gap, GAP, "gap", 0.18, "////"),
+        (importance.loss, LOSS, "validation loss", -0.18, ""),
+        (importance.gap, GAP, "gap", 0.18, "////"),
     ):
         widths = [100 * shares[name] for name in names]
         axes.barh(places + down, widths, 0.32, color=colour, label=word, hatch=hatch, edgecolor="white", linewidth=0)
@@ -55,17 +57,17 @@ def importance_bars(found: Importance, path: str | Path) -> tuple[Path, Path]:
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
     axes.legend(loc="lower right", fontsize=SIZE - 1, frameon=False)
-    more = f", {len(found.loss) - BARS} knobs more" if len(found.loss) > BARS else ""
-    _head(figure, "What mattered", f"share of each knob (PED-ANOVA) over {found.basis}{more}")
+    more = f", {len(importance.loss) - BARS} knobs more" if len(importance.loss) > BARS else ""
+    _head(figure, "What mattered", f"share of each knob (PED-ANOVA) over {importance.basis}{more}")
     return save(figure, path)
 
 
-def dependence_curves(found: Sequence[Dependence], path: str | Path) -> tuple[Path, Path]:
+def dependence_curves(dependences: Sequence[Dependence], path: str | Path) -> tuple[Path, Path]:
     """Draw how validation loss (above) and gap (below) go with the first few knobs, and write it as SVG and PNG.
 
     Points are trials that have the knob on, lines the partial dependence, the short line at the side is off.
     """
-    shown = found[:CURVES]
+    shown = dependences[:CURVES]
     figure = _blank(1.0 + 1.75 * len(shown), 4.3)
     grid = figure.subplots(2, len(shown), sharex="col", sharey="row", squeeze=False)
     figure.subplots_adjust(
@@ -84,7 +86,7 @@ def dependence_curves(found: Sequence[Dependence], path: str | Path) -> tuple[Pa
     return save(figure, path)
 
 
-def interaction_map(found: Interaction, logs: dict[str, bool], path: str | Path) -> tuple[Path, Path]:
+def interaction_map(interaction: Interaction, logs: dict[str, bool], path: str | Path) -> tuple[Path, Path]:
     """Draw the validation loss over two knobs, and write it as SVG and PNG.
 
     Args:
@@ -94,16 +96,16 @@ def interaction_map(found: Interaction, logs: dict[str, bool], path: str | Path)
     axes = figure.add_axes((0.15, 0.14, 0.62, 0.66))
     plain(axes)
     axes.grid(False)
-    loss = np.array(found.loss).T
-    filled = axes.contourf(found.x, found.y, loss, levels=12, cmap="cividis")
-    for which, name, values in (("x", found.one, found.x), ("y", found.other, found.y)):
+    loss = np.array(interaction.loss).T
+    filled = axes.contourf(interaction.x, interaction.y, loss, levels=12, cmap="cividis")
+    for which, name, values in (("x", interaction.one, interaction.x), ("y", interaction.other, interaction.y)):
         _scale(axes, which, logs[name], values[0], values[-1], 0.0)
-    axes.set_xlabel(found.one)
-    axes.set_ylabel(found.other)
+    axes.set_xlabel(interaction.one)
+    axes.set_ylabel(interaction.other)
     bar = figure.colorbar(filled, cax=figure.add_axes((0.81, 0.14, 0.035, 0.66)))
     bar.ax.tick_params(labelsize=SIZE - 1, colors=QUIET, labelcolor=INK)
     bar.set_label("validation loss (lower is better)", fontsize=SIZE - 1, color=INK)
-    note = f"Friedman's H = {found.h:.2f}: 0 where the effects add up, 1 where only the interaction is left"
+    note = f"Friedman's H = {interaction.h:.2f}: 0 where the effects add up, 1 where only the interaction is left"
     _head(figure, "The first two knobs together", note)
     return save(figure, path)
 

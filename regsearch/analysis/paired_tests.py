@@ -251,16 +251,16 @@ def alike(order: Sequence[str], pairs: Sequence[Pair]) -> list[tuple[int, int]]:
         First and last index of each stretch of two or more.
     """
     differ = {frozenset((pair.first, pair.second)) for pair in pairs if pair.holds}
-    found: list[tuple[int, int]] = []
+    groups: list[tuple[int, int]] = []
     for start in range(len(order)):
         end = start
         while end + 1 < len(order) and not any(
             frozenset((order[end + 1], each)) in differ for each in order[start : end + 1]
         ):
             end += 1
-        if end > start and (not found or end > found[-1][1]):
-            found.append((start, end))
-    return found
+        if end > start and (not groups or end > groups[-1][1]):
+            groups.append((start, end))
+    return groups
 
 
 def _ranks(scores: ArrayLike) -> Array:

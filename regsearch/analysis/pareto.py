@@ -27,12 +27,12 @@ def front(values: Sequence[Sequence[float]], directions: Sequence[str]) -> list[
     """
     costs = _costs(values, directions)
     order = np.lexsort((np.arange(len(costs)), *costs.T[::-1]))
-    kept: list[int] = []
+    chosen: list[int] = []
     for index in order[np.isfinite(costs[order]).all(axis=1)]:
         # Whoever is first in this order is dominated by none that comes later.
-        if not kept or not (costs[kept] <= costs[index]).all(axis=1).any():
-            kept.append(int(index))
-    return _spread(kept, costs)
+        if not chosen or not (costs[chosen] <= costs[index]).all(axis=1).any():
+            chosen.append(int(index))
+    return _spread(chosen, costs)
 
 
 def _costs(values: Sequence[Sequence[float]], directions: Sequence[str]) -> NDArray[np.float64]:
@@ -41,10 +41,10 @@ def _costs(values: Sequence[Sequence[float]], directions: Sequence[str]) -> NDAr
     return costs
 
 
-def _spread(kept: list[int], costs: NDArray[np.float64]) -> list[int]:
-    points = costs[kept]
+def _spread(members: list[int], costs: NDArray[np.float64]) -> list[int]:
+    points = costs[members]
     if len(points) < 3:
-        return kept
+        return members
     span = np.ptp(points, axis=0)
     points = points / np.where(span > 0, span, 1.0)
     order = [0]
@@ -53,5 +53,5 @@ def _spread(kept: list[int], costs: NDArray[np.float64]) -> list[int]:
         distance = np.minimum(distance, np.linalg.norm(points - points[order[-1]], axis=1))
         distance[order] = -1.0
         farthest = np.flatnonzero(distance == distance.max())
-        order.append(int(min(farthest, key=lambda place: kept[place])))
-    return [kept[place] for place in order]
+        order.append(int(min(farthest, key=lambda place: members[place])))
+    return [members[place] for place in order]

@@ -132,11 +132,11 @@ def compare(studies: Sequence[Runs], by: str | None = None) -> Comparison:
         names = [each.name for each in studies]
         raise UserError("nothing to compare", key="NAME", value=names, allowed="name two studies or more, each once")
     metric = _metric(studies)
-    found = [_summary(each, metric, by) for each in studies]
-    _refuse_other_splits(found)
-    if len({each.digest for each in found}) == 1:
-        return _over_seeds(found, metric)
-    return _over_data(found, metric)
+    summaries = [_summary(each, metric, by) for each in studies]
+    _refuse_other_splits(summaries)
+    if len({each.digest for each in summaries}) == 1:
+        return _over_seeds(summaries, metric)
+    return _over_data(summaries, metric)
 
 
 def _metric(studies: Sequence[Runs]) -> str:
@@ -229,11 +229,11 @@ def _seeds(finals: pd.DataFrame) -> list[str]:
 
 def _method(study: Runs, trials: pd.DataFrame, by: str | None) -> str:
     if by is not None:
-        found = study.tags.get(by, study.params.get(by))
-        if found is None:
+        method = study.tags.get(by, study.params.get(by))
+        if method is None:
             allowed = "--by names a tag or a parameter of the parent runs, like search.sampler"
             raise UserError(f"study {study.name} has no such tag or parameter", key="--by", value=by, allowed=allowed)
-        return found
+        return method
     if METHOD_TAG in study.tags:
         return study.tags[METHOD_TAG]
     tagged = trials["regularizers"].dropna().unique()
@@ -314,23 +314,23 @@ def _compared(
     )
 
 
-def _with_seeds(found: Comparison, of: Mapping[tuple[str, str], StudySummary]) -> Comparison:
+def _with_seeds(comparison: Comparison, of: Mapping[tuple[str, str], StudySummary]) -> Comparison:
     """The same with the number of seeds that would do with the data sets at hand."""
     pairs = []
-    for pair in found.pairs:
-        sources = [each for each in found.scores[pair.first] if each in found.scores[pair.second]]
+    for pair in comparison.pairs:
+        sources = [each for each in comparison.scores[pair.first] if each in comparison.scores[pair.second]]
         noise, seeds, differences = [], [], []
         for source in sources:
             one, other = of[pair.first, source], of[pair.second, source]
-            differences.append(found.sign * (one.test.value - other.test.value))
+            differences.append(comparison.sign * (one.test.value - other.test.value))
             noise.append(_noise(one.scores, other.scores))
             seeds.append(min(len(one.scores), len(other.scores)))
         known = [each for each in noise if math.isfinite(each)]
         needed = None
         if known:
-            needed = seeds_needed(differences, float(np.mean(known)), min(seeds), pairs=len(found.pairs))
+            needed = seeds_needed(differences, float(np.mean(known)), min(seeds), pairs=len(comparison.pairs))
         pairs.append(replace(pair, seeds=needed))
-    return replace(found, pairs=tuple(pairs))
+    return replace(comparison, pairs=tuple(pairs))
 
 
 def _noise(one: Mapping[str, float], other: Mapping[str, float]) -> float:

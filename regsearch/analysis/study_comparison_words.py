@@ -15,127 +15,142 @@ Table = tuple[list[str], list[list[str]]]
 MINUS = "\N{MINUS SIGN}"
 
 
-def sentence(found: Comparison) -> str:
+def sentence(comparison: Comparison) -> str:
     """Say which of those compared ranks best, and over which of the others that holds."""
-    units = _count(len(found.units), found.unit) if found.units else _count(_most(found), found.unit)
-    where = f"on the unseen rows of {found.studies[0].data}, " if found.unit == "seed" else ""
-    best = found.compared[0]
-    rank = f" (mean rank {found.ranks[best]:.2f} of {len(found.compared)})" if found.ranks else ""
-    if not found.pairs:
+    units = (
+        _count(len(comparison.units), comparison.unit)
+        if comparison.units
+        else _count(_most(comparison), comparison.unit)
+    )
+    where = f"on the unseen rows of {comparison.studies[0].data}, " if comparison.unit == "seed" else ""
+    best = comparison.compared[0]
+    rank = f" (mean rank {comparison.ranks[best]:.2f} of {len(comparison.compared)})" if comparison.ranks else ""
+    if not comparison.pairs:
         return f"No two of these studies share a final seed, so {where}nothing is tested."
-    over = f"Over {units}" if found.unit == "data set" else f"O{where[1:]}over {units} in pairs"
-    first = [name for name, each in found.ranks.items() if each == found.ranks[best]]
+    over = f"Over {units}" if comparison.unit == "data set" else f"O{where[1:]}over {units} in pairs"
+    first = [name for name, each in comparison.ranks.items() if each == comparison.ranks[best]]
     if len(first) > 1:
         rank = f" with {_listed(first[1:])}{rank}"
-    own = [pair for pair in found.pairs if pair.first == best]
+    own = [pair for pair in comparison.pairs if pair.first == best]
     held = [pair for pair in own if pair.holds]
     text = f"{over}, {best} ranks best{rank}"
     if held:
-        parts = [f"{pair.second} by {difference(pair.difference, found)} (p = {p_value(pair.p_holm)})" for pair in held]
+        parts = [
+            f"{pair.second} by {difference(pair.difference, comparison)} (p = {p_value(pair.p_holm)})" for pair in held
+        ]
         text += f"; it is better than {_listed(parts)}"
         rest = [pair.second for pair in own if not pair.holds]
         return f"{text}; against {_listed(rest)} the difference may be chance." if rest else f"{text}."
     if all(pair.powerless for pair in own):
-        return f"{text}, but nothing can be told apart: {_powerless(own[0], len(found.pairs), found.unit)}."
+        return f"{text}, but nothing can be told apart: {_powerless(own[0], len(comparison.pairs), comparison.unit)}."
     return f"{text}, but none of its differences holds: they may be chance."
 
 
-def study_table(found: Comparison) -> Table:
+def study_table(comparison: Comparison) -> Table:
     """Tabulate the studies: trials, gaps of complete trials, best validation loss, answer on unseen rows, its gap."""
-    metric = metric_of(found.metric)
+    metric = metric_of(comparison.metric)
     arrow = "\N{UPWARDS ARROW}" if metric.higher_is_better else "\N{DOWNWARDS ARROW}"
     head = ["study", "method", "data", "trials", "gap of trials, 10 to 90 %", "best val. loss"]
     head += [f"{metric.words} {arrow}, unseen rows", "baseline", "gap of finals"]
-    one = found.unit == "seed"
-    drop = {1} if one and all(each.method == each.study for each in found.studies) else set()
+    one = comparison.unit == "seed"
+    drop = {1} if one and all(each.method == each.study for each in comparison.studies) else set()
     drop |= {2} if one else set()
-    rows = [_study(each, found) for each in found.studies]
+    rows = [_study(each, comparison) for each in comparison.studies]
     return _without(head, drop), [_without(row, drop) for row in rows]
 
 
-def _study(each: StudySummary, found: Comparison) -> list[str]:
+def _study(each: StudySummary, comparison: Comparison) -> list[str]:
     gap = f"{each.gap.value:.3g} ({each.gap.low:.3g} to {each.gap.high:.3g})"
     trials = f"{each.complete} of {each.complete + each.pruned + each.failed}"
-    test, baseline = level(each.test, found), "" if each.baseline is None else value(each.baseline, found)
+    test, baseline = level(each.test, comparison), "" if each.baseline is None else value(each.baseline, comparison)
     final = _plain(each.final_gap)
     return [each.study, each.method, each.data, trials, gap, f"{each.best:.4g}", test, baseline, final]
 
 
-def score_table(found: Comparison) -> Table:
+def score_table(comparison: Comparison) -> Table:
     """Tabulate what each of those compared reached in each unit, a row each, with half its interval over seeds.
 
     The best of a row is marked with an asterisk. Below them the mean ranks, and the median over data sets of the gap.
     """
-    units = list(dict.fromkeys(itertools.chain.from_iterable(found.scores.values())))
+    units = list(dict.fromkeys(itertools.chain.from_iterable(comparison.scores.values())))
     rows = []
-    spans = {(each.method, each.data): each.test for each in found.studies} if found.unit == "data set" else {}
+    spans = (
+        {(each.method, each.data): each.test for each in comparison.studies} if comparison.unit == "data set" else {}
+    )
     for number, unit in enumerate(units, 1):
-        row = {name: found.scores[name].get(unit) for name in found.compared}
-        known = [found.sign * each for each in row.values() if each is not None]
+        row = {name: comparison.scores[name].get(unit) for name in comparison.compared}
+        known = [comparison.sign * each for each in row.values() if each is not None]
         cells = []
         for name, score in row.items():
             span = spans.get((name, unit))
-            text = "" if score is None else value(score, found) if span is None else level(span, found, short=True)
-            cells.append(text + ("*" if score is not None and found.sign * score >= max(known) - 1e-12 else ""))
-        rows.append([unit if found.unit == "data set" else str(number), *cells])
-    if found.ranks:
-        rows.append(["mean rank", *(f"{found.ranks[name]:.2f}" for name in found.compared)])
-    if found.unit == "data set":
+            text = (
+                ""
+                if score is None
+                else value(score, comparison)
+                if span is None
+                else level(span, comparison, short=True)
+            )
+            cells.append(text + ("*" if score is not None and comparison.sign * score >= max(known) - 1e-12 else ""))
+        rows.append([unit if comparison.unit == "data set" else str(number), *cells])
+    if comparison.ranks:
+        rows.append(["mean rank", *(f"{comparison.ranks[name]:.2f}" for name in comparison.compared)])
+    if comparison.unit == "data set":
         gaps = {
-            name: [each.final_gap.value for each in found.studies if each.method == name] for name in found.compared
+            name: [each.final_gap.value for each in comparison.studies if each.method == name]
+            for name in comparison.compared
         }
-        rows.append(["gap, median", *(f"{median(gaps[name]):.2g}" for name in found.compared)])
-    return [found.unit, *found.compared], rows
+        rows.append(["gap, median", *(f"{median(gaps[name]):.2g}" for name in comparison.compared)])
+    return [comparison.unit, *comparison.compared], rows
 
 
-def pair_table(found: Comparison) -> Table:
+def pair_table(comparison: Comparison) -> Table:
     """Tabulate the pairs: difference with its interval, in how many units, effect size, p-values, what is needed."""
-    many = f"{found.unit}s"
+    many = f"{comparison.unit}s"
     head = ["better", "than", f"by, median ({100 * LEVEL:g} % interval)", f"better/same/worse {many}", "effect"]
     head += ["p", "p (Holm)", "verdict", "80 % power needs"]
     return head, [
         [
             pair.first,
             pair.second,
-            difference(pair.difference, found, interval=True),
+            difference(pair.difference, comparison, interval=True),
             f"{pair.better}/{pair.same}/{pair.worse}",
             f"{pair.effect:+.2f}".replace("-", MINUS),
             p_value(pair.p),
             p_value(pair.p_holm),
             "holds" if pair.holds else f"too few {many}" if pair.powerless else "may be chance",
-            needs(pair, found.unit),
+            needs(pair, comparison.unit),
         ]
-        for pair in found.pairs
+        for pair in comparison.pairs
     ]
 
 
-def notes(found: Comparison) -> list[str]:
+def notes(comparison: Comparison) -> list[str]:
     """List what else to know, a sentence each: what has no power, what is not paired, what the tests count."""
     lines = []
-    if found.unit == "data set":
-        shown = f"{metric_of(found.metric).words}{' in percent' if _share(found) else ''} on unseen rows"
+    if comparison.unit == "data set":
+        shown = f"{metric_of(comparison.metric).words}{' in percent' if _share(comparison) else ''} on unseen rows"
         lines.append(
             f"Data sets: {shown}, mean over seeds ± half its {100 * LEVEL:g} % interval over them; * the best."
         )
-    without = [pair for pair in found.pairs if pair.powerless]
+    without = [pair for pair in comparison.pairs if pair.powerless]
     if without:
-        lines.append(f"{_powerless(without[0], len(found.pairs), found.unit)}.")
-    for one, other in found.unpaired:
+        lines.append(f"{_powerless(without[0], len(comparison.pairs), comparison.unit)}.")
+    for one, other in comparison.unpaired:
         lack = "share no final seed (finals share seeds where search.seed is the same)"
-        lack = lack if found.unit == "seed" else "share no data set"
+        lack = lack if comparison.unit == "seed" else "share no data set"
         lines.append(f"{one} and {other} {lack}: their difference is not tested, since unpaired it would mislead.")
     counted = "p: exact Wilcoxon signed-rank tests, Holm's correction over "
-    counted += f"{_count(len(found.pairs), 'pair')}; intervals are of one pair each; "
+    counted += f"{_count(len(comparison.pairs), 'pair')}; intervals are of one pair each; "
     counted += "effect: matched-pairs rank-biserial correlation."
-    if found.pairs:
+    if comparison.pairs:
         lines.append(counted)
-    if found.unit == "seed":
+    if comparison.unit == "seed":
         lines.append(
             "Seeds vary the training alone: other data may rank these studies otherwise; compare over data sets."
         )
-    elif not math.isnan(found.p_ranks):
-        lines.append(f"Friedman's test that all rank alike: p = {p_value(found.p_ranks)}.")
-    return lines + list(found.notes)
+    elif not math.isnan(comparison.p_ranks):
+        lines.append(f"Friedman's test that all rank alike: p = {p_value(comparison.p_ranks)}.")
+    return lines + list(comparison.notes)
 
 
 def needs(pair: Pair, unit: str) -> str:
@@ -150,27 +165,29 @@ def needs(pair: Pair, unit: str) -> str:
     return text
 
 
-def value(score: float, found: Comparison) -> str:
+def value(score: float, comparison: Comparison) -> str:
     """Format a value of the metric, in percent where it is a share."""
-    return f"{100 * score:.1f} %" if _share(found) else f"{score:.4g}"
+    return f"{100 * score:.1f} %" if _share(comparison) else f"{score:.4g}"
 
 
-def level(score: Interval, found: Comparison, short: bool = False) -> str:
+def level(score: Interval, comparison: Comparison, short: bool = False) -> str:
     """Format the metric with its interval; `short` gives it half the interval's width after a plus-minus sign."""
     if math.isinf(score.low):
-        return value(score.value, found)
+        return value(score.value, comparison)
     if short:
         half = (score.high - score.low) / 2
-        scaled = (f"{100 * score.value:.1f}", f"{100 * half:.1f}") if _share(found) else None
+        scaled = (f"{100 * score.value:.1f}", f"{100 * half:.1f}") if _share(comparison) else None
         one, other = scaled or (f"{score.value:.4g}", f"{half:.2g}")
         return f"{one} \N{PLUS-MINUS SIGN} {other}"
-    low, high = max(score.low, 0.0), min(score.high, 1.0) if _share(found) else score.high
-    return f"{value(score.value, found)} ({value(low, found).removesuffix(' %')} to {value(high, found)})"
+    low, high = max(score.low, 0.0), min(score.high, 1.0) if _share(comparison) else score.high
+    return (
+        f"{value(score.value, comparison)} ({value(low, comparison).removesuffix(' %')} to {value(high, comparison)})"
+    )
 
 
-def difference(change: Interval, found: Comparison, interval: bool = False) -> str:
+def difference(change: Interval, comparison: Comparison, interval: bool = False) -> str:
     """Format a difference in the metric, in points where it is a share; with `interval`, its interval as well."""
-    scale, unit = (100.0, " points") if _share(found) else (1.0, "")
+    scale, unit = (100.0, " points") if _share(comparison) else (1.0, "")
 
     def text(number: float) -> str:
         return f"{scale * number:.2g}".replace("-", MINUS) if number else "0"
@@ -199,12 +216,12 @@ def _powerless(pair: Pair, pairs: int, unit: str) -> str:
     return f"{_count(pair.units, unit)} cannot give p < {p_value(pair.smallest)}{over}, {enough}"
 
 
-def _most(found: Comparison) -> int:
-    return max((pair.units for pair in found.pairs), default=0)
+def _most(comparison: Comparison) -> int:
+    return max((pair.units for pair in comparison.pairs), default=0)
 
 
-def _share(found: Comparison) -> bool:
-    return metric_of(found.metric).higher_is_better
+def _share(comparison: Comparison) -> bool:
+    return metric_of(comparison.metric).higher_is_better
 
 
 def _plain(span: Interval) -> str:

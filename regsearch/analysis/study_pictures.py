@@ -168,10 +168,10 @@ def _groups(frame: pd.DataFrame) -> tuple[str, list[tuple[str, pd.DataFrame]]]:
         name for name in order if name.startswith("none")
     ]
     room = len(SETS)
-    kept = order if len(order) <= room else [*order[: room - 2], order[-1]] if NONE in order[-1] else order[: room - 1]
-    groups = [(_words(name), frame[named == name]) for name in kept]
-    if len(kept) < len(order):
-        groups.append((f"{len(order) - len(kept)} other sets", frame[~named.isin(kept)]))
+    shown = order if len(order) <= room else [*order[: room - 2], order[-1]] if NONE in order[-1] else order[: room - 1]
+    groups = [(_words(name), frame[named == name]) for name in shown]
+    if len(shown) < len(order):
+        groups.append((f"{len(order) - len(shown)} other sets", frame[~named.isin(shown)]))
     return _words(" + ".join(sorted(shared))), groups
 
 

@@ -176,15 +176,15 @@ def show(name: Name, as_json: Json = False) -> None:
     from regsearch.study.study import Study
     from regsearch.workspace.answer import Answer
 
-    found = Study.open(name).show()
+    state = Study.open(name).show()
     if as_json:
-        print_json(found.to_json())
-    elif isinstance(found, Answer):
-        _print_answer(found, as_json)
+        print_json(state.to_json())
+    elif isinstance(state, Answer):
+        _print_answer(state, as_json)
     else:
         from regsearch.cli.printing import print_status
 
-        print_status(found)
+        print_status(state)
 
 
 command(study_app, "compare", "study compare digits-dropout digits-decay --html comparison.html")(compare)
@@ -202,12 +202,12 @@ def replay(
     """Train a trial again in a new process and compare every metric of every epoch with the store; 1 if any differs."""
     from regsearch.study.study import Study
 
-    found = Study.open(name).replay(number)
+    agreement = Study.open(name).replay(number)
     if as_json:
-        print_json(found.to_json())
+        print_json(agreement.to_json())
     else:
-        typer.echo(found.sentence())
-    if not found.agrees:
+        typer.echo(agreement.sentence())
+    if not agreement.agrees:
         raise typer.Exit(DIFFERS)
 
 
@@ -238,13 +238,13 @@ def cost(
 
     study = Study.from_file(file)
     with _named(file):
-        found = study.cost()
+        cost = study.cost()
     if as_json:
-        print_json({"study": study.config.name, **asdict(found)})
+        print_json({"study": study.config.name, **asdict(cost)})
         return
     from regsearch.cli.printing import print_cost
 
-    print_cost(found)
+    print_cost(cost)
 
 
 @command(study_app, "init", "study init patients.csv --target outcome")
@@ -318,13 +318,13 @@ def _print_answer(answer: Answer, as_json: bool) -> None:
     print_answer(answer)
 
 
-def _print_mapping(found: JsonObject, as_json: bool) -> None:
+def _print_mapping(content: JsonObject, as_json: bool) -> None:
     if as_json:
-        print_json(found)
+        print_json(content)
         return
     from regsearch.cli.printing import print_mapping
 
-    print_mapping(found)
+    print_mapping(content)
 
 
 def _end(line: str, code: int) -> None:

@@ -32,17 +32,17 @@ def compare(
     for path in (csv, html):
         if path is not None and not path.absolute().parent.is_dir():
             raise UserError("no such folder", file=path, allowed="name a file in a folder that is there")
-    found = compared(names, by=by, tracking_uri=tracking_uri)
+    comparison = compared(names, by=by, tracking_uri=tracking_uri)
     if csv is not None:
-        _write_csv(found, csv)
+        _write_csv(comparison, csv)
     if html is not None:
         from regsearch.pages import comparison_page
 
-        write_asked(html, comparison_page(found), "--html")
+        write_asked(html, comparison_page(comparison), "--html")
     if as_json:
-        print_json(to_json(found))
+        print_json(to_json(comparison))
     else:
-        _print(found)
+        _print(comparison)
 
 
 def compared(names: list[str], *, by: str | None = None, tracking_uri: str | None = None) -> Comparison:
@@ -84,55 +84,55 @@ def _read(uri: str, name: str) -> StudyRuns:
     return runs
 
 
-def to_json(found: Comparison) -> JsonObject:
+def to_json(comparison: Comparison) -> JsonObject:
     """Encode the comparison as the object that `--json` prints; what is not finite is null."""
     from dataclasses import asdict
 
     from regsearch.analysis.study_comparison_words import notes, sentence
     from regsearch.workspace.answer import plain
 
-    pairs = [{**asdict(pair), "holds": pair.holds, "powerless": pair.powerless} for pair in found.pairs]
-    told: JsonObject = plain(
+    pairs = [{**asdict(pair), "holds": pair.holds, "powerless": pair.powerless} for pair in comparison.pairs]
+    content: JsonObject = plain(
         {
-            "unit": found.unit,
-            "metric": found.metric,
-            "sentence": sentence(found),
-            "compared": found.compared,
-            "ranks": found.ranks,
-            "p_ranks": found.p_ranks,
-            "scores": found.scores,
+            "unit": comparison.unit,
+            "metric": comparison.metric,
+            "sentence": sentence(comparison),
+            "compared": comparison.compared,
+            "ranks": comparison.ranks,
+            "p_ranks": comparison.p_ranks,
+            "scores": comparison.scores,
             "pairs": pairs,
-            "unpaired": found.unpaired,
-            "studies": [{name: value for name, value in asdict(each).items()} for each in found.studies],
-            "notes": notes(found),
+            "unpaired": comparison.unpaired,
+            "studies": [{name: value for name, value in asdict(each).items()} for each in comparison.studies],
+            "notes": notes(comparison),
         }
     )
-    return told
+    return content
 
 
-def _write_csv(found: Comparison, path: Path) -> None:
+def _write_csv(comparison: Comparison, path: Path) -> None:
     """One row per study, one column per number."""
     import pandas as pd
 
     spans = {
         "gap": ("gap_median", "gap_10", "gap_90"),
-        "test": (found.metric, "", ""),
+        "test": (comparison.metric, "", ""),
         "final_gap": ("final_gap", "", ""),
     }
     rows = []
-    for each in found.studies:
+    for each in comparison.studies:
         row: JsonObject = {"data": each.data, "method": each.method, "study": each.study}
         row |= {"complete": each.complete, "pruned": each.pruned, "failed": each.failed, "best_val_loss": each.best}
         for name, (middle, low, high) in spans.items():
             span = getattr(each, name)
             row |= {middle: span.value, low or f"{middle}_low": span.low, high or f"{middle}_high": span.high}
         rows.append(
-            {**row, f"baseline_{found.metric}": each.baseline, "seeds": len(each.scores), "digest": each.digest}
+            {**row, f"baseline_{comparison.metric}": each.baseline, "seeds": len(each.scores), "digest": each.digest}
         )
     write_asked(path, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"), "--csv")
 
 
-def _print(found: Comparison) -> None:
+def _print(comparison: Comparison) -> None:
     from rich import box
     from rich.console import Console
     from rich.markup import escape
@@ -141,11 +141,11 @@ def _print(found: Comparison) -> None:
     from regsearch.analysis.study_comparison_words import notes, pair_table, score_table, sentence, study_table
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    shown = [("studies", study_table(found))]
-    if found.unit == "data set":
-        shown = [("data sets", score_table(found))]
-    if found.pairs:
-        shown.append(("pairs", pair_table(found)))
+    shown = [("studies", study_table(comparison))]
+    if comparison.unit == "data set":
+        shown = [("data sets", score_table(comparison))]
+    if comparison.pairs:
+        shown.append(("pairs", pair_table(comparison)))
     for _, (head, rows) in shown:
         table = Table(*map(escape, head), header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
         table.columns[0].no_wrap = True
@@ -155,8 +155,8 @@ def _print(found: Comparison) -> None:
             console.print(table)
         sys.stdout.write("\n" + "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()))
     sys.stdout.write("\n")
-    for note in notes(found):
+    for note in notes(comparison):
         sys.stdout.write(f"{note}\n")
     with console.capture() as capture:
-        console.print(f"\n[bold]{escape(sentence(found))}[/]", soft_wrap=True)
+        console.print(f"\n[bold]{escape(sentence(comparison))}[/]", soft_wrap=True)
     sys.stdout.write(capture.get())

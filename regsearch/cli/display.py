@@ -45,7 +45,7 @@ class Display:
         self._seconds = PANEL_SECONDS if self._terminal else LINE_SECONDS
         self._start = self._next = clock()
         self._last: Snapshot | None = None
-        self._told = False
+        self._shown = False
         self._later: list[str] = []
         self._live: Live | None = None
 
@@ -81,11 +81,11 @@ class Display:
         snapshot = replace(snapshot, study=snapshot.study or self._study, elapsed=elapsed)
         turned = self._last is None or snapshot.phase != self._last.phase
         if not turned and not self.due():
-            self._last, self._told = snapshot, False  # the line that closes the phase will tell it
+            self._last, self._shown = snapshot, False  # the line that closes the phase will tell it
             return
         if turned:
             self._close_phase()
-        self._last, self._told = snapshot, not self._terminal
+        self._last, self._shown = snapshot, not self._terminal
         self._next = self._clock() + self._seconds
         if self._terminal:
             self._panel(snapshot)
@@ -101,7 +101,7 @@ class Display:
             self.say(self._later.pop(0))
 
     def _close_phase(self) -> None:
-        if self._last and not self._told:
+        if self._last and not self._shown:
             self.say(line(self._last, last=True))
 
     def say(self, message: str) -> None:

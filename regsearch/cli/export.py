@@ -26,11 +26,11 @@ def export(
     """Write the champion as a plain folder that needs torch, numpy and pandas alone."""
     from regsearch.export import export_study
 
-    found = export_study(name, folder, onnx=onnx, replace=replace, tracking_uri=tracking_uri)
-    if found.no_onnx is not None:
-        typer.echo(found.no_onnx, err=True)
+    exported = export_study(name, folder, onnx=onnx, replace=replace, tracking_uri=tracking_uri)
+    if exported.no_onnx is not None:
+        typer.echo(exported.no_onnx, err=True)
     if as_json:
-        files = {"folder": str(found.folder), "files": list(found.files), "onnx": "model.onnx" in found.files}
-        print_json({"study": name, **files, "origin": found.origin})
+        files = {"folder": str(exported.folder), "files": list(exported.files), "onnx": "model.onnx" in exported.files}
+        print_json({"study": name, **files, "origin": exported.origin})
     else:
-        typer.echo(f"{folder} is written: {', '.join(found.files)}")
+        typer.echo(f"{folder} is written: {', '.join(exported.files)}")

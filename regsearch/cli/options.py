@@ -24,6 +24,6 @@ TensorBoard = Annotated[
 ]
 
 
-def print_json(found: JsonObject) -> None:
+def print_json(content: JsonObject) -> None:
     """Print one object on standard output; a number that is not finite is a mistake."""
-    typer.echo(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))
+    typer.echo(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))

@@ -125,22 +125,22 @@ def _print_front(front: Sequence[JsonMapping]) -> None:
     _print(table)
 
 
-def print_status(found: StudyStatus) -> None:
+def print_status(status: StudyStatus) -> None:
     """Print how far a study is: its trials by state, the best so far, and the command that resumes it."""
-    works = {True: "at work", False: "not at work", None: "not finished"}[found.running]
-    _print(Text.assemble("\n", (found.study, "bold"), f": {found.ended:,} of {found.total:,} trials ended, {works}"))
-    counts = {word: count for word, count in found.counts().items() if count or word == "complete"}
-    if not found.running and "running" in counts:
+    works = {True: "at work", False: "not at work", None: "not finished"}[status.running]
+    _print(Text.assemble("\n", (status.study, "bold"), f": {status.ended:,} of {status.total:,} trials ended, {works}"))
+    counts = {word: count for word, count in status.counts().items() if count or word == "complete"}
+    if not status.running and "running" in counts:
         counts = {"begun" if word == "running" else word: count for word, count in counts.items()}
     _print(Text(", ".join(f"{count:,} {word}" for word, count in counts.items())))
-    if found.best:
-        against = "" if found.baseline is None else f" (baseline {found.baseline:.4g})"
-        of = f"trial {found.best['number']}, {found.objective} {found.best['value']:.4g}{against}"
-        _print(Text(f"best so far: {of}: {_setting(found.best['params'])}"))
-    if found.finals:
-        _print(Text(f"finals: {found.finals:,} trained"))
-    if not found.running:
-        _print(Text(f"\ngo on: regsearch study resume {found.study}"))
+    if status.best:
+        against = "" if status.baseline is None else f" (baseline {status.baseline:.4g})"
+        of = f"trial {status.best['number']}, {status.objective} {status.best['value']:.4g}{against}"
+        _print(Text(f"best so far: {of}: {_setting(status.best['params'])}"))
+    if status.finals:
+        _print(Text(f"finals: {status.finals:,} trained"))
+    if not status.running:
+        _print(Text(f"\ngo on: regsearch study resume {status.study}"))
 
 
 def print_studies(rows: list[JsonObject]) -> None:
@@ -153,32 +153,32 @@ def print_studies(rows: list[JsonObject]) -> None:
     _print(table)
 
 
-def print_mapping(found: JsonMapping) -> None:
+def print_mapping(content: JsonMapping) -> None:
     """Print a nested mapping as `key  value` lines; inner keys are joined by dots."""
-    lines = list(_flat(found))
+    lines = list(_flat(content))
     widest = max((len(name) for name, _ in lines), default=0)
     for name, value in lines:
         sys.stdout.write(f"{name:<{widest}}  {value}\n")
 
 
-def print_cost(found: Cost) -> None:
+def print_cost(cost: Cost) -> None:
     """Print what each regularizer adds to a training step of one trial, the dearest first."""
-    way = f"packs of {found.width}" if found.width > 1 else "one trial at a time"
-    how = "compiled" if found.compiled else "operation by operation"
-    sys.stdout.write(f"{found.step * 1e6:.0f} µs per training step of one trial, on one core ({way}, {how})\n\n")
+    way = f"packs of {cost.width}" if cost.width > 1 else "one trial at a time"
+    how = "compiled" if cost.compiled else "operation by operation"
+    sys.stdout.write(f"{cost.step * 1e6:.0f} µs per training step of one trial, on one core ({way}, {how})\n\n")
     table = _table("regularizer", "adds", "share of the step")
-    for name, seconds in sorted(found.rules.items(), key=lambda item: -item[1]):
-        table.add_row(escape(name), f"{seconds * 1e6:.1f} µs", f"{seconds / found.step:.1%}")
+    for name, seconds in sorted(cost.rules.items(), key=lambda item: -item[1]):
+        table.add_row(escape(name), f"{seconds * 1e6:.1f} µs", f"{seconds / cost.step:.1%}")
     _print(table)
 
 
-def print_importance(found: Importance) -> None:
+def print_importance(importance: Importance) -> None:
     """Print each knob's share for validation loss and gap, and where its curve is lowest."""
-    sys.stdout.write(f"what mattered over {found.basis} (shares by PED-ANOVA)\n\n")
-    curves = {each.name: each for each in found.dependence}
+    sys.stdout.write(f"what mattered over {importance.basis} (shares by PED-ANOVA)\n\n")
+    curves = {each.name: each for each in importance.dependence}
     table = _table("knob", "validation loss", "lowest at", "gap", "lowest at")
-    for name, share in found.loss.items():
-        row = [name, f"{share:.1%}", "", f"{found.gap[name]:.1%}", ""]
+    for name, share in importance.loss.items():
+        row = [name, f"{share:.1%}", "", f"{importance.gap[name]:.1%}", ""]
         if name in curves:
             each = curves[name]
             row[2], row[4] = (
@@ -188,8 +188,8 @@ def print_importance(found: Importance) -> None:
     for column in (1, 3):
         table.columns[column].justify = "right"
     _print(table)
-    if found.interaction is not None:
-        two, h = found.interaction, found.interaction.h
+    if importance.interaction is not None:
+        two, h = importance.interaction, importance.interaction.h
         sys.stdout.write(
             f"\n{two.one} and {two.other} together: Friedman's H {h:.2f}, where 0 means that they add up\n"
         )
@@ -257,8 +257,8 @@ def _setting(params: Mapping[str, float | str]) -> str:
     return ", ".join(words) or "every searched regularizer off"
 
 
-def _flat(found: JsonMapping, prefix: str = "") -> Iterable[tuple[str, str]]:
-    for name, value in found.items():
+def _flat(content: JsonMapping, prefix: str = "") -> Iterable[tuple[str, str]]:
+    for name, value in content.items():
         if isinstance(value, list | tuple) and any(isinstance(each, Mapping) for each in value):
             value = {str(place): each for place, each in enumerate(value)}
         if isinstance(value, Mapping):

@@ -42,11 +42,11 @@ def read_constraint(text: str) -> Constraint:
     Raises:
         UserError: it states none.
     """
-    found = _READ.fullmatch(text)
+    match = _READ.fullmatch(text)
     try:
-        bound = float(found["bound"]) if found else math.nan
+        bound = float(match["bound"]) if match else math.nan
     except ValueError:
         bound = math.nan
-    if found is None or not math.isfinite(bound):
+    if match is None or not math.isfinite(bound):
         raise UserError("not a constraint", value=text, allowed=FORM)
-    return Constraint(found["metric"], found["sign"] == "<=", bound)
+    return Constraint(match["metric"], match["sign"] == "<=", bound)

@@ -133,8 +133,8 @@ class TrainConfig(Section):
         """List what this study's optimizer is set to, by the flat names under which `space` may search it."""
         beta1, beta2 = self.betas
         momentum = self.momentum or 0.0
-        found = {"learning_rate": self.learning_rate, "momentum": momentum, "beta1": beta1, "beta2": beta2}
-        return {name: found[knob_of(name)] for name in train_knobs(self.optimizer)}
+        settings = {"learning_rate": self.learning_rate, "momentum": momentum, "beta1": beta1, "beta2": beta2}
+        return {name: settings[knob_of(name)] for name in train_knobs(self.optimizer)}
 
 
 class TrackingConfig(Section):

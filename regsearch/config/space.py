@@ -77,7 +77,7 @@ def build_space(
         named = {*space.regularizers(), TRAIN}
         return dataclasses.replace(
             space,
-            kept={n: v for n, v in (train or {}).items() if n in searched},
+            defaults={n: v for n, v in (train or {}).items() if n in searched},
             knobs={n: knob for n, knob in known.items() if n.partition(".")[0] in named},
         )
     except UserError as error:
@@ -182,9 +182,9 @@ class _Reader:
             if value is None or value == _SEARCH:
                 ranges.append(_declared(knob))
             elif isinstance(value, dict):
-                found = _spoken(knob, value, f"{key}.{short}")
-                ranges += found.ranges
-                fixed |= found.fixed
+                choice = _spoken(knob, value, f"{key}.{short}")
+                ranges += choice.ranges
+                fixed |= choice.fixed
             else:
                 fixed[knob.name] = _fixed(knob, value, f"{key}.{short}")
         self._with_strength(name, known, given, key)
@@ -267,8 +267,8 @@ def _shape(knob: Knob, given: YamlMapping, key: str) -> _Rule:
         if value is None or value == _SEARCH:
             ranges.append(_declared(share))
         elif isinstance(value, dict):
-            found = _spoken(share, value, f"{key}.{WARMUP}")
-            ranges += found.ranges
+            rule = _spoken(share, value, f"{key}.{WARMUP}")
+            ranges += rule.ranges
         else:
             fixed[share.name] = _fixed(share, value, f"{key}.{WARMUP}")
     return _Rule(tuple(ranges), fixed)

@@ -85,16 +85,18 @@ def seconds_per_rule(
         repeats: of each variant; the fastest counts, as what disturbs a clock only ever adds to it.
     """
     rows = build(tuple(names)).training.batch_size * _BATCHES
-    found = calibrate(lambda: build(tuple(names)), data, CANDIDATE_WIDTHS[1], trials, width=width, compiled=compiled)
+    calibration = calibrate(
+        lambda: build(tuple(names)), data, CANDIDATE_WIDTHS[1], trials, width=width, compiled=compiled
+    )
     few = Data(data.train_x[:rows], data.train_y[:rows], data.validation_x[:rows], data.validation_y[:rows])
 
     def pack(of: tuple[str, ...]) -> Pack:
         program = build(of)
-        if found.width == ALONE:
-            program.run_one_at_a_time(eager=found.serial is not None)
-        if found.uncompiled is None:
+        if calibration.width == ALONE:
+            program.run_one_at_a_time(eager=calibration.serial is not None)
+        if calibration.uncompiled is None:
             compile_program(program, few, trials)
-        made = Pack(program, few, found.width)
+        made = Pack(program, few, calibration.width)
         params = {
             rule.strength_knob.name: _middle(rule.strength_knob)
             for rule in program.rules
@@ -112,7 +114,12 @@ def seconds_per_rule(
         for name, each in packs.items():
             best[name] = min(best[name], _seconds(each))
     step = best.pop("")
-    return Cost(step, {name: step - seconds for name, seconds in best.items()}, found.width, found.uncompiled is None)
+    return Cost(
+        step,
+        {name: step - seconds for name, seconds in best.items()},
+        calibration.width,
+        calibration.uncompiled is None,
+    )
 
 
 def _middle(knob: Knob) -> float:

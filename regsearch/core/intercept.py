@@ -127,8 +127,8 @@ class Interception(TorchFunctionMode):
         inplace: bool = False,
         train: bool | None = None,
     ) -> torch.Tensor:
-        told = training if train is None else train
-        return self._at_rate(input, float(p), default if told is None else told)
+        mode = training if train is None else train
+        return self._at_rate(input, float(p), default if mode is None else mode)
 
 
 def _in_float32(packed: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> object:

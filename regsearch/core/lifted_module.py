@@ -145,7 +145,7 @@ class Lifted(nn.Module):
         self.rows_first = True
         self.changing: frozenset[str] = frozenset()
         self.markers: Counter[str] = Counter()
-        self._found: list[_Visited] | None = None
+        self._visited: list[_Visited] | None = None
         self._pass: Interception | None = None
         self._passed: Counter[str | None] = Counter()
         self._layer = 0
@@ -165,20 +165,20 @@ class Lifted(nn.Module):
         if self.kind is not None:
             return
         x = x[torch.arange(_ROWS) % len(x)]
-        found: list[_Visited] = []
-        self._found, training = found, self.training
+        visited: list[_Visited] = []
+        self._visited, training = visited, self.training
         try:
             with torch.random.fork_rng(devices=[]):
                 changing = _changed_buffers(self.train(), x)
-                self._found = None
+                self._visited = None
                 self.changing = changing | _changed_buffers(self.eval(), x)
         finally:
-            self._found = None
+            self._visited = None
             self.train(training)
-        self.markers = Counter(each.marker for each in found if each.marker is not None)
-        kinds = {each.kind for each in found if each.marker is None}
+        self.markers = Counter(each.marker for each in visited if each.marker is not None)
+        kinds = {each.kind for each in visited if each.marker is None}
         self.kind = next((kind for kind in KINDS if kind in kinds), KINDS[-1])
-        sites = [each for each in found if each.marker is None and each.kind == self.kind]
+        sites = [each for each in visited if each.marker is None and each.kind == self.kind]
         self.sites = len(sites)
         self.layers = tuple(each.units for each in sites if each.hidden)
         self.rows_first = all(each.rows % _ROWS == 0 for each in sites if each.hidden)
@@ -193,8 +193,8 @@ class Lifted(nn.Module):
     ) -> torch.Tensor:
         convolved = self._pass is not None and self._pass.convolved
         units = 1 if convolved else h.dim() - 1
-        if self._found is not None:
-            self._found.append(_Visited(kind, len(h), h.shape[units] if units else 1, hidden, marker))
+        if self._visited is not None:
+            self._visited.append(_Visited(kind, len(h), h.shape[units] if units else 1, hidden, marker))
         if self.effect is None or (marker is None and kind != self.kind):
             return h
         self._passed[marker] += 1

@@ -115,7 +115,7 @@ class Pack:
     def train_epoch(self, slots: list[int]) -> list[Report]:
         """Train the trials in `slots` for one epoch and measure them; all other slots keep their state."""
         others = [slot for slot in range(self.width) if self.loads[slot] is not None and slot not in slots]
-        kept = {slot: self.save(slot) for slot in others}
+        states = {slot: self.save(slot) for slot in others}
         rows, batch = len(self.data.train_y), self.program.training.batch_size
         order = self.order()
         plan = self.plan(self.program.steps_per_epoch(rows))
@@ -127,7 +127,7 @@ class Pack:
             self.epochs[slot] += 1
         self.trial_steps += len(slots) * self.program.steps_per_epoch(rows)
         reports = self._measure(slots)
-        for slot, saved in kept.items():
+        for slot, saved in states.items():
             self._restore(slot, saved)
         return reports
 
@@ -250,8 +250,8 @@ class Pack:
         self._restore(slot, saved)
 
     def _restore(self, slot: int, saved: Saved) -> None:
-        for value, kept in zip(self._state(), saved.rows, strict=True):
-            value[slot] = kept
+        for value, row in zip(self._state(), saved.rows, strict=True):
+            value[slot] = row
         self.epochs[slot] = saved.epoch
 
     def _state(self) -> list[torch.Tensor]:

@@ -66,9 +66,9 @@ def read(path: str | Path) -> tuple[Saved, tuple[Stage, ...]]:
         raise SnapshotError(f"{path}: the snapshot cannot be read ({error.strerror})") from error
     if _line(path, content) not in _digests(path):
         raise SnapshotError(f"{path}: the snapshot is damaged: its SHA-256 is not the one beside it")
-    found = torch.load(io.BytesIO(content), weights_only=True)
-    saved = Saved(Load(**found["load"]), found["epoch"], tuple(found["rows"]))
-    return saved, tuple(Stage(**each) for each in found["stages"])
+    state = torch.load(io.BytesIO(content), weights_only=True)
+    saved = Saved(Load(**state["load"]), state["epoch"], tuple(state["rows"]))
+    return saved, tuple(Stage(**each) for each in state["stages"])
 
 
 def delete(path: str | Path) -> None:

@@ -51,7 +51,7 @@ def listing(columns: Iterable[object]) -> str:
     return f"the columns are {', '.join(names[:12])}{more}"
 
 
-def arrays(found: Mapping[str, Any], config: DataConfig) -> Table:
+def arrays(given: Mapping[str, Any], config: DataConfig) -> Table:
     """Make a table of a mapping of `x` [N, F...] and `y` [N] (texts to be continued: both [N, L]).
 
     `x` of 32- or 64-bit integers holds codes, which models look up (0 is padding, or unknown); any other numbers become
@@ -61,25 +61,25 @@ def arrays(found: Mapping[str, Any], config: DataConfig) -> Table:
         UserError: something is missing, or rows differ in length, or hold what is not finite or no code; names the row.
     """
     needed = {"x"} if config.task == "clustering" else {"x", "y"}
-    if not needed <= set(found):
+    if not needed <= set(given):
         raise _bad("the mapping lacks x or y", config, "arrays x and y")
-    x = _rows(found["x"], "x", config)
+    x = _rows(given["x"], "x", config)
     if np.issubdtype(x.dtype, np.integer) and x.dtype.itemsize >= 4:
-        vocabulary = _vocabulary(x, found.get("vocabulary"), config)
+        vocabulary = _vocabulary(x, given.get("vocabulary"), config)
         x = x.astype(np.int64)
     else:
         vocabulary, x = None, x.astype(np.float32)
         _refuse(~np.isfinite(x), "x holds NaN or infinity", config)
     if vocabulary is None and config.task in _OF_CODES:
-        raise _bad(f"x of type {found_type(found['x'])} cannot be read as codes", config, "whole numbers, 64 bits")
+        raise _bad(f"x of type {found_type(given['x'])} cannot be read as codes", config, "whole numbers, 64 bits")
     if config.task == "language_modelling":
-        return _texts(x, _rows(found["y"], "y", config), vocabulary, config)
+        return _texts(x, _rows(given["y"], "y", config), vocabulary, config)
     y = pd.Series(
-        _targets(found["y"], config) if "y" in found else np.zeros(len(x), np.int64), name=config.target or "target"
+        _targets(given["y"], config) if "y" in given else np.zeros(len(x), np.int64), name=config.target or "target"
     )
     if len(x) != len(y):
         raise _bad(f"x has {len(x)} rows and y {len(y)}", config)
-    return Table(x, y, str(config.task), str(y.name) if "y" in found else "", vocabulary=vocabulary)
+    return Table(x, y, str(config.task), str(y.name) if "y" in given else "", vocabulary=vocabulary)
 
 
 def check_cells(frame: pd.DataFrame, config: DataConfig) -> None:

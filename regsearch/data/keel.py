@@ -64,7 +64,7 @@ def read(name: str) -> pd.DataFrame:
     # Only their own signs are missing values: "NA" may be a word.
     # A label is a word, also where it is a number or true.
     label = rows.partition("\n")[0].count(",")
-    kept: dict[str, Any] = {"dtype": {label: str}, "na_values": list(MISSING), "keep_default_na": False}
-    frame: pd.DataFrame = pd.read_csv(io.StringIO(rows), header=None, skipinitialspace=True, **kept)
+    options: dict[str, Any] = {"dtype": {label: str}, "na_values": list(MISSING), "keep_default_na": False}
+    frame: pd.DataFrame = pd.read_csv(io.StringIO(rows), header=None, skipinitialspace=True, **options)
     frame.columns = pd.Index([*(f"x{place}" for place in range(1, frame.shape[1])), TARGET])
     return frame.assign(**{TARGET: frame[TARGET].str.strip()})

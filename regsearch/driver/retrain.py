@@ -67,6 +67,6 @@ def trained_again(trials: Iterable[Trial], executor: Executor, epochs: int) -> l
         copy = Trial(trial.number, dict(trial.params), trial.seed)
         copy.stages = trial.stages
         copies.append(copy)
-    found: list[tuple[Trial, Weights]] = []
-    train_all(executor, copies, epochs, lambda trial, weights: found.append((trial, weights)))
-    return [(trial, weights) for trial, weights in found if trial.reason is None]
+    trained: list[tuple[Trial, Weights]] = []
+    train_all(executor, copies, epochs, lambda trial, weights: trained.append((trial, weights)))
+    return [(trial, weights) for trial, weights in trained if trial.reason is None]

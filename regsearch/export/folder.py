@@ -157,16 +157,16 @@ def _registered(name: str, given: str | None, place: Path, answer: Answer | None
 
     uri = tracking_uri(given, home())
     try:
-        found = fetch_champion(uri, name, place)
+        champion = fetch_champion(uri, name, place)
     except UserError as error:
         if answer is None:
             raise
         allowed = "torch could not export this model when its finals ended"
         raise UserError(error.what, key=error.key, value=error.value, allowed=allowed) from None
-    if found.sums:
+    if champion.sums:
         _check(place, name)
-    origin = f"version {found.version} of the registered model {name}, from the MLflow run {found.run_id}"
-    return Champion(place, origin, answer.sentence if answer is not None else found.sentence)
+    origin = f"version {champion.version} of the registered model {name}, from the MLflow run {champion.run_id}"
+    return Champion(place, origin, answer.sentence if answer is not None else champion.sentence)
 
 
 def _check(package: Path, name: str) -> None:

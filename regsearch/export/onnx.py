@@ -41,7 +41,7 @@ def write_onnx(program: Path, out: Path, manifest: JsonObject) -> None:
     exported = torch.export.load(program)
     try:
         with _quietly():
-            found = torch.onnx.export(
+            exported_onnx = torch.onnx.export(
                 exported,
                 dynamo=True,
                 input_names=["rows"],
@@ -49,9 +49,9 @@ def write_onnx(program: Path, out: Path, manifest: JsonObject) -> None:
                 verbose=False,
                 external_data=False,
             )
-            if found is None:
+            if exported_onnx is None:
                 raise MissingForm("no model.onnx: torch gave none")
-            found.save(out)
+            exported_onnx.save(out)
     except MissingForm:
         raise
     except Exception as error:  # the exporter's own kinds, one for each of its stages
@@ -90,13 +90,13 @@ def _apart(session: Any, program: torch.nn.Module, rows: np.ndarray) -> float:
     import numpy as np
     import torch
 
-    (found,) = session.run(None, {"rows": rows})
+    (outputs,) = session.run(None, {"rows": rows})
     padded = np.concatenate([rows, rows])  # the program takes two rows or more
     with torch.no_grad():
         wanted = program(torch.from_numpy(padded)).numpy()[: len(rows)]
-    if found.shape != wanted.shape:
+    if outputs.shape != wanted.shape:
         return float("inf")
-    return float((np.abs(found - wanted) / (1 + np.abs(wanted))).max())
+    return float((np.abs(outputs - wanted) / (1 + np.abs(wanted))).max())
 
 
 @contextlib.contextmanager

@@ -86,8 +86,8 @@ def _kind(column: JsonMapping) -> str:
         return f"one of {len(column['categories'])} words: {_words(column['categories'])}"
     if column["kind"] == "code":
         return f"one of {len(column['values'])} names: {_words(column['values'])}"
-    kept = f"the {column['keep']} {column['length']} {column['level']} of it are read"
-    return f"text; {kept}"
+    part = f"the {column['keep']} {column['length']} {column['level']} of it are read"
+    return f"text; {part}"
 
 
 def _gap(column: JsonMapping) -> str:

@@ -79,15 +79,15 @@ def _import(factory: str, folder: str) -> Callable[..., object]:
         if place not in sys.path:
             sys.path.insert(0, place)
     try:
-        found: Callable[..., object] = getattr(importlib.import_module(module), name)
+        maker: Callable[..., object] = getattr(importlib.import_module(module), name)
     except Exception as error:
         raise UserError(
             f"cannot be imported: {type(error).__name__}: {error}",
             key="model.factory",
             value=factory,
-            allowed="module:callable, found from the study file's folder or the working directory",
+            allowed="module:callable, maker from the study file's folder or the working directory",
         ) from error
-    return found
+    return maker
 
 
 __all__ = ["MODELS", "build_model", "linear", "mlp", "refuse_hidden_state"]

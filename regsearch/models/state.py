@@ -43,10 +43,10 @@ def refuse_hidden_state(module: nn.Module, rows: torch.Tensor) -> None:
 
 
 def _refuse_change(
-    module: nn.Module, found: tuple[dict[str, object], dict[str, object]], what: str, allowed: str
+    module: nn.Module, forms: tuple[dict[str, object], dict[str, object]], what: str, allowed: str
 ) -> None:
     """Refuse the first place, by name, that differs between what was found before and after."""
-    before, after = found
+    before, after = forms
     for place in sorted(before.keys() | after.keys()):
         if before.get(place) != after.get(place):
             raise UserError(what, key="model", value=f"{type(module).__name__}.{place}", allowed=allowed)
@@ -57,15 +57,15 @@ def _forms(module: nn.Module) -> dict[str, object]:
 
 
 def _kept(module: nn.Module) -> dict[str, object]:
-    found: dict[str, object] = {}
+    state: dict[str, object] = {}
     for prefix, part in module.named_modules():
         lead = f"{prefix}." if prefix else ""
         for name, value in vars(part).items():
             if name not in _OWN:
-                found[lead + name] = _mark(value, _DEPTH)
+                state[lead + name] = _mark(value, _DEPTH)
         for name, parameter in part.named_parameters(recurse=False):
-            found[lead + name] = _mark(parameter, _DEPTH)
-    return found
+            state[lead + name] = _mark(parameter, _DEPTH)
+    return state
 
 
 def _mark(value: object, depth: int) -> object:

@@ -39,34 +39,38 @@ def answer(record: StudyRecord) -> Section:
 
 def care(record: StudyRecord) -> Section:
     """List what a reader should allow for before believing the answer."""
-    found = []
+    paragraphs = []
     if not record.ended:
-        found.append("The study has not ended: all of this may change.")
+        paragraphs.append("The study has not ended: all of this may change.")
     summary = record.summary
     if summary is not None:
         rows, seeds = summary.contrast.rows, summary.contrast.seeds
         if rows < FEW_ROWS:
-            found.append(f"The test has {rows} rows: few, so that the intervals are wide and their ends rough.")
+            paragraphs.append(f"The test has {rows} rows: few, so that the intervals are wide and their ends rough.")
         if seeds == 1:
-            found.append("One seed cannot tell a difference from chance.")
+            paragraphs.append("One seed cannot tell a difference from chance.")
         elif seeds < FEW_SEEDS:
-            found.append(f"{seeds} seeds are few: an interval over them is wide, and rough.")
-        found += [f"{line[:1].upper()}{line[1:]}." for line in summary.missing]
+            paragraphs.append(f"{seeds} seeds are few: an interval over them is wide, and rough.")
+        paragraphs += [f"{line[:1].upper()}{line[1:]}." for line in summary.missing]
         if summary.left_out:
-            found.append(f"{summary.left_out} of {seeds + summary.left_out} seeds diverged and were left out.")
+            paragraphs.append(f"{summary.left_out} of {seeds + summary.left_out} seeds diverged and were left out.")
     elif record.ended:
-        found.append("No finals were held: nothing here was tested on rows that the search had not seen.")
+        paragraphs.append("No finals were held: nothing here was tested on rows that the search had not seen.")
     if record.opened > 1:
         words = f"{record.opened_words[:1].upper()}{record.opened_words[1:]}"
-        found.append(f"{words}: each look at the same rows makes a lucky one likelier.")
+        paragraphs.append(f"{words}: each look at the same rows makes a lucky one likelier.")
     if failed := record.count("FAIL"):
         share = "; that is many" if failed > MANY_FAILED * len(record.trials) else ""
-        found.append(f"{_count(failed, 'trial')} of {len(record.trials)} failed{share}: {_reason(record)}.")
+        paragraphs.append(f"{_count(failed, 'trial')} of {len(record.trials)} failed{share}: {_reason(record)}.")
     if len(record.objectives) > 1:
-        found.append(f"The search had several objectives: {', '.join(record.objectives)}. No one trial is best in all.")
-    if not found:
-        found.append("Nothing out of the ordinary: enough test rows and seeds, a test opened once, few failed trials.")
-    return Section("care", "What to be careful about", [Lines(found)])
+        paragraphs.append(
+            f"The search had several objectives: {', '.join(record.objectives)}. No one trial is best in all."
+        )
+    if not paragraphs:
+        paragraphs.append(
+            "Nothing out of the ordinary: enough test rows and seeds, a test opened once, few failed trials."
+        )
+    return Section("care", "What to be careful about", [Lines(paragraphs)])
 
 
 def intervals(record: StudyRecord) -> Section:

@@ -39,9 +39,9 @@ def ledger(record: StudyRecord) -> Section:
 def environment(record: StudyRecord) -> Section:
     """Tabulate the data and the machine, as far as they are known, and where the time went."""
     parts: list[Part] = []
-    for caption, found in (("Data", record.data), ("Machine and versions", record.machine)):
-        if found:
-            parts.append(Table(caption, ("", "value"), [(name, value) for name, value in found.items()]))
+    for caption, facts in (("Data", record.data), ("Machine and versions", record.machine)):
+        if facts:
+            parts.append(Table(caption, ("", "value"), [(name, value) for name, value in facts.items()]))
     times = [(words, f"{record.timing[name]:.1f} s") for name, words in _TIMES if name in record.timing]
     if rate := record.timing.get("trial_steps_per_second"):
         times.append(("training steps of single trials", f"{rate:,.0f} per second"))

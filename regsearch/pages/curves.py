@@ -25,21 +25,21 @@ def curves(record: StudyRecord) -> Section:
     }
     if not known or any(each is None for each in known.values()):
         return Section("curves", "Learning curves")
-    found: dict[tuple[str, str], Array] = {name: each for name, each in known.items() if each is not None}
-    return Section("curves", "Learning curves", [_picture(record, found)])
+    curves_by_role: dict[tuple[str, str], Array] = {name: each for name, each in known.items() if each is not None}
+    return Section("curves", "Learning curves", [_picture(record, curves_by_role)])
 
 
-def _picture(record: StudyRecord, found: dict[tuple[str, str], Array]) -> Picture:
-    epochs = max(each.shape[1] for each in found.values())
+def _picture(record: StudyRecord, curves: dict[tuple[str, str], Array]) -> Picture:
+    epochs = max(each.shape[1] for each in curves.values())
     # A candidate whose runs all stopped early keeps its last values like a run that did.
-    found = {name: np.pad(each, ((0, 0), (0, epochs - each.shape[1])), mode="edge") for name, each in found.items()}
-    means = {name: each.mean(axis=0) for name, each in found.items()}
-    bands = {name: np.quantile(each, BAND, axis=0) for name, each in found.items()}
-    seeds = max(each.shape[0] for each in found.values())
+    curves = {name: np.pad(each, ((0, 0), (0, epochs - each.shape[1])), mode="edge") for name, each in curves.items()}
+    means = {name: each.mean(axis=0) for name, each in curves.items()}
+    bands = {name: np.quantile(each, BAND, axis=0) for name, each in curves.items()}
+    seeds = max(each.shape[0] for each in curves.values())
     plot = Plot(290)
     words = {"train_loss": "training", "val_loss": "validation"}
     styles = {"train_loss": "dashed", "val_loss": ""}
-    entries = [(styles[key], who, f"{who}, {words[key]}") for who, key in reversed(found)]
+    entries = [(styles[key], who, f"{who}, {words[key]}") for who, key in reversed(curves)]
     top = plot.key(8, entries) + 28
     settled = max(float(band[1][len(band[1]) // 5 :].max()) for band in bands.values())
     highest = max(float(band[1].max()) for band in bands.values())

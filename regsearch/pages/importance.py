@@ -14,92 +14,102 @@ CURVES = 6
 def importance(record: StudyRecord) -> Section:
     """Plot the importance of the knobs; a sentence where nothing was measured though trials have completed."""
     title = "Which knob mattered"
-    found = record.importance
-    if found is None or not found.loss:
+    importance = record.importance
+    if importance is None or not importance.loss:
         if not record.count("COMPLETE"):
             return Section("importance", title)
         return Section("importance", title, [Paragraph("The importance of the knobs was not measured.")])
-    parts: list[Part] = [_bars(found), *(_curve(each, i) for i, each in enumerate(found.dependence[:CURVES]))]
-    if found.interaction is not None:
-        parts.append(_grid(found.interaction))
+    parts: list[Part] = [_bars(importance), *(_curve(each, i) for i, each in enumerate(importance.dependence[:CURVES]))]
+    if importance.interaction is not None:
+        parts.append(_grid(importance.interaction))
     return Section("importance", title, parts)
 
 
-def _bars(found: Importance) -> Picture:
+def _bars(importance: Importance) -> Picture:
     step = 44.0
     plot = Plot(0)
     entries = [("square", "winner", "for the validation loss"), ("circle", "baseline", "for the gap")]
     top = plot.key(8, entries) + 12
-    bottom = top + step * len(found.loss)
-    shares = [*found.loss.values(), *found.gap.values()]
+    bottom = top + step * len(importance.loss)
+    shares = [*importance.loss.values(), *importance.gap.values()]
     along = Axis(0.0, 1.08 * max(shares) or 1.0, 12, WIDTH - 12)
     plot.bottom(along, bottom, "share of the importance", grid_to=top - 8)
-    for index, (name, share) in enumerate(found.loss.items()):
+    for index, (name, share) in enumerate(importance.loss.items()):
         y = top + step * index
         plot.text(12, y, fitting(name), "halo")
         for value, up, kind, style in (
             (share, 14, "square", "winner"),
-            (found.gap.get(name, 0.0), 24, "circle", "baseline"),
+            (importance.gap.get(name, 0.0), 24, "circle", "baseline"),
         ):
             tip = f"{name}: {100 * value:.0f} %"
             plot.box(12, y + up - 4, max(along.at(value) - 12, 0.5), 8, style, tip)
             plot.mark(along.at(value), y + up, kind, style, tip, 5)
     plot.height = bottom + 40
-    rows = [(name, short(share), short(found.gap.get(name, 0.0))) for name, share in found.loss.items()]
+    rows = [(name, short(share), short(importance.gap.get(name, 0.0))) for name, share in importance.loss.items()]
     numbers = Table("Importance: the numbers", ("knob", "for the validation loss", "for the gap"), rows, folded=True)
-    first = next(iter(found.loss))
-    text = f"What tells the best trials from all, over {found.trials} complete trials (PED-ANOVA); shares add up to 1. "
+    first = next(iter(importance.loss))
+    over = f"over {importance.trials} complete trials (PED-ANOVA)"
+    text = f"What tells the best trials from all, {over}; shares add up to 1. "
     text += f"For the validation loss it is {first} most."
     return Picture("importance-bars", "Importance", text, plot.drawn(), plot.height, numbers)
 
 
-def _curve(found: Dependence, index: int) -> Picture:
+def _curve(dependence: Dependence, index: int) -> Picture:
     plot = Plot(0)
     top = plot.key(8, [("", "winner", "validation loss"), ("dashed", "baseline", "gap")]) + 28
     bottom = top + 130
-    values = [*found.loss, *found.gap]
+    values = [*dependence.loss, *dependence.gap]
     up = axis(values, bottom, top, zero=min(values) < 0, room=0.08)
-    up = Axis(up.low, up.high, up.start, up.end) if min(found.gap) <= 0 else up
-    low, high = min(found.x), max(found.x)
-    along = Axis(low, high if high > low else low + (abs(low) or 1.0), 50, WIDTH - 16, log=found.log and low > 0)
+    up = Axis(up.low, up.high, up.start, up.end) if min(dependence.gap) <= 0 else up
+    low, high = min(dependence.x), max(dependence.x)
+    along = Axis(low, high if high > low else low + (abs(low) or 1.0), 50, WIDTH - 16, log=dependence.log and low > 0)
     plot.left(up, 50, "loss", grid_to=WIDTH - 16)
-    plot.bottom(along, bottom, found.name)
-    for curve, style in ((found.loss, "winner"), (found.gap, "baseline dashed")):
-        plot.line([(along.at(x), up.at(y)) for x, y in zip(found.x, curve, strict=True)], style)
+    plot.bottom(along, bottom, dependence.name)
+    for curve, style in ((dependence.loss, "winner"), (dependence.gap, "baseline dashed")):
+        plot.line([(along.at(x), up.at(y)) for x, y in zip(dependence.x, curve, strict=True)], style)
     plot.height = bottom + 40
-    rows = [(short(x), short(a), short(b)) for x, a, b in zip(found.x, found.loss, found.gap, strict=True)]
+    rows = [
+        (short(x), short(a), short(b)) for x, a, b in zip(dependence.x, dependence.loss, dependence.gap, strict=True)
+    ]
     numbers = Table(
-        f"Partial dependence on {found.name}: the numbers", (found.name, "validation loss", "gap"), rows, folded=True
+        f"Partial dependence on {dependence.name}: the numbers",
+        (dependence.name, "validation loss", "gap"),
+        rows,
+        folded=True,
     )
-    best = found.x[min(range(len(found.x)), key=lambda i: found.loss[i])]
+    best = dependence.x[min(range(len(dependence.x)), key=lambda i: dependence.loss[i])]
     text = f"With all else as in the trials, the validation loss is lowest at {short(best)}."
-    title = f"Partial dependence on {found.name}"
+    title = f"Partial dependence on {dependence.name}"
     return Picture(f"dependence-{index}", title, text, plot.drawn(), plot.height, numbers)
 
 
-def _grid(found: Interaction) -> Picture:
-    cells = [value for row in found.loss for value in row]
+def _grid(interaction: Interaction) -> Picture:
+    cells = [value for row in interaction.loss for value in row]
     low, span = min(cells), (max(cells) - min(cells)) or 1.0
     plot = Plot(0)
     words = ("lowest loss", "", "", "", "highest loss")
     top = plot.key(8, [("square", f"rank{i}", words[i]) for i in range(RANKS)]) + 28
-    wide, high = (WIDTH - 66) / len(found.x), 200 / len(found.y)
-    for i, x in enumerate(found.x):
-        for j, y in enumerate(found.y):
-            value = found.loss[i][j]
+    wide, high = (WIDTH - 66) / len(interaction.x), 200 / len(interaction.y)
+    for i, x in enumerate(interaction.x):
+        for j, y in enumerate(interaction.y):
+            value = interaction.loss[i][j]
             rank = min(int((value - low) / span * RANKS), RANKS - 1)
-            tip = f"{found.one} {short(x)}, {found.other} {short(y)}: {short(value)}"
+            tip = f"{interaction.one} {short(x)}, {interaction.other} {short(y)}: {short(value)}"
             plot.box(56 + wide * i, top + 200 - high * (j + 1), wide + 0.3, high + 0.3, f"rank{rank}", tip)
-    for i in sorted({0, len(found.x) // 2, len(found.x) - 1}):
-        plot.text(56 + wide * (i + 0.5), top + 211, short(found.x[i]), "tick", "middle")
-    for j in sorted({0, len(found.y) // 2, len(found.y) - 1}):
-        plot.text(51, top + 200 - high * (j + 0.5), short(found.y[j]), "tick", "end")
-    plot.text((56 + WIDTH) / 2, top + 228, found.one, "name", "middle")
-    plot.text(2, top - 13, found.other, "name")
+    for i in sorted({0, len(interaction.x) // 2, len(interaction.x) - 1}):
+        plot.text(56 + wide * (i + 0.5), top + 211, short(interaction.x[i]), "tick", "middle")
+    for j in sorted({0, len(interaction.y) // 2, len(interaction.y) - 1}):
+        plot.text(51, top + 200 - high * (j + 0.5), short(interaction.y[j]), "tick", "end")
+    plot.text((56 + WIDTH) / 2, top + 228, interaction.one, "name", "middle")
+    plot.text(2, top - 13, interaction.other, "name")
     plot.height = top + 240
-    header = (f"{found.other} \\ {found.one}", *(short(x) for x in found.x))
-    rows = [(short(y), *(short(found.loss[i][j]) for i in range(len(found.x)))) for j, y in enumerate(found.y)]
+    header = (f"{interaction.other} \\ {interaction.one}", *(short(x) for x in interaction.x))
+    rows = [
+        (short(y), *(short(interaction.loss[i][j]) for i in range(len(interaction.x))))
+        for j, y in enumerate(interaction.y)
+    ]
     numbers = Table("Validation loss over the two: the numbers", header, rows, folded=True)
-    text = f"Friedman's H is {short(found.h)}: 0 where the two effects add up, 1 where there is only their interaction."
-    title = f"{found.one} and {found.other} together"
+    h = short(interaction.h)
+    text = f"Friedman's H is {h}: 0 where the two effects add up, 1 where there is only their interaction."
+    title = f"{interaction.one} and {interaction.other} together"
     return Picture("interaction", title, text, plot.drawn(), plot.height, numbers)

@@ -46,11 +46,11 @@ class Axis:
         if self.log:
             decades = math.log10(self.high / self.low)
             subs = (1.0, 2.0, 5.0) if decades < 1.6 else (1.0, 3.0) if decades < 2.6 else (1.0,)
-            found = LogLocator(subs=subs, numticks=count + 1).tick_values(self.low, self.high)
+            ticks = LogLocator(subs=subs, numticks=count + 1).tick_values(self.low, self.high)
         else:
-            found = MaxNLocator(count, steps=[1, 2, 2.5, 5, 10], min_n_ticks=2).tick_values(self.low, self.high)
+            ticks = MaxNLocator(count, steps=[1, 2, 2.5, 5, 10], min_n_ticks=2).tick_values(self.low, self.high)
         slack = 1e-9 * (self.high - self.low)
-        return [float(each) for each in found if self.low - slack <= each <= self.high + slack]
+        return [float(each) for each in ticks if self.low - slack <= each <= self.high + slack]
 
 
 def axis(values: Iterable[float], start: float, end: float, *, room: float = 0.05, zero: bool = False) -> Axis:

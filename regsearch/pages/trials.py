@@ -230,10 +230,10 @@ def _grouped(drawn: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     words |= {name: "none" for name, each in members.items() if not each}
     named = sets.map(words)
     order = [str(name) for name in named.value_counts().index]
-    kept = order if len(order) <= len(MARKS) else order[: len(MARKS) - 1]
-    groups = [(name.replace("_", " "), drawn[named == name]) for name in kept]
-    if len(kept) < len(order):
-        groups.append((f"{len(order) - len(kept)} other sets", drawn[~named.isin(kept)]))
+    shown = order if len(order) <= len(MARKS) else order[: len(MARKS) - 1]
+    groups = [(name.replace("_", " "), drawn[named == name]) for name in shown]
+    if len(shown) < len(order):
+        groups.append((f"{len(order) - len(shown)} other sets", drawn[~named.isin(shown)]))
     return groups
 
 

@@ -32,15 +32,15 @@ def keep_importance(trials: Iterable[Trial], space: SearchSpace, folder: Path, t
     from regsearch.analysis.knob_pictures import pictures
 
     try:
-        found = weigh(trials, space)
+        importances = weigh(trials, space)
     except UserError:
         return None
     folder.mkdir(exist_ok=True)
-    write_json(folder / "importance.json", {schema.KEY: schema.FINALS, **found.to_json()})
+    write_json(folder / "importance.json", {schema.KEY: schema.FINALS, **importances.to_json()})
     tracker.append(Artifact("study", 0, str(folder / "importance.json"), "importance"))
-    for path in pictures(found, folder):
+    for path in pictures(importances, folder):
         tracker.append(Artifact("study", 0, str(path), "pictures"))
-    return found
+    return importances
 
 
 def importance_of(name: str, tracking_uri: str | None = None) -> Importance:
@@ -79,8 +79,10 @@ def weigh(trials: Iterable[Trial], space: SearchSpace) -> Importance:
         return importance(_frame(complete, [trial.kept() for trial in complete]), space=space)
     epoch = lengths[min(2 * LEAST, len(lengths)) - 1]
     reached = [trial for trial in chosen if len(trial.reports) >= epoch]
-    found = importance(_frame(reached, [dict(trial.reports[epoch - 1].metrics) for trial in reached]), space=space)
-    return replace(found, epoch=epoch)
+    importances = importance(
+        _frame(reached, [dict(trial.reports[epoch - 1].metrics) for trial in reached]), space=space
+    )
+    return replace(importances, epoch=epoch)
 
 
 def _frame(trials: Sequence[Trial], measured: Sequence[dict[str, float]]) -> pd.DataFrame:

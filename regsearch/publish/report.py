@@ -46,8 +46,8 @@ def local_record(spec: StudySpec, *, sentence: str | None = None) -> StudyRecord
     manifest = Manifest.load(folder.data)
     runs = list(StudyHistory.read(folder.outbox).runs.values())
     trials = trials_frame(runs)
-    found = _json(folder.finals / "summary.json", schema.FINALS) if ended and config.finalize.seeds else {}
-    summary = FinalsSummary.from_json(found) if found else None
+    fields = _json(folder.finals / "summary.json", schema.FINALS) if ended and config.finalize.seeds else {}
+    summary = FinalsSummary.from_json(fields) if fields else None
     task = TASKS[manifest.task]
     higher = frozenset(f"{part}_{name}" for part in ("train", "val") for name in task.higher)
     known = opened(folder.ledger, manifest.test_digest)
@@ -88,26 +88,26 @@ def stored_record(uri: str, name: str) -> StudyRecord:
     """
     from regsearch.tracking.mlflow.stored_study import ANSWER_TAG, read_study
 
-    found = read_study(uri, name)
-    trials = trials_frame(found.runs)
-    summary = FinalsSummary.from_json(found.summary) if found.summary else None
-    planned, times = int(found.params.get("search.trials", 0)), int(found.tags.get("regsearch.test_opened", 0))
-    task = TASKS.get(found.params.get("task", ""))
+    stored = read_study(uri, name)
+    trials = trials_frame(stored.runs)
+    summary = FinalsSummary.from_json(stored.summary) if stored.summary else None
+    planned, times = int(stored.params.get("search.trials", 0)), int(stored.tags.get("regsearch.test_opened", 0))
+    task = TASKS.get(stored.params.get("task", ""))
     shown = {"source": "data.source", "task": "task", "model": "model"}
     return StudyRecord(
         name=name,
         trials=trials,
         planned=planned,
-        ended=found.ended,
-        sentence=found.tags.get(ANSWER_TAG) or _progress(name, trials, planned),
-        begun=_time(found.begun_ms),
+        ended=stored.ended,
+        sentence=stored.tags.get(ANSWER_TAG) or _progress(name, trials, planned),
+        begun=_time(stored.begun_ms),
         loss_words=task.loss_words if task else "loss",
         winner=summary.winner.number if summary else _best(trials, "val_loss"),
         summary=summary,
-        curves=_curves(found.runs, summary),
+        curves=_curves(stored.runs, summary),
         opened=times,
         opened_words=str(Opened(times)),
-        data={name: found.params[key] for name, key in shown.items() if key in found.params},
+        data={name: stored.params[key] for name, key in shown.items() if key in stored.params},
     )
 
 
@@ -161,29 +161,29 @@ def study_file(config: StudyConfig) -> str:
     >>> study_file(StudyConfig.model_validate(yaml.safe_load(text))).splitlines()[0]
     'name: small'
     """
-    found = json.loads(without_addresses(config).to_json())
-    found.pop("folder")
-    model = found["model"]
-    found["model"] = {**{key: model[key] for key in ("name", "factory")}, **model["options"]}
+    sections = json.loads(without_addresses(config).to_json())
+    sections.pop("folder")
+    model = sections["model"]
+    sections["model"] = {**{key: model[key] for key in ("name", "factory")}, **model["options"]}
     if config.data.split.kind == "column":
         for part in ("train", "validation", "test"):
-            del found["data"]["split"][part]
-    return yaml.safe_dump(_given(found), sort_keys=False, allow_unicode=True, width=100)
+            del sections["data"]["split"][part]
+    return yaml.safe_dump(_given(sections), sort_keys=False, allow_unicode=True, width=100)
 
 
 def _given(section: object) -> object:
     """Without the keys that hold nothing, which is what they say when they are left out."""
     if not isinstance(section, dict):
         return section
-    kept = {key: _given(value) for key, value in section.items() if value is not None}
-    return {key: value for key, value in kept.items() if value != {}}
+    given = {key: _given(value) for key, value in section.items() if value is not None}
+    return {key: value for key, value in given.items() if value != {}}
 
 
 def _json(file: Path, latest: int) -> JsonObject:
     """What a file holds, if it is there and of a form up to `latest`."""
-    found: JsonObject = json.loads(file.read_text()) if file.exists() else {}
-    schema.check_version(found.pop(schema.KEY, None), latest, file)
-    return found
+    content: JsonObject = json.loads(file.read_text()) if file.exists() else {}
+    schema.check_version(content.pop(schema.KEY, None), latest, file)
+    return content
 
 
 def _progress(name: str, trials: pd.DataFrame, planned: int) -> str:
@@ -205,18 +205,18 @@ def _curves(runs: Sequence[RunHistory], summary: FinalsSummary | None) -> dict[s
     """Losses [S, E] of the finals of winner and baseline, NaN after an early end."""
     if summary is None:
         return {}
-    found = {}
+    curves = {}
     for who, number in (("winner", summary.winner.number), ("baseline", summary.baseline.number)):
         finals = [run for run in runs if _measured(run, number)]
         epochs = max((max(run.curve) for run in finals), default=0)
         if epochs:
-            found[who] = {
+            curves[who] = {
                 name: np.array(
                     [[run.curve.get(e, {}).get(name, np.nan) for e in range(1, epochs + 1)] for run in finals]
                 )
                 for name in ("train_loss", "val_loss")
             }
-    return found
+    return curves
 
 
 def _measured(run: RunHistory, number: int) -> bool:
@@ -226,8 +226,8 @@ def _measured(run: RunHistory, number: int) -> bool:
 
 
 def _importance(path: Path) -> Importance | None:
-    found = _json(path, schema.FINALS)
-    return Importance.from_json(found) if found else None
+    fields = _json(path, schema.FINALS)
+    return Importance.from_json(fields) if fields else None
 
 
 def _data(manifest: Manifest) -> dict[str, str]:

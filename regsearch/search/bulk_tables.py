@@ -36,8 +36,8 @@ class Tables:
     def rows(self, connection: sqlalchemy.Connection, study: int) -> dict[int, int]:
         """Look up the row of each trial of a study, by number."""
         trials = self._tables[TRIALS]
-        found = connection.execute(select(trials.c.number, trials.c.trial_id).where(trials.c.study_id == study))
-        return {int(number): int(row) for number, row in found}
+        rows = connection.execute(select(trials.c.number, trials.c.trial_id).where(trials.c.study_id == study))
+        return {int(number): int(row) for number, row in rows}
 
     def write(
         self,

@@ -56,14 +56,14 @@ def _shares(study: optuna.Study, index: int, knobs: list[str], values: Sequence[
     with warnings.catch_warnings():
         # That a low target is good, which it is here, and that some knobs are in few trials.
         warnings.simplefilter("ignore")
-        found = get_param_importances(
+        importances = get_param_importances(
             study,
             evaluator=PedAnovaImportanceEvaluator(target_quantile=top),
             target=lambda trial: trial.values[index],
             normalize=False,
         )
-    total = math.fsum(found.values())
-    return {name: found.get(name, 0.0) / total if total else 0.0 for name in knobs}
+    total = math.fsum(importances.values())
+    return {name: importances.get(name, 0.0) / total if total else 0.0 for name in knobs}
 
 
 def _distribution(column: Sequence[float | str | None]) -> BaseDistribution:

@@ -42,8 +42,8 @@ class _Suggest:
         self._trial = trial
 
     def categorical(self, name: str, choices: tuple[Value, ...]) -> Value:
-        found = self._trial.suggest_categorical(name, choices)
-        return found  # type: ignore[return-value]
+        choice = self._trial.suggest_categorical(name, choices)
+        return choice  # type: ignore[return-value]
 
     def number(self, of: Range) -> float:
         if of.integer:
@@ -127,7 +127,7 @@ class OptunaSearch:
         self.several = len(directions) > 1
         self._settled = _settled(config, space)
         self.notes = _notes(config, space)
-        self._kept, self._storage = storage, storage.optuna
+        self._file, self._storage = storage, storage.optuna
         pruner = optuna.pruners.NopPruner() if self.several else make_pruner(config, epochs)
         self.study = optuna.create_study(
             study_name=name,
@@ -215,8 +215,8 @@ class OptunaSearch:
             state, values, reason = TrialState.FAIL, None, reason or "its value is not finite"
         if reason:
             self._storage.set_trial_user_attr(identifier, _REASON, reason)
-        for key, kept in _constraints(constraints or {}).items():
-            self._storage.set_trial_system_attr(identifier, key, kept)
+        for key, violation in _constraints(constraints or {}).items():
+            self._storage.set_trial_system_attr(identifier, key, violation)
         if state is TrialState.PRUNED and not self.several:
             last = self._storage.get_trial(identifier).intermediate_values
             values = [last[max(last)]] if last else None
@@ -235,16 +235,16 @@ class OptunaSearch:
 
     def commit(self, clock: Clock) -> None:
         """Make everything since the last commit durable, with the clock."""
-        self._kept.commit(self.study, clock)
+        self._file.commit(self.study, clock)
 
     def clock(self) -> Clock | None:
         """Read the clock of the last commit, None before the first."""
-        found: Clock | None = self.study.user_attrs.get(CLOCK)
-        return found
+        clock: Clock | None = self.study.user_attrs.get(CLOCK)
+        return clock
 
     def trials(self) -> list[Known]:
         """List all trials by number, as they are remembered."""
-        found = []
+        known_trials = []
         for trial in self.study.get_trials(deepcopy=False):
             values = tuple(trial.values or ())
             params = _plain(trial.user_attrs.get(_PARAMS, {}))
@@ -252,8 +252,8 @@ class OptunaSearch:
             state, reason = TrialState[trial.state.name], trial.user_attrs.get(_REASON)
             now, value = dict(stages[-1].params) if stages else params, values[0] if values else None
             violation = math.fsum(max(0.0, each) for each in trial.constraints.values())
-            found.append(Known(trial.number, now, state, value, reason, stages, values, violation))
-        return found
+            known_trials.append(Known(trial.number, now, state, value, reason, stages, values, violation))
+        return known_trials
 
 
 def _settled(config: SearchConfig, space: SearchSpace) -> Grid | Points | None:
@@ -267,17 +267,19 @@ def _settled(config: SearchConfig, space: SearchSpace) -> Grid | Points | None:
 
 def _notes(config: SearchConfig, space: SearchSpace) -> list[str]:
     """What a user may not expect of this search."""
-    found = []
+    frozen_trials = []
     if len(config.objectives) > 1 and config.pruner_name != "none":
-        found.append("several objectives: nothing is pruned")
+        frozen_trials.append("several objectives: nothing is pruned")
     if config.constraints and config.sampler not in CONSTRAINED:
-        found.append(f"the sampler {config.sampler} draws without regard to constraints: they decide what is best")
+        frozen_trials.append(
+            f"the sampler {config.sampler} draws without regard to constraints: they decide what is best"
+        )
     chance = by_chance(config.sampler, space)
     if chance:
         more = f" and {len(chance) - 3} more" if chance[3:] else ""
         names = f"{', '.join(chance[:3])}{more}"
-        found.append(f"the sampler {config.sampler} draws {names} at random: its model has no place for them")
-    return found
+        frozen_trials.append(f"the sampler {config.sampler} draws {names} at random: its model has no place for them")
+    return frozen_trials
 
 
 def _constraints(violations: Mapping[str, float]) -> JsonObject:

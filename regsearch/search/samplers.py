@@ -38,13 +38,13 @@ def distribution(of: Searched) -> BaseDistribution:
 
 def always_drawn(space: SearchSpace) -> dict[str, BaseDistribution]:
     """List the parameters that every trial but the baseline draws: what a joint model can be fitted to."""
-    found: dict[str, BaseDistribution] = {}
+    distributions: dict[str, BaseDistribution] = {}
     if space.choose == "one":
-        found[REGULARIZER] = CategoricalDistribution((NONE, *space.members))
+        distributions[REGULARIZER] = CategoricalDistribution((NONE, *space.members))
     elif space.choose == "any":
-        found.update({switch_name(name): CategoricalDistribution((False, True)) for name in space.members})
-    found.update({of.name: distribution(of) for of in space.always})
-    return dict(sorted(found.items()))
+        distributions.update({switch_name(name): CategoricalDistribution((False, True)) for name in space.members})
+    distributions.update({of.name: distribution(of) for of in space.always})
+    return dict(sorted(distributions.items()))
 
 
 def make_sampler(name: str, seed: int, space: SearchSpace) -> BaseSampler:

@@ -57,8 +57,8 @@ def owner(engine: sqlalchemy.Engine, name: str) -> tuple[int, str | None] | None
     where = (ATTRIBUTES.c.study_id == STUDIES.c.study_id) & (ATTRIBUTES.c.key == OWNER)
     query = select(STUDIES.c.study_id, ATTRIBUTES.c.value_json).select_from(STUDIES.outerjoin(ATTRIBUTES, where))
     with engine.connect() as connection:
-        found = connection.execute(query.where(STUDIES.c.study_name == name)).one_or_none()
-    return None if found is None else (int(found[0]), found[1])
+        row = connection.execute(query.where(STUDIES.c.study_name == name)).one_or_none()
+    return None if row is None else (int(row[0]), row[1])
 
 
 def check_database(address: str, name: str, begun_ms: int | None = None) -> None:
@@ -71,8 +71,8 @@ def check_database(address: str, name: str, begun_ms: int | None = None) -> None
         UserError: it does not answer, refuses user or password, or has a study of this name.
     """
     engine = reach_database(address, KEY)
-    found = owner(engine, name)
-    if found is not None and found[1] != str(begun_ms):
+    study = owner(engine, name)
+    if study is not None and study[1] != str(begun_ms):
         raise foreign(name)
 
 
@@ -82,12 +82,12 @@ def delete_study(address: str, name: str, begun_ms: int) -> None:
     Raises:
         UserError: the database cannot be used.
     """
-    found = owner(reach_database(address, KEY), name)
-    if found is not None and found[1] == str(begun_ms):
+    study = owner(reach_database(address, KEY), name)
+    if study is not None and study[1] == str(begun_ms):
         tables = open_tables(address)
         with tables.engine.begin() as connection:
             connection.execute(delete(STATE).where(STATE.c.study == name, STATE.c.begun_ms == begun_ms))
-        tables.delete_study(found[0])
+        tables.delete_study(study[0])
 
 
 def read_state(address: str, name: str) -> dict[str, bytes]:
@@ -97,11 +97,11 @@ def read_state(address: str, name: str) -> dict[str, bytes]:
         UserError: the database cannot be used, or has no study of this name that can go on here.
     """
     engine = reach_database(address, KEY)
-    found = owner(engine, name)
+    study = owner(engine, name)
     files: dict[str, bytes] = {}
-    if found is not None and found[1] is not None and sqlalchemy.inspect(engine).has_table(STATE.name):
+    if study is not None and study[1] is not None and sqlalchemy.inspect(engine).has_table(STATE.name):
         with engine.connect() as connection:
-            files = read_files(connection, name, int(found[1]))
+            files = read_files(connection, name, int(study[1]))
     if STUDY not in files or MANIFEST not in files:
         raise UserError("the database has no study of this name", key="NAME", value=name, allowed="see `--storage`")
     return files

@@ -107,11 +107,11 @@ class StudyBackup:
 
 def read_files(connection: sqlalchemy.Connection, name: str, begun_ms: int) -> dict[str, bytes]:
     """Read the files that the database holds of a study, by name."""
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     query = select(STATE.c.file, STATE.c.content).where(STATE.c.study == name, STATE.c.begun_ms == begun_ms)
     for file, content in connection.execute(query.order_by(STATE.c.file, STATE.c.part)):
-        found[file] = found.get(file, b"") + bytes(content)
-    return found
+        contents[file] = contents.get(file, b"") + bytes(content)
+    return contents
 
 
 def _content(path: Path, name: str) -> bytes | None:

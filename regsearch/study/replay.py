@@ -119,16 +119,16 @@ def replay(spec: StudySpec, number: int) -> Replay:
         train_all(executor, [trial], max(epoch for epoch, _ in stored), lambda ended, weights: None)
     finally:
         executor.close()
-    found = {
+    losses = {
         (report.epoch, name): value
         for report in trial.reports
         for name, value in report.metrics.items()
         if report.epoch > begun and math.isfinite(value)  # what is not finite is not stored
     }
     # A metric's latest value stands in the store a second time.
-    found |= {key: found[key[0], name] for key in stored if (key[0], name := key[1].removesuffix(LATEST)) in found}
-    keys = sorted({*stored, *found})
-    pairs = [Difference(*key, stored.get(key), found.get(key)) for key in keys]
+    losses |= {key: losses[key[0], name] for key in stored if (key[0], name := key[1].removesuffix(LATEST)) in losses}
+    keys = sorted({*stored, *losses})
+    pairs = [Difference(*key, stored.get(key), losses.get(key)) for key in keys]
     now = machine()
     return Replay(
         spec.name,

@@ -26,14 +26,14 @@ def expand(address: str, key: str) -> str:
     before, mark, after = address.partition("://")
     user, at, place = after.rpartition("@")
 
-    def value(found: re.Match[str]) -> str:
-        known = os.environ.get(found[1])
+    def value(match: re.Match[str]) -> str:
+        known = os.environ.get(match[1])
         if known is None:
-            allowed = f"set the environment variable {found[1]}"
-            raise UserError(f"{found[1]} is not in the environment", key=key, value=address, allowed=allowed)
+            allowed = f"set the environment variable {match[1]}"
+            raise UserError(f"{match[1]} is not in the environment", key=key, value=address, allowed=allowed)
         return known
 
-    user = _NAME.sub(lambda found: quote(value(found), safe=""), user)
+    user = _NAME.sub(lambda match: quote(value(match), safe=""), user)
     return _NAME.sub(value, before) + mark + user + at + _NAME.sub(value, place)
 
 
@@ -42,8 +42,8 @@ def password(address: str) -> str | None:
     user, _, _ = address.partition("://")[2].rpartition("@")
     text = user.partition(":")[2]
     if not text:
-        found = re.search(r"[?&](?:password|sslpassword)=([^&]*)", address)
-        text = found[1] if found else ""
+        match = re.search(r"[?&](?:password|sslpassword)=([^&]*)", address)
+        text = match[1] if match else ""
     return unquote(text) if _NAME.sub("", text) else None
 
 

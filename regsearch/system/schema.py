@@ -40,11 +40,11 @@ MANIFEST = 2
 number; 2: numbers are held at bounds or scaled by quantiles, and values of a column are read by what it holds."""
 
 
-def check_version(found: object, known: int, file: str | Path | None) -> int:
+def check_version(version: object, known: int, file: str | Path | None) -> int:
     """Check the number that a file says of its form.
 
     Args:
-        found: what stands in the file under `schema`; None where nothing does.
+        version: what stands in the file under `schema`; None where nothing does.
         known: the latest form that is read.
         file: named in what is refused.
 
@@ -54,39 +54,41 @@ def check_version(found: object, known: int, file: str | Path | None) -> int:
     Raises:
         UserError: the form is a later one, or no number.
     """
-    if found is None:
+    if version is None:
         return FIRST
-    if not isinstance(found, int) or isinstance(found, bool) or found < FIRST:
-        raise UserError("cannot be used", file=file, key=KEY, value=found, allowed=f"allowed are numbers up to {known}")
-    if found > known:
-        what = f"written by a newer regsearch (schema {found}, this one reads up to {known})"
+    if not isinstance(version, int) or isinstance(version, bool) or version < FIRST:
+        raise UserError(
+            "cannot be used", file=file, key=KEY, value=version, allowed=f"allowed are numbers up to {known}"
+        )
+    if version > known:
+        what = f"written by a newer regsearch (schema {version}, this one reads up to {known})"
         raise UserError(what, file=file, allowed="pip install -U regsearch")
-    return found
+    return version
 
 
-def check_fields(found: JsonMapping, known: Collection[str], file: str | Path | None, within: str = "") -> None:
+def check_fields(content: JsonMapping, known: Collection[str], file: str | Path | None, within: str = "") -> None:
     """Refuse fields that this version does not know in a file that it would write without them.
 
     Args:
-        found: an object of the file.
+        content: an object of the file.
         known: the fields that it may have, besides `schema`.
         within: the object's own place in the file, where it is not the whole.
 
     Raises:
         UserError: names the first such field.
     """
-    for name in found:
+    for name in content:
         if name not in known and name != KEY:
             place = f"{within}.{name}" if within else str(name)
             allowed = f"known are {', '.join(known)}: was the file edited, or copied from a newer regsearch?"
             raise UserError("unknown field", file=file, key=place, allowed=allowed)
 
 
-def check(found: JsonMapping, latest: int, fields: Collection[str], file: str | Path | None) -> None:
+def check(content: JsonMapping, latest: int, fields: Collection[str], file: str | Path | None) -> None:
     """Refuse a file of a later form, then one with a field that its form does not have.
 
     Raises:
         UserError: in one line.
     """
-    check_version(found.get(KEY), latest, file)
-    check_fields(found, fields, file)
+    check_version(content.get(KEY), latest, file)
+    check_fields(content, fields, file)

@@ -52,10 +52,10 @@ class Classification(Task):
         member = self.encode(y)
         count = member.sum(0)
         share = (member * right.unsqueeze(-1)).sum(0) / count.clamp(min=1)
-        found = {"accuracy": right.mean(), "balanced_accuracy": share.sum() / (count > 0).sum()}
+        measures = {"accuracy": right.mean(), "balanced_accuracy": share.sum() / (count > 0).sum()}
         if "auc" in self.metrics_names:
-            found["auc"] = area_under_curve(F.log_softmax(out, -1), member)
-        return found
+            measures["auc"] = area_under_curve(F.log_softmax(out, -1), member)
+        return measures
 
     def shape(self, rows: int) -> tuple[int | None, ...]:
         """Give the shape (N, C)."""

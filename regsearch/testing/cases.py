@@ -138,11 +138,11 @@ def train(program: Program, data: Data, slots: Mapping[int, Load], width: int) -
     pack = Pack(program, data, width)
     for slot, load in slots.items():
         pack.load(slot, load)
-    found = {load.number: Trained() for load in slots.values()}
+    trained = {load.number: Trained() for load in slots.values()}
     live = dict(slots)
     for epoch in range(1, program.training.epochs + 1):
         for slot, report in zip(sorted(live), pack.train_epoch(sorted(live)), strict=True):
-            trial = found[report.trial]
+            trial = trained[report.trial]
             trial.curve.append(dict(report.metrics))
             trial.reason = trial.reason or report.reason
             trial.restored = report.restored
@@ -151,7 +151,7 @@ def train(program: Program, data: Data, slots: Mapping[int, Load], width: int) -
                 del live[slot]
         if not live:
             break
-    return found
+    return trained
 
 
 @dataclass(frozen=True)

@@ -79,14 +79,14 @@ class Answer:
             "timing": self.timing,
             "test_opened": self.test_opened,
         }
-        found: JsonObject = plain(contract)
+        content: JsonObject = plain(contract)
         if not full:
-            return found
+            return content
         more = {"sentence": self.sentence, "test_shared": plain(self.test_shared)}
-        return {schema.KEY: schema.ANSWER, **found, **more}
+        return {schema.KEY: schema.ANSWER, **content, **more}
 
     @classmethod
-    def from_json(cls, found: JsonMapping, file: Path | None = None) -> Answer:
+    def from_json(cls, fields: JsonMapping, file: Path | None = None) -> Answer:
         """Read the answer that `to_json(full=True)` wrote; a field that it does not write is refused.
 
         What stands below `pack`, `finals`, `timing`, `test_shared`, `front` and `constraints` is taken as it is.
@@ -97,12 +97,12 @@ class Answer:
         Raises:
             UserError: it has an unknown field, or a newer regsearch wrote it.
         """
-        schema.check(found, schema.ANSWER, _FIELDS, file)
-        schema.check_fields(found["trials"], _TRIALS, file, "trials")
-        schema.check_fields(found["best"] or {}, _BEST, file, "best")
-        shared = {name: found[name] for name in ("study", "best", "pack", "finals", "sentence", "test_opened")}
-        more = {name: found[name] for name in ("front", "constraints", "test_shared") if name in found}
-        return cls(**found["trials"], **shared, timing=dict(found["timing"]), **more)
+        schema.check(fields, schema.ANSWER, _FIELDS, file)
+        schema.check_fields(fields["trials"], _TRIALS, file, "trials")
+        schema.check_fields(fields["best"] or {}, _BEST, file, "best")
+        shared = {name: fields[name] for name in ("study", "best", "pack", "finals", "sentence", "test_opened")}
+        more = {name: fields[name] for name in ("front", "constraints", "test_shared") if name in fields}
+        return cls(**fields["trials"], **shared, timing=dict(fields["timing"]), **more)
 
     @classmethod
     def read(cls, folder: StudyFolder) -> Answer:

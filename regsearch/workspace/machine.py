@@ -27,9 +27,9 @@ def recorded_machine(folder: Path) -> JsonObject:
         UserError: a newer regsearch wrote it.
     """
     file = folder / _FILE
-    found: JsonObject = json.loads(file.read_text()) if file.exists() else {}
-    schema.check_version(found.pop(schema.KEY, None), schema.MACHINE, file)
-    return found
+    content: JsonObject = json.loads(file.read_text()) if file.exists() else {}
+    schema.check_version(content.pop(schema.KEY, None), schema.MACHINE, file)
+    return content
 
 
 def record_machine(folder: Path, executor: Executor) -> None:

@@ -43,8 +43,8 @@ def _scales(index: Tensor, offsets: Tensor, scales: Tensor, mode: int, padding: 
 
 def _sums(table: Tensor, places: Tensor, starts: Tensor, scales: Tensor | None) -> Tensor:
     """Sums of scaled rows by the one kernel that is fast, that for sums of bags without padding."""
-    found: Tensor = torch.ops.aten._embedding_bag(table, places, starts, False, _SUM, False, scales, False, -1)[0]
-    return found
+    sums: Tensor = torch.ops.aten._embedding_bag(table, places, starts, False, _SUM, False, scales, False, -1)[0]
+    return sums
 
 
 def _shapes(
@@ -68,10 +68,10 @@ def _forward(
         return made
     # The kernel knows one padding row: what any trial leaves out is the first trial's.
     places = torch.where(index.flatten() == padding, padding, places)
-    found, _, counts, most = torch.ops.aten._embedding_bag(
+    largest, _, counts, most = torch.ops.aten._embedding_bag(
         table, places, starts, False, _MAX, False, None, False, padding
     )
-    out.copy_(found.view_as(out))
+    out.copy_(largest.view_as(out))
     own = most.view_as(chosen) - torch.arange(t).view(t, 1, 1) * size
     chosen.copy_(torch.where(counts.view(t, -1, 1) > 0, own, -1))
     return made

@@ -230,8 +230,8 @@ class _GRULayer(torch.autograd.Function):
         x, _, w, u, _, _, ctx.reverse = inputs
         ctx.inputs = x.shape[-1]
         ctx.mark_non_differentiable(*output[1:])
-        _, kept, hs, g, n = output
-        ctx.save_for_backward(kept, w, u, hs, g, n)
+        _, before, hs, g, n = output
+        ctx.save_for_backward(before, w, u, hs, g, n)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:

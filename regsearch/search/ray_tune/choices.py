@@ -107,11 +107,11 @@ def decisions(config: SearchConfig, epochs: int) -> tuple[int, ...]:
     given |= config.scheduler_options
     if config.scheduler_name != "asha" or given["reduction_factor"] <= 1 or "time_attr" in config.scheduler_options:
         return tuple(range(1, epochs + 1))
-    found, rung = {min(math.ceil(given["max_t"]), epochs), epochs}, given["grace_period"]
+    epochs_of_rungs, rung = {min(math.ceil(given["max_t"]), epochs), epochs}, given["grace_period"]
     while rung < epochs:
-        found.add(max(1, math.ceil(rung)))
+        epochs_of_rungs.add(max(1, math.ceil(rung)))
         rung *= given["reduction_factor"]
-    return tuple(sorted(found))
+    return tuple(sorted(epochs_of_rungs))
 
 
 def _first(epochs: int) -> int:

@@ -15,20 +15,20 @@ def domains(space: SearchSpace) -> dict[str, Domain]:
     """Build Tune's domain of every choice and number of a space, by flat name."""
     from ray import tune
 
-    found: dict[str, Domain] = {}
+    by_name: dict[str, Domain] = {}
     if space.choose == "one":
-        found[REGULARIZER] = tune.choice([NONE, *space.members])
+        by_name[REGULARIZER] = tune.choice([NONE, *space.members])
     elif space.choose == "any":
-        found |= {switch_name(name): tune.choice([False, True]) for name in space.members}
+        by_name |= {switch_name(name): tune.choice([False, True]) for name in space.members}
     for of in space.ranges():
         if isinstance(of, Choice):
-            found[of.name] = tune.choice(list(of.choices))
+            by_name[of.name] = tune.choice(list(of.choices))
         elif of.integer:
             low, above = int(of.low), int(of.high) + 1
-            found[of.name] = tune.lograndint(low, above) if of.log else tune.randint(low, above)
+            by_name[of.name] = tune.lograndint(low, above) if of.log else tune.randint(low, above)
         else:
-            found[of.name] = tune.loguniform(of.low, of.high) if of.log else tune.uniform(of.low, of.high)
-    return found
+            by_name[of.name] = tune.loguniform(of.low, of.high) if of.log else tune.uniform(of.low, of.high)
+    return by_name
 
 
 def numbers(space: SearchSpace) -> dict[str, Range]:
@@ -38,8 +38,8 @@ def numbers(space: SearchSpace) -> dict[str, Range]:
 
 def within(of: Range, value: Value) -> float:
     """Clip the value to its range, to a whole number where the range has no others."""
-    found = min(max(float(value), of.low), of.high)
-    return float(round(found)) if of.integer else found
+    bounded = min(max(float(value), of.low), of.high)
+    return float(round(bounded)) if of.integer else bounded
 
 
 class _Given:

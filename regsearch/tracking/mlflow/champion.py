@@ -45,25 +45,25 @@ def deliver_model(study: ClientLane, record: Model) -> None:
     mlflow.set_registry_uri(study.uri)
     tags = {**record.tags, SOURCE_TAG: source_of(record), START_TAG: str(study.start.time_ms)}
     if record.name:
-        found = _version(study, record.name, tags)
-        if found is None:
+        version = _version(study, record.name, tags)
+        if version is None:
             model = _logged(study, record, tags)
             _register(study.client, record.name)
             run_id = study.run_id((record.kind, record.number))
             at = f"models:/{model.model_id}"
             # A server asks for the id besides the source that holds it.
-            found = study.client.create_model_version(record.name, at, run_id, tags=tags, model_id=model.model_id)
+            version = study.client.create_model_version(record.name, at, run_id, tags=tags, model_id=model.model_id)
         if record.alias:
-            study.client.set_registered_model_alias(record.name, record.alias, found.version)
+            study.client.set_registered_model_alias(record.name, record.alias, version.version)
     else:
         _logged(study, record, tags)
 
 
 def _version(study: ClientLane, name: str, tags: dict[str, str]) -> ModelVersion | None:
     """The version that this study registered from this run, of a model that is still logged with it."""
-    for found in study.client.search_model_versions(f"name = '{name}'"):
-        if all(found.tags.get(tag) == tags[tag] for tag in (SOURCE_TAG, START_TAG)) and _is_logged(study, found):
-            return found
+    for known in study.client.search_model_versions(f"name = '{name}'"):
+        if all(known.tags.get(tag) == tags[tag] for tag in (SOURCE_TAG, START_TAG)) and _is_logged(study, known):
+            return known
     return None
 
 
@@ -90,10 +90,10 @@ def _register(client: MlflowClient, name: str) -> None:
 def _logged(study: ClientLane, record: Model, tags: dict[str, str]) -> LoggedModel:
     """The model as logged with its run; one that a kill left unfinished is removed and made again."""
     client, run_id = study.client, study.run_id((record.kind, record.number))
-    for found in client.search_logged_models([study.experiment_id], f"tags.`{SOURCE_TAG}` = '{tags[SOURCE_TAG]}'"):
-        if found.status == "READY":
-            return found
-        client.delete_logged_model(found.model_id)
+    for logged in client.search_logged_models([study.experiment_id], f"tags.`{SOURCE_TAG}` = '{tags[SOURCE_TAG]}'"):
+        if logged.status == "READY":
+            return logged
+        client.delete_logged_model(logged.model_id)
     check(Path(record.folder))  # before anything is made that would stay
     model = client.create_logged_model(study.experiment_id, MODEL_NAME, run_id, tags)
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, 0)])

@@ -150,8 +150,8 @@ class ClientLane:
             self.client.log_batch(self.run_id(change.key), tags=tags)
 
     def _named(self, text: str) -> str:
-        def run_id(found: re.Match[str]) -> str:
-            return self.runs.get((found[1], int(found[2]))) or self.run_id(STUDY)
+        def run_id(match: re.Match[str]) -> str:
+            return self.runs.get((match[1], int(match[2]))) or self.run_id(STUDY)
 
         return _RUN.sub(run_id, text.replace(_EXPERIMENT, self.experiment_id))
 
@@ -232,14 +232,14 @@ def list_runs(client: MlflowClient, experiment_id: str, view: int = ViewType.ACT
 
 def _experiment(client: MlflowClient, start: StudyStart, artifacts: Path | None) -> tuple[Experiment, str | None]:
     """The study's experiment, made if need be, and what had to be done for it to be found."""
-    found, done = own_experiment(client, start)
-    if found is not None:
-        return found, done
-    found = client.get_experiment_by_name(start.name)
-    if found is not None and found.lifecycle_stage == "deleted":
-        retire_deleted(client, found)
-        found = None
-    if found is None:
+    experiment, done = own_experiment(client, start)
+    if experiment is not None:
+        return experiment, done
+    experiment = client.get_experiment_by_name(start.name)
+    if experiment is not None and experiment.lifecycle_stage == "deleted":
+        retire_deleted(client, experiment)
+        experiment = None
+    if experiment is None:
         try:
             tags = {START_TAG: str(start.time_ms)}
             client.create_experiment(start.name, _artifact_location(start, artifacts), tags)
@@ -247,12 +247,12 @@ def _experiment(client: MlflowClient, start: StudyStart, artifacts: Path | None)
             # Another writer, or this one before it lost the answer, may have made it: what is there decides.
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        found = client.get_experiment_by_name(start.name)
-    if found is None:
+        experiment = client.get_experiment_by_name(start.name)
+    if experiment is None:
         raise LookupError(f"the experiment {start.name} vanished while it was made")
-    owner = found.tags.get(START_TAG)
-    if owner is None and not client.search_runs([found.experiment_id], max_results=1, run_view_type=ViewType.ALL):
-        client.set_experiment_tag(found.experiment_id, START_TAG, str(start.time_ms))
+    owner = experiment.tags.get(START_TAG)
+    if owner is None and not client.search_runs([experiment.experiment_id], max_results=1, run_view_type=ViewType.ALL):
+        client.set_experiment_tag(experiment.experiment_id, START_TAG, str(start.time_ms))
     elif owner != str(start.time_ms):
         raise UserError(
             "the MLflow store has an experiment of this name that is not this study's",
@@ -260,7 +260,7 @@ def _experiment(client: MlflowClient, start: StudyStart, artifacts: Path | None)
             value=start.name,
             allowed="another name, or rename or delete that experiment in MLflow first",
         )
-    return found, None
+    return experiment, None
 
 
 def _content(run: Run) -> int:

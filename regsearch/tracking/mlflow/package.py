@@ -53,10 +53,10 @@ def check(package: Path, copies: Path | None = None) -> None:
     for name, digest in known.items():
         path = copies / name if copies is not None and (copies / name).exists() else package / name
         try:
-            found = _sum(path)
+            measured = _sum(path)
         except OSError as error:
             raise DamagedPackage(f"{path}: a file of the packaged model cannot be read ({error.strerror})") from error
-        if found != digest:
+        if measured != digest:
             raise DamagedPackage(f"{path}: the packaged model is damaged: its SHA-256 is not the one beside it")
 
 

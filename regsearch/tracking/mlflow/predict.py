@@ -121,25 +121,25 @@ class Model:
         shape = tuple(self.manifest.get("inputs") or np.shape(rows)[1:])
         wanted = f"the model takes an array of the shape {('N', *shape)}".replace("'", "")
         try:
-            found = np.asarray(rows, dtype=np.float64)
+            values = np.asarray(rows, dtype=np.float64)
         except (TypeError, ValueError):
             raise ValueError(f"{wanted} of numbers") from None
         # A table without names, as CSV files and `dataframe_split` give it: its columns are the numbers of a row.
-        if isinstance(rows, pd.DataFrame) and found.shape[1] == int(np.prod(shape)):
-            found = found.reshape(len(found), *shape)
-        if found.shape[1:] != shape or found.ndim == 0:
-            raise ValueError(f"{wanted} (got {found.shape})")
-        bad = np.flatnonzero(~np.isfinite(found.reshape(len(found), -1)).all(axis=1))
+        if isinstance(rows, pd.DataFrame) and values.shape[1] == int(np.prod(shape)):
+            values = values.reshape(len(values), *shape)
+        if values.shape[1:] != shape or values.ndim == 0:
+            raise ValueError(f"{wanted} (got {values.shape})")
+        bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
         if len(bad):
             raise ValueError(f"row {bad[0]} of the array holds a number that is missing or not finite")
-        return self._coded(found, dtype)
+        return self._coded(values, dtype)
 
-    def _coded(self, found: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    def _coded(self, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """Codes are whole numbers below those that the model counts over."""
-        coded: np.ndarray = found.astype(dtype)
-        if np.issubdtype(dtype, np.integer) and len(found):
+        coded: np.ndarray = values.astype(dtype)
+        if np.issubdtype(dtype, np.integer) and len(values):
             most = np.array(self.manifest.get("vocabulary") or [np.iinfo(dtype).max])
-            if (coded != found).any() or (coded < 0).any() or (coded >= most).any():
+            if (coded != values).any() or (coded < 0).any() or (coded >= most).any():
                 raise ValueError(f"the array must hold whole numbers from 0 to {int(most.max()) - 1}")
         return coded
 
@@ -157,9 +157,9 @@ def load(folder: str | Path | None = None) -> Model:
     return Model(Path(folder) if folder is not None else Path(__file__).resolve().parent)
 
 
-def _check_schema(found: object, file: Path) -> None:
-    if not isinstance(found, int) or found > SCHEMA:
-        written = f"written by a newer regsearch (schema {found}, this predict.py reads up to {SCHEMA})"
+def _check_schema(version: object, file: Path) -> None:
+    if not isinstance(version, int) or version > SCHEMA:
+        written = f"written by a newer regsearch (schema {version}, this predict.py reads up to {SCHEMA})"
         raise ValueError(f"{file}: {written}; pip install -U regsearch, and export the model again")
 
 

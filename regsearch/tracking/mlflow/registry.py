@@ -54,13 +54,13 @@ def fetch_champion(uri: str, name: str, out: Path) -> Registered:
     run = client.get_run(str(version.run_id))
     parent = client.get_run(run.data.tags[PARENT_TAG]) if PARENT_TAG in run.data.tags else run
     with tempfile.TemporaryDirectory() as place:
-        found = _download(client, uri, version, Path(place)) / "artifacts"
-        if not (found / "model.pt2").exists():
+        artifacts = _download(client, uri, version, Path(place)) / "artifacts"
+        if not (artifacts / "model.pt2").exists():
             raise UserError("the registered model is not one of regsearch", key="NAME", value=name)
         out.mkdir(parents=True)
         for file in _FILES:
-            if (found / file).exists():
-                shutil.copyfile(found / file, out / file)
+            if (artifacts / file).exists():
+                shutil.copyfile(artifacts / file, out / file)
     return Registered(
         str(version.version),
         str(version.run_id),

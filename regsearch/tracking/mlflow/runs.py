@@ -69,7 +69,7 @@ def read_study(uri: str, study: str) -> StudyRuns:
     """
     client, experiment = find_experiment(uri, study)
     runs = list_runs(client, experiment.experiment_id)
-    kept = kept_metrics(uri, client, experiment.experiment_id, runs)
+    metrics = kept_metrics(uri, client, experiment.experiment_id, runs)
     parent, rows = None, []
     for run in runs:
         key = run_key(run)
@@ -77,7 +77,7 @@ def read_study(uri: str, study: str) -> StudyRuns:
             parent = run
         elif key is not None:
             tags = {name: run.data.tags.get(f"regsearch.{name}") for name in OF_RUNS}
-            rows.append({**_row(run, kept[run.info.run_id]), **tags})
+            rows.append({**_row(run, metrics[run.info.run_id]), **tags})
     if parent is None:
         return StudyRuns(study, {}, {}, _frame(rows, OF_RUNS))
     return StudyRuns(study, dict(parent.data.params), dict(parent.data.tags), _frame(rows, OF_RUNS))
@@ -115,11 +115,11 @@ def _losses(uri: str, client: MlflowClient, experiment_id: str, back: dict[str, 
             ]
     else:
         points = _points(path, experiment_id)
-    found: dict[str, dict[str, float]] = {}
+    metrics_of_runs: dict[str, dict[str, float]] = {}
     for run_id, name, step, value in points:
         if step == back.get(run_id):
-            found.setdefault(run_id, {})[name] = value
-    whole = {run_id: losses for run_id, losses in found.items() if len(losses) == len(KEPT)}
+            metrics_of_runs.setdefault(run_id, {})[name] = value
+    whole = {run_id: losses for run_id, losses in metrics_of_runs.items() if len(losses) == len(KEPT)}
     return {run_id: {**losses, "gap": losses["val_loss"] - losses["train_loss"]} for run_id, losses in whole.items()}
 
 
@@ -163,14 +163,14 @@ def read_curve(uri: str, study: str, number: int) -> dict[tuple[int, str], float
     runs = client.search_runs([experiment.experiment_id], query, max_results=2)
     if not runs:
         raise UserError("the MLflow store has no such trial", key="NUMBER", value=number)
-    found: dict[tuple[int, str], float] = {}
+    latest_values: dict[tuple[int, str], float] = {}
     for name, latest in runs[0].data.metrics.items():
         history = client.get_metric_history(runs[0].info.run_id, name)
         # A population may take a trial back to an earlier epoch: what was measured last counts.
         history.sort(key=lambda point: point.timestamp)
-        found.update({(point.step, name): point.value for point in history})
-        found[max(point.step for point in history), name + LATEST] = latest
-    return dict(sorted(found.items()))
+        latest_values.update({(point.step, name): point.value for point in history})
+        latest_values[max(point.step for point in history), name + LATEST] = latest
+    return dict(sorted(latest_values.items()))
 
 
 def delete_study(uri: str, study: str) -> None:
@@ -214,9 +214,9 @@ def find_experiment(
     path = open_store(uri, study)
     if path is None or path.exists():  # MLflow would make a store that is not there
         client = MlflowClient(uri, uri)
-        found = client.get_experiment_by_name(study)
-        if found is not None and (deleted_too or found.lifecycle_stage == "active"):
-            return client, found
+        experiment = client.get_experiment_by_name(study)
+        if experiment is not None and (deleted_too or experiment.lifecycle_stage == "active"):
+            return client, experiment
     raise UserError("the MLflow store has no study of this name", key=key, value=study)
 
 

@@ -46,26 +46,26 @@ def ask_server(uri: str, experiment: str) -> bool:
 
 
 def _as_mlflow_asks(uri: str) -> JsonObject:
-    found: JsonObject = {}
+    arguments: JsonObject = {}
     get = os.environ.get
     if urlsplit(uri).username is None:
         if get("MLFLOW_TRACKING_USERNAME"):
-            found["auth"] = (get("MLFLOW_TRACKING_USERNAME"), get("MLFLOW_TRACKING_PASSWORD") or "")
+            arguments["auth"] = (get("MLFLOW_TRACKING_USERNAME"), get("MLFLOW_TRACKING_PASSWORD") or "")
         elif get("MLFLOW_TRACKING_TOKEN"):
-            found["headers"] = {"Authorization": f"Bearer {get('MLFLOW_TRACKING_TOKEN')}"}
+            arguments["headers"] = {"Authorization": f"Bearer {get('MLFLOW_TRACKING_TOKEN')}"}
     if (get("MLFLOW_TRACKING_INSECURE_TLS") or "").lower() in ("true", "1"):
-        found["verify"] = False
+        arguments["verify"] = False
     elif get("MLFLOW_TRACKING_SERVER_CERT_PATH"):
-        found["verify"] = get("MLFLOW_TRACKING_SERVER_CERT_PATH")
-    return found
+        arguments["verify"] = get("MLFLOW_TRACKING_SERVER_CERT_PATH")
+    return arguments
 
 
 def _json(answer: Any) -> JsonObject:
     try:
-        found = answer.json()
+        content = answer.json()
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _read(uri: str, status: int, said: JsonObject) -> bool:

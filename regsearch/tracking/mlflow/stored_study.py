@@ -56,15 +56,15 @@ def read_study(uri: str, study: str) -> StoredStudy:
     client, experiment = find_experiment(uri, study, key="NAME")
     parent, runs = _sorted(client, experiment, study)
     summary = _summary(client, parent)
-    kept = kept_metrics(uri, client, experiment.experiment_id, runs)
-    found = [_recorded(run, kept[run.info.run_id]) for run in runs]
+    metrics = kept_metrics(uri, client, experiment.experiment_id, runs)
+    histories = [_recorded(run, metrics[run.info.run_id]) for run in runs]
     if summary is not None:
         wanted = {summary["winner"]["number"], summary["baseline"]["number"]}
-        for run, recorded in zip(runs, found, strict=True):
+        for run, recorded in zip(runs, histories, strict=True):
             if recorded.kind == "final" and recorded.params.get("candidate") in wanted:
                 recorded.curve = _curve(client, run)
     ended = parent.data.tags.get(ANSWER_TAG) is not None and parent.info.status == "FINISHED"
-    return StoredStudy(parent.info.start_time, ended, parent.data.params, parent.data.tags, summary, found)
+    return StoredStudy(parent.info.start_time, ended, parent.data.params, parent.data.tags, summary, histories)
 
 
 def _sorted(client: MlflowClient, experiment: Experiment, study: str) -> tuple[Run, list[Run]]:
@@ -82,7 +82,7 @@ def _sorted(client: MlflowClient, experiment: Experiment, study: str) -> tuple[R
     return parents[-1], sorted(runs, key=lambda run: run_key(run) or ("", -1))
 
 
-def _recorded(run: Run, kept: dict[str, float]) -> RunHistory:
+def _recorded(run: Run, metrics: dict[str, float]) -> RunHistory:
     kind, number = run_key(run) or ("trial", -1)
     restored = run.data.tags.get(RESTORED_TAG)
     history = RunHistory(
@@ -97,17 +97,17 @@ def _recorded(run: Run, kept: dict[str, float]) -> RunHistory:
         run.data.tags.get(REASON_TAG),
         int(restored) if restored else None,
     )
-    if kept:
-        history.curve[kept_epoch(1, history.restored)] = kept
+    if metrics:
+        history.curve[kept_epoch(1, history.restored)] = metrics
     return history
 
 
 def _curve(client: MlflowClient, run: Run) -> dict[int, dict[str, float]]:
-    found: dict[int, dict[str, float]] = {}
+    by_epoch: dict[int, dict[str, float]] = {}
     for name in _CURVES:
         for point in client.get_metric_history(run.info.run_id, name):
-            found.setdefault(point.step, {})[name] = point.value
-    return dict(sorted(found.items()))
+            by_epoch.setdefault(point.step, {})[name] = point.value
+    return dict(sorted(by_epoch.items()))
 
 
 def _summary(client: MlflowClient, parent: Run) -> JsonMapping | None:
@@ -117,9 +117,9 @@ def _summary(client: MlflowClient, parent: Run) -> JsonMapping | None:
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     with tempfile.TemporaryDirectory() as place:
         text = Path(client.download_artifacts(parent.info.run_id, _SUMMARY, place)).read_text()
-    found: JsonMapping = json.loads(text)
-    schema.check_version(found.get(schema.KEY), schema.FINALS, f"{_SUMMARY} of {parent.info.run_name}")
-    return found
+    fields: JsonMapping = json.loads(text)
+    schema.check_version(fields.get(schema.KEY), schema.FINALS, f"{_SUMMARY} of {parent.info.run_name}")
+    return fields
 
 
 def _plain(text: str) -> float | str:

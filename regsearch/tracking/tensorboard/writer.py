@@ -92,12 +92,12 @@ class EventFiles:
         waiting: dict[str, list[_Event]] = {}
         replaced: dict[str, Path] = {}
         for record in records:
-            told = list(self._events(record))
+            drawn = list(self._events(record))
             if isinstance(record, RunStages):
-                for place in {place for place, _ in told}:  # what waits for it is void, or told again
+                for place in {place for place, _ in drawn}:  # what waits for it is void, or told again
                     waiting[place] = []
                     replaced.setdefault(place, self._path(place))
-            for place, event in told:
+            for place, event in drawn:
                 waiting.setdefault(place, []).append(event)
         for place in replaced:
             self._renewed[place] = self._next_file()
@@ -145,9 +145,9 @@ class EventFiles:
             yield run.name, _scalars(_tagged(record.values), record.epoch, record.time_ms)
         elif isinstance(record, RunEnd):
             del self._history.runs[key]
-            kept = {f"kept/{metric}": value for metric, value in run.kept().items()}
-            if kept:
-                yield run.name, _scalars(kept, run.kept_epoch, record.time_ms)
+            kept_metrics = {f"kept_metrics/{metric}": value for metric, value in run.kept().items()}
+            if kept_metrics:
+                yield run.name, _scalars(kept_metrics, run.kept_epoch, record.time_ms)
             yield run.name, _session_end(record)
         else:
             yield run.name, _session_start(run)
