@@ -6,6 +6,8 @@ from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from regsearch.data import Manifest, seal
 from regsearch.driver.plan import SearchPlan
 from regsearch.driver.retrain import trained_again
@@ -190,6 +192,7 @@ def test_a_copy_has_the_past_of_the_state_it_copied_and_trains_again_to_the_bit(
     assert told == {number: [stage.to_json() for stage in played.trials[number].stages] for number in (2, 3, 4)}
 
 
+@pytest.mark.slow
 def test_what_has_ended_stays_as_it_ended(tmp_path: Path) -> None:
     """Tune's saved state may be older than the study's memory, and decide otherwise for a trial that has ended."""
     played = Played(tmp_path)
@@ -224,6 +227,7 @@ def epochs(answer: list[dict[str, Any]]) -> list[int]:
     return [result["epoch"] for result in answer]
 
 
+@pytest.mark.slow
 def test_a_proxy_is_answered_when_tune_can_decide(tmp_path: Path) -> None:
     """With all epochs since; one that was lost while it waited is told them again, and no bit of a curve changes."""
     played = Played(tmp_path, "{name: asha, grace_period: 1, reduction_factor: 3}")
