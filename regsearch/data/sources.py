@@ -119,7 +119,7 @@ def _python(name: str, folder: str, config: DataConfig) -> Any:
             f"cannot be used: {type(error).__name__}: {error}",
             key="data.source",
             value=config.source,
-            allowed="python:MODULE:FUNCTION, table from the study file's folder or the working directory",
+            allowed="python:MODULE:FUNCTION, found from the study file's folder or the working directory",
         ) from error
     if not isinstance(table, (pd.DataFrame, Mapping)):
         raise UserError(

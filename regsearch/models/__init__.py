@@ -85,7 +85,7 @@ def _import(factory: str, folder: str) -> Callable[..., object]:
             f"cannot be imported: {type(error).__name__}: {error}",
             key="model.factory",
             value=factory,
-            allowed="module:callable, maker from the study file's folder or the working directory",
+            allowed="module:callable, found from the study file's folder or the working directory",
         ) from error
     return maker
 

@@ -145,7 +145,7 @@ class EventFiles:
             yield run.name, _scalars(_tagged(record.values), record.epoch, record.time_ms)
         elif isinstance(record, RunEnd):
             del self._history.runs[key]
-            kept_metrics = {f"kept_metrics/{metric}": value for metric, value in run.kept().items()}
+            kept_metrics = {f"kept/{metric}": value for metric, value in run.kept().items()}
             if kept_metrics:
                 yield run.name, _scalars(kept_metrics, run.kept_epoch, record.time_ms)
             yield run.name, _session_end(record)
