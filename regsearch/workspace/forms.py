@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+from regsearch.system import schema
 from regsearch.tracking.log.outbox import read_from
 from regsearch.workspace.folder import StudyFolder
 from regsearch.workspace.machine import recorded_machine
@@ -19,5 +23,21 @@ def check_forms(folder: StudyFolder) -> None:
     Manifest.load(folder.data)
     recorded_machine(folder.path)
     check_journal(folder.journal)
+    for file, known in (
+        (folder.answer, schema.ANSWER),
+        (folder.finals / "summary.json", schema.FINALS),
+        (folder.finals / "champion" / "manifest.json", schema.MANIFEST),
+    ):
+        _check_version(file, known)
     for _ in read_from(folder.outbox) if folder.outbox.exists() else ():
         pass
+
+
+def _check_version(file: Path, known: int) -> None:
+    """A file that is damaged is written anew; one that a newer regsearch wrote is not."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return
+    if isinstance(content, dict):
+        schema.check_version(content.get(schema.KEY), known, file)
