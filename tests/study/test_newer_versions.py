@@ -99,6 +99,15 @@ def test_a_killed_study_of_a_newer_version(root: Path, name: str, word: str) -> 
     assert refusal(f"study {word} small") == newer(KILLED[name], file, 7)
 
 
+@pytest.mark.parametrize("name", ["answer.json", "finals/summary.json", "finals/champion/manifest.json"])
+def test_what_a_newer_version_concluded_is_not_concluded_anew(root: Path, name: str) -> None:
+    latest, _ = FILES[name]
+    file = lay("0.1.0", "plain-finished", root) / name
+    change(file, lambda found: found.update(schema=latest + 1))
+    seal_again(file)
+    assert refusal("study finalize small") == newer(latest, file)
+
+
 def test_a_torn_turn_after_a_newer_clock_is_not_cut_off(root: Path) -> None:
     file = lay("0.1.0", "plain-killed", root) / "search.journal"
     change(file, lambda found: found.update(schema=7))
