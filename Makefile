@@ -9,8 +9,8 @@ BIN := .venv/bin
 # One thread per process, and products that are bitwise the same in every slot: both are read when torch loads.
 export OMP_NUM_THREADS := 1
 export MKL_CBWR := AVX2
-# An environment that is active in the caller's shell must not leak into this one. Nor may that what is compiled is not
-# kept: the tests start hundreds of processes, and each would compile the package anew.
+# An environment that is active in the caller's shell must not leak into this one, nor its wish to keep no bytecode: the
+# tests start hundreds of processes, and each would compile the package anew.
 unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
 # An environment whose making was cut short, that was moved with its checkout, or whose Python is gone is made again.

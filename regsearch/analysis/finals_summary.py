@@ -300,11 +300,11 @@ def per_final(candidate: Candidate, y: ArrayLike, metric: str) -> list[dict[str,
     values = np.full(finite.size, math.nan)
     if finite.any():
         values[finite] = Grid.of([np.asarray(candidate.predictions)[finite]], y, metric, 0).metric()[0]
-    counts = [
+    measures = [
         {"test_loss": float(loss), f"test_{metric}": float(value), "optimism": float(loss) - candidate.selected}
         for loss, value in zip(losses, values, strict=True)
     ]
-    return [{name: value for name, value in each.items() if math.isfinite(value)} for each in counts]
+    return [{name: value for name, value in each.items() if math.isfinite(value)} for each in measures]
 
 
 _PER_SEED = ("train_loss", "val_loss", "test_loss", "train_metric")

@@ -238,13 +238,13 @@ def cost(
 
     study = Study.from_file(file)
     with _named(file):
-        cost = study.cost()
+        step_cost = study.cost()
     if as_json:
-        print_json({"study": study.config.name, **asdict(cost)})
+        print_json({"study": study.config.name, **asdict(step_cost)})
         return
     from regsearch.cli.printing import print_cost
 
-    print_cost(cost)
+    print_cost(step_cost)
 
 
 @command(study_app, "init", "study init patients.csv --target outcome")

@@ -17,10 +17,10 @@ def importance(
     """Show which knob mattered, for the validation loss and for the gap."""
     from regsearch.publish.importance import importance_of
 
-    importance = importance_of(name, tracking_uri)
+    study_importance = importance_of(name, tracking_uri)
     if as_json:
-        print_json({"study": name, **importance.to_json()})
+        print_json({"study": name, **study_importance.to_json()})
         return
     from regsearch.cli.printing import print_importance
 
-    print_importance(importance)
+    print_importance(study_importance)

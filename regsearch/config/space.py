@@ -182,9 +182,9 @@ class _Reader:
             if value is None or value == _SEARCH:
                 ranges.append(_declared(knob))
             elif isinstance(value, dict):
-                choice = _spoken(knob, value, f"{key}.{short}")
-                ranges += choice.ranges
-                fixed |= choice.fixed
+                spoken = _spoken(knob, value, f"{key}.{short}")
+                ranges += spoken.ranges
+                fixed |= spoken.fixed
             else:
                 fixed[knob.name] = _fixed(knob, value, f"{key}.{short}")
         self._with_strength(name, known, given, key)
@@ -267,8 +267,8 @@ def _shape(knob: Knob, given: YamlMapping, key: str) -> _Rule:
         if value is None or value == _SEARCH:
             ranges.append(_declared(share))
         elif isinstance(value, dict):
-            rule = _spoken(share, value, f"{key}.{WARMUP}")
-            ranges += rule.ranges
+            spoken = _spoken(share, value, f"{key}.{WARMUP}")
+            ranges += spoken.ranges
         else:
             fixed[share.name] = _fixed(share, value, f"{key}.{WARMUP}")
     return _Rule(tuple(ranges), fixed)

@@ -19,10 +19,10 @@ from regsearch.data.split import equal_rows, random_split
 
 def resample(data: Path, out: Path, seed: int) -> Manifest:
     """Cut the training and validation rows in `data` anew into the folder `out`, as many of each as before."""
-    data_parts = load_search_data(data)
-    x, y = pool(data_parts)
+    search_data = load_search_data(data)
+    x, y = pool(search_data)
     manifest = Manifest.load(data)
-    sizes = {"train": len(data_parts.train_y), "validation": len(data_parts.validation_y), "test": 0}
+    sizes = {"train": len(search_data.train_y), "validation": len(search_data.validation_y), "test": 0}
     strata = y if manifest.task == "classification" else np.zeros(len(y), dtype=np.int64)
     rows = random_split(equal_rows(x), strata.astype(np.int64), sizes, seed)
     train, validation = (np.sort(rows[part]) for part in ("train", "validation"))
@@ -33,9 +33,11 @@ def join(data: Path, out: Path) -> Manifest:
     """Join training and validation rows as training rows, in the folder `out`; validation rows are there as well, for
     a training loop that measures them. What it measures on them is no estimate of anything.
     """
-    data_parts = load_search_data(data)
-    x, y = pool(data_parts)
-    return _write(out, data, SearchData(x, y, np.asarray(data_parts.validation_x), np.asarray(data_parts.validation_y)))
+    search_data = load_search_data(data)
+    x, y = pool(search_data)
+    return _write(
+        out, data, SearchData(x, y, np.asarray(search_data.validation_x), np.asarray(search_data.validation_y))
+    )
 
 
 def pool(data: SearchData) -> tuple[np.ndarray, np.ndarray]:

@@ -41,7 +41,7 @@ def write_onnx(program: Path, out: Path, manifest: JsonObject) -> None:
     exported = torch.export.load(program)
     try:
         with _quietly():
-            exported_onnx = torch.onnx.export(
+            onnx_program = torch.onnx.export(
                 exported,
                 dynamo=True,
                 input_names=["rows"],
@@ -49,9 +49,9 @@ def write_onnx(program: Path, out: Path, manifest: JsonObject) -> None:
                 verbose=False,
                 external_data=False,
             )
-            if exported_onnx is None:
+            if onnx_program is None:
                 raise MissingForm("no model.onnx: torch gave none")
-            exported_onnx.save(out)
+            onnx_program.save(out)
     except MissingForm:
         raise
     except Exception as error:  # the exporter's own kinds, one for each of its stages

@@ -14,14 +14,17 @@ CURVES = 6
 def importance(record: StudyRecord) -> Section:
     """Plot the importance of the knobs; a sentence where nothing was measured though trials have completed."""
     title = "Which knob mattered"
-    importance = record.importance
-    if importance is None or not importance.loss:
+    study_importance = record.importance
+    if study_importance is None or not study_importance.loss:
         if not record.count("COMPLETE"):
             return Section("importance", title)
         return Section("importance", title, [Paragraph("The importance of the knobs was not measured.")])
-    parts: list[Part] = [_bars(importance), *(_curve(each, i) for i, each in enumerate(importance.dependence[:CURVES]))]
-    if importance.interaction is not None:
-        parts.append(_grid(importance.interaction))
+    parts: list[Part] = [
+        _bars(study_importance),
+        *(_curve(each, i) for i, each in enumerate(study_importance.dependence[:CURVES])),
+    ]
+    if study_importance.interaction is not None:
+        parts.append(_grid(study_importance.interaction))
     return Section("importance", title, parts)
 
 

@@ -41,19 +41,21 @@ def local_record(spec: StudySpec, *, sentence: str | None = None) -> StudyRecord
         sentence: the answer of a study that is just ending and has none on disk yet.
     """
     config, folder = spec.config, spec.folder
-    answer = _json(folder.answer, schema.ANSWER)
+    answer = schema.read_numbered(folder.answer, schema.ANSWER)
     ended = sentence is not None or bool(answer)
     manifest = Manifest.load(folder.data)
     runs = list(StudyHistory.read(folder.outbox).runs.values())
     trials = trials_frame(runs)
-    fields = _json(folder.finals / "summary.json", schema.FINALS) if ended and config.finalize.seeds else {}
+    fields = (
+        schema.read_numbered(folder.finals / "summary.json", schema.FINALS) if ended and config.finalize.seeds else {}
+    )
     summary = FinalsSummary.from_json(fields) if fields else None
     task = TASKS[manifest.task]
     higher = frozenset(f"{part}_{name}" for part in ("train", "val") for name in task.higher)
     known = opened(folder.ledger, manifest.test_digest)
     best = answer.get("best") or {}
     first = config.search.objectives[0]
-    front = _json(folder.finals / "front.json", schema.FINALS)
+    front = schema.read_numbered(folder.finals / "front.json", schema.FINALS)
     return StudyRecord(
         name=config.name,
         trials=trials,
@@ -179,13 +181,6 @@ def _given(section: object) -> object:
     return {key: value for key, value in given.items() if value != {}}
 
 
-def _json(file: Path, latest: int) -> JsonObject:
-    """What a file holds, if it is there and of a form up to `latest`."""
-    content: JsonObject = json.loads(file.read_text()) if file.exists() else {}
-    schema.check_version(content.pop(schema.KEY, None), latest, file)
-    return content
-
-
 def _progress(name: str, trials: pd.DataFrame, planned: int) -> str:
     ended = 0 if trials.empty else int(trials["state"].isin(("COMPLETE", "PRUNED", "FAIL")).sum())
     of = f" of {planned:,}" if planned else ""
@@ -226,7 +221,7 @@ def _measured(run: RunHistory, number: int) -> bool:
 
 
 def _importance(path: Path) -> Importance | None:
-    fields = _json(path, schema.FINALS)
+    fields = schema.read_numbered(path, schema.FINALS)
     return Importance.from_json(fields) if fields else None
 
 

@@ -134,10 +134,10 @@ class DatabaseStorage:
 
     def _load(self) -> None:
         """The study as of its last commit, into memory."""
-        number = owner(self._tables.engine, self.name)
-        if number is None:
+        study = owner(self._tables.engine, self.name)
+        if study is None:
             return
-        self._study, begun = number
+        self._study, begun = study
         self._users = self._tables.get_study_user_attrs(self._study)
         if begun != str(self.begun) or MARK not in self._users:
             raise foreign(self.name)
@@ -213,10 +213,10 @@ class DatabaseStorage:
             try:
                 self._study = self._tables.create_new_study(turn.directions, self.name)
             except DuplicatedStudyError:
-                number = owner(self._tables.engine, self.name)
-                if number is None or number[1] != str(self.begun):
+                study = owner(self._tables.engine, self.name)
+                if study is None or study[1] != str(self.begun):
                     raise foreign(self.name) from None
-                self._study = number[0]
+                self._study = study[0]
             else:
                 self._tables.set_study_user_attr(self._study, OWNER, self.begun)
                 self._tables.set_study_user_attr(self._study, MARK, json.loads(turn.mark))

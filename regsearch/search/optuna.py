@@ -215,8 +215,8 @@ class OptunaSearch:
             state, values, reason = TrialState.FAIL, None, reason or "its value is not finite"
         if reason:
             self._storage.set_trial_user_attr(identifier, _REASON, reason)
-        for key, violation in _constraints(constraints or {}).items():
-            self._storage.set_trial_system_attr(identifier, key, violation)
+        for key, attribute in _constraints(constraints or {}).items():
+            self._storage.set_trial_system_attr(identifier, key, attribute)
         if state is TrialState.PRUNED and not self.several:
             last = self._storage.get_trial(identifier).intermediate_values
             values = [last[max(last)]] if last else None
@@ -267,19 +267,17 @@ def _settled(config: SearchConfig, space: SearchSpace) -> Grid | Points | None:
 
 def _notes(config: SearchConfig, space: SearchSpace) -> list[str]:
     """What a user may not expect of this search."""
-    frozen_trials = []
+    notes = []
     if len(config.objectives) > 1 and config.pruner_name != "none":
-        frozen_trials.append("several objectives: nothing is pruned")
+        notes.append("several objectives: nothing is pruned")
     if config.constraints and config.sampler not in CONSTRAINED:
-        frozen_trials.append(
-            f"the sampler {config.sampler} draws without regard to constraints: they decide what is best"
-        )
+        notes.append(f"the sampler {config.sampler} draws without regard to constraints: they decide what is best")
     chance = by_chance(config.sampler, space)
     if chance:
         more = f" and {len(chance) - 3} more" if chance[3:] else ""
         names = f"{', '.join(chance[:3])}{more}"
-        frozen_trials.append(f"the sampler {config.sampler} draws {names} at random: its model has no place for them")
-    return frozen_trials
+        notes.append(f"the sampler {config.sampler} draws {names} at random: its model has no place for them")
+    return notes
 
 
 def _constraints(violations: Mapping[str, float]) -> JsonObject:

@@ -67,12 +67,12 @@ class Clustering(Task):
         known = y[:, self.width] >= 0
         if self.groups < 2 or known.sum() < self.groups or out.shape[-1] == self.width:
             return {}
-        measures = []
+        scores = []
         for each in out:
             code = each[known, self.width :]
             if not np.isfinite(code).all():
-                measures.append(np.nan)
+                scores.append(np.nan)
                 continue
             labels = KMeans(self.groups, n_init=10, random_state=0).fit_predict(code)
-            measures.append(float(normalized_mutual_info_score(y[known, self.width], labels)))
-        return {"nmi": np.array(measures)}
+            scores.append(float(normalized_mutual_info_score(y[known, self.width], labels)))
+        return {"nmi": np.array(scores)}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
+from regsearch.errors import UserError
 from regsearch.system import schema
 from regsearch.tracking.log.outbox import read_from
 from regsearch.workspace.folder import StudyFolder
@@ -28,16 +26,11 @@ def check_forms(folder: StudyFolder) -> None:
         (folder.finals / "summary.json", schema.FINALS),
         (folder.finals / "champion" / "manifest.json", schema.MANIFEST),
     ):
-        _check_version(file, known)
+        try:
+            schema.read_numbered(file, known)
+        except UserError:
+            raise
+        except ValueError:
+            pass  # it is damaged, and is written anew
     for _ in read_from(folder.outbox) if folder.outbox.exists() else ():
         pass
-
-
-def _check_version(file: Path, known: int) -> None:
-    """A file that is damaged is written anew; one that a newer regsearch wrote is not."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return
-    if isinstance(content, dict):
-        schema.check_version(content.get(schema.KEY), known, file)

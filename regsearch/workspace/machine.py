@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -26,10 +25,7 @@ def recorded_machine(folder: Path) -> JsonObject:
     Raises:
         UserError: a newer regsearch wrote it.
     """
-    file = folder / _FILE
-    content: JsonObject = json.loads(file.read_text()) if file.exists() else {}
-    schema.check_version(content.pop(schema.KEY, None), schema.MACHINE, file)
-    return content
+    return schema.read_numbered(folder / _FILE, schema.MACHINE)
 
 
 def record_machine(folder: Path, executor: Executor) -> None:

@@ -45,16 +45,16 @@ def deliver_model(study: ClientLane, record: Model) -> None:
     mlflow.set_registry_uri(study.uri)
     tags = {**record.tags, SOURCE_TAG: source_of(record), START_TAG: str(study.start.time_ms)}
     if record.name:
-        version = _version(study, record.name, tags)
-        if version is None:
+        registered = _version(study, record.name, tags)
+        if registered is None:
             model = _logged(study, record, tags)
             _register(study.client, record.name)
             run_id = study.run_id((record.kind, record.number))
             at = f"models:/{model.model_id}"
             # A server asks for the id besides the source that holds it.
-            version = study.client.create_model_version(record.name, at, run_id, tags=tags, model_id=model.model_id)
+            registered = study.client.create_model_version(record.name, at, run_id, tags=tags, model_id=model.model_id)
         if record.alias:
-            study.client.set_registered_model_alias(record.name, record.alias, version.version)
+            study.client.set_registered_model_alias(record.name, record.alias, registered.version)
     else:
         _logged(study, record, tags)
 

@@ -115,11 +115,11 @@ def _losses(uri: str, client: MlflowClient, experiment_id: str, back: dict[str, 
             ]
     else:
         points = _points(path, experiment_id)
-    metrics_of_runs: dict[str, dict[str, float]] = {}
+    by_run: dict[str, dict[str, float]] = {}
     for run_id, name, step, value in points:
         if step == back.get(run_id):
-            metrics_of_runs.setdefault(run_id, {})[name] = value
-    whole = {run_id: losses for run_id, losses in metrics_of_runs.items() if len(losses) == len(KEPT)}
+            by_run.setdefault(run_id, {})[name] = value
+    whole = {run_id: losses for run_id, losses in by_run.items() if len(losses) == len(KEPT)}
     return {run_id: {**losses, "gap": losses["val_loss"] - losses["train_loss"]} for run_id, losses in whole.items()}
 
 
@@ -163,14 +163,14 @@ def read_curve(uri: str, study: str, number: int) -> dict[tuple[int, str], float
     runs = client.search_runs([experiment.experiment_id], query, max_results=2)
     if not runs:
         raise UserError("the MLflow store has no such trial", key="NUMBER", value=number)
-    latest_values: dict[tuple[int, str], float] = {}
+    values: dict[tuple[int, str], float] = {}
     for name, latest in runs[0].data.metrics.items():
         history = client.get_metric_history(runs[0].info.run_id, name)
         # A population may take a trial back to an earlier epoch: what was measured last counts.
         history.sort(key=lambda point: point.timestamp)
-        latest_values.update({(point.step, name): point.value for point in history})
-        latest_values[max(point.step for point in history), name + LATEST] = latest
-    return dict(sorted(latest_values.items()))
+        values.update({(point.step, name): point.value for point in history})
+        values[max(point.step for point in history), name + LATEST] = latest
+    return dict(sorted(values.items()))
 
 
 def delete_study(uri: str, study: str) -> None:

@@ -92,12 +92,12 @@ class EventFiles:
         waiting: dict[str, list[_Event]] = {}
         replaced: dict[str, Path] = {}
         for record in records:
-            drawn = list(self._events(record))
+            placed = list(self._events(record))
             if isinstance(record, RunStages):
-                for place in {place for place, _ in drawn}:  # what waits for it is void, or told again
+                for place in {place for place, _ in placed}:  # what waits for it is void, or told again
                     waiting[place] = []
                     replaced.setdefault(place, self._path(place))
-            for place, event in drawn:
+            for place, event in placed:
                 waiting.setdefault(place, []).append(event)
         for place in replaced:
             self._renewed[place] = self._next_file()
