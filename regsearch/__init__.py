@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from regsearch.core.products import settle_products
+
 if TYPE_CHECKING:
     from regsearch.errors import UserError as UserError
     from regsearch.models.site import Site as Site
@@ -24,6 +26,9 @@ _HOMES = {
     "Study": "regsearch.study.study",
     "UserError": "regsearch.errors",
 }
+
+
+settle_products()  # before anyone multiplies; later is too late for this process
 
 
 def __getattr__(name: str) -> Any:

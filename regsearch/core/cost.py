@@ -8,13 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from regsearch.config import StudyConfig
 from regsearch.core.build import build_program, load_data
 from regsearch.core.calibration import ALONE, CANDIDATE_WIDTHS, calibrate
 from regsearch.core.compiling import compile_program
 from regsearch.core.pack import Data, Load, Pack
+from regsearch.core.products import one_thread
 from regsearch.core.program import Program
 from regsearch.data import Manifest
 from regsearch.space import Knob, SearchSpace
@@ -48,9 +47,7 @@ def cost_of(config: StudyConfig, space: SearchSpace, manifest: Manifest, data: P
         space: what the study searches.
         data: the folder of the sealed rows.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         return seconds_per_rule(
             lambda chosen: build_program(config, manifest, space, chosen),
             space.regularizers(),
@@ -59,8 +56,6 @@ def cost_of(config: StudyConfig, space: SearchSpace, manifest: Manifest, data: P
             width=config.search.width,
             compiled=config.train.compile,
         )
-    finally:
-        torch.set_num_threads(threads)
 
 
 def seconds_per_rule(

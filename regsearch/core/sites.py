@@ -26,7 +26,12 @@ def refuse_rules_without_site(
             allowed = "leave schedule and warmup out: the rule acts between epochs, not in a step"
             raise UserError("this strength has no schedule", key=f"space.{name}.schedule", allowed=allowed)
     for rule in rules:
-        where = _parameters_needed(rule, layout) or _sites_needed(rule, model, task)
+        if rule.needs_classes and not task.distributions:
+            allowed = "it needs a task of classes, like classification"
+            raise UserError(
+                "this rule means nothing where numbers are predicted", key=f"space.{rule.name}", allowed=allowed
+            )
+        where = _parameters_needed(rule, layout) or _sites_needed(rule, model)
         if where:
             what = "this rule finds no site in the model"
             raise UserError(what, key=f"space.{rule.name}", allowed=f"it needs {where}")
@@ -41,8 +46,8 @@ def _parameters_needed(rule: type[Regularizer], layout: Layout) -> str | None:
     return None
 
 
-def _sites_needed(rule: type[Regularizer], model: Lifted, task: Task) -> str | None:
-    """What the rule lacks among the sites of the model and in the task, or None."""
+def _sites_needed(rule: type[Regularizer], model: Lifted) -> str | None:
+    """What the rule lacks among the sites of the model, or None."""
     marker = rule.marker
     if model.kind and marker and not model.markers[marker]:
         return f"a regsearch Site({marker!r})"
@@ -50,8 +55,6 @@ def _sites_needed(rule: type[Regularizer], model: Lifted, task: Task) -> str | N
         return "an activation, dropout or a regsearch Site()"
     if model.kind and rule.site == "norms" and not model.rows_first:
         return "rows along the first axis wherever it acts (batch_first=True)"
-    if rule.site == "targets" and not task.distributions:
-        return "a task of classes, like classification"
     return None
 
 

@@ -17,17 +17,17 @@ from typing import Any
 
 import psutil
 
+from regsearch.core.products import PRODUCT_SETTINGS
 from regsearch.executors.executor import Executor, ExecutorSettings
 from regsearch.executors.messages import Calibrated, Failure, Reply, Request, Stop, WorkerSpec
 from regsearch.executors.worker import Worker, WorkerServer, failure_of
 from regsearch.executors.worker_handle import WorkerHandle, WorkerLost, raise_failure
 from regsearch.system.garbage import end_quickly
 
-# Read by the math library when torch loads: one thread, and products that are bitwise the same in every slot.
-THREADS = {
+# Read by the math libraries when torch loads: one thread, and products that are bitwise the same in every slot.
+THREADS = PRODUCT_SETTINGS | {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
-    "MKL_CBWR": "AVX2",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }
 # Read by glibc when a process starts: memory that a step frees stays with the process. Else wide packs give it back and

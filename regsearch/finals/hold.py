@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regsearch.analysis.finals_summary import FinalsSummary
+from regsearch.core.products import products_agree
 from regsearch.data import join, resample
 from regsearch.driver.executor import StudyExecutors
 from regsearch.driver.plan import TURN_MS, SearchResult
@@ -30,6 +31,11 @@ from regsearch.workspace.spec import StudySpec
 
 if TYPE_CHECKING:
     from regsearch.core.program import Program
+
+_TOO_LATE = (
+    "this process multiplied matrices before it imported regsearch: the test's figures may differ in their last digits "
+    "from another process's; import regsearch first"
+)
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,8 @@ def hold_finals(
     winner = decide(contenders)
     refit = _refit(spec, winner, executors, outbox, numbers, start_ms, tags, say) if config.finalize.refit else None
     ready()
+    if not products_agree():
+        say(_TOO_LATE)
     tested = open_sealed_test(spec.folder, program, contenders, winner)
     summary = summarize_finals(config, tested, winner, program.task.metric, entering.missing)
     record_roles(outbox, tested.contenders, winner, numbers.before, refit)

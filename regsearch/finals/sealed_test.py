@@ -14,6 +14,7 @@ import numpy as np
 
 from regsearch.analysis.finals_summary import Candidate
 from regsearch.analysis.finals_words import baseline_label, describe
+from regsearch.core.products import one_thread
 from regsearch.data import load_search_data, open_test
 from regsearch.driver.retrain import Weights
 from regsearch.finals.decide import mean_validation
@@ -67,7 +68,8 @@ def open_sealed_test(
             torch.from_numpy(np.array(known.validation_x)),
             torch.from_numpy(np.array(known.validation_y)),
         )
-    measured = [_measure(program, contender, rows) for contender in contenders]
+    with one_thread():
+        measured = [_measure(program, contender, rows) for contender in contenders]
     truth = next(each[1] for each in measured if each is not None)
     tested = (
         replace(contender, measured=None if each is None else each[0])

@@ -96,6 +96,8 @@ class Regularizer:
     """Where given, a rule of site `activations` acts at the `Site` markers of this name instead, and only there."""
     needs_numbers: ClassVar[bool] = False
     """Whether rows of codes (texts, users and items) are nothing that the rule could act on."""
+    needs_classes: ClassVar[bool] = False
+    """Whether the rule means nothing where the task predicts numbers: regression, forecasts, ratings."""
     acts_on: ClassVar[str] = ""
     """Which parameters a model must train for the rule to act at all: `weights`, what is `penalized`, or any."""
     tracks: ClassVar[tuple[str, ...]] = ()

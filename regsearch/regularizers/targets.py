@@ -11,6 +11,7 @@ class Target(Regularizer):
     """Acts on the class probabilities that one trial is trained towards; classification only."""
 
     site = "targets"
+    needs_classes = True
 
     def target(self, y: torch.Tensor, ctx: Context) -> torch.Tensor:
         """Map y [B, C], each row a distribution, to the distributions trained towards."""

@@ -10,6 +10,9 @@ Every check takes the rule's class, and if wanted a `Case` (model, task, data) a
 raises AssertionError with the rule and the property in the message. `check_agreement` takes a reference besides: a
 plain training loop of one trial, against which the packed training is held. `CASES` has a model of every kind, and
 `exclusion` says which of them a rule cannot act on.
+
+The checks compare bits. They raise RuntimeError in a process that multiplied with torch before regsearch was imported:
+there equal products of a pack may differ in their last bits, whatever the rule.
 """
 
 from __future__ import annotations

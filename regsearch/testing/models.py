@@ -129,6 +129,8 @@ CASES: dict[str, Callable[[], Case]] = {
 
 def exclusion(rule: Rule, case: Case) -> str | None:
     """Say why a rule cannot act on this model, by the table of the page of regularizers; None where it can."""
+    if rule.needs_classes and not case.task.distributions:
+        return "it means nothing where numbers are predicted"
     rows = (row for row in page.DOES_NOT_APPLY if row[0] in (rule.name, rule.site))
     return next((reason for _, where, reason in rows if WHERE[where](case)), None)
 

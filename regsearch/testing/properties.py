@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import torch
 
 from regsearch.core.pack import Load
+from regsearch.core.products import products_agree
 from regsearch.regularizers import SITES, Paper, Parameter, all_regularizers
 from regsearch.regularizers.base import snake_case
 from regsearch.regularizers.penalties import ElementwisePenalty
@@ -22,7 +23,16 @@ RTOL, ATOL = 1e-4, 1e-6
 
 @contextmanager
 def _must(rule: Rule, case: Case | None, keeps: str) -> Iterator[None]:
-    """Whatever goes wrong inside is reported as the rule's failure to keep a property."""
+    """Whatever goes wrong inside is reported as the rule's failure to keep a property.
+
+    Raises:
+        RuntimeError: no rule could keep it in this process.
+    """
+    if not products_agree():
+        raise RuntimeError(
+            "products of matrices differ from slot to slot here, because torch multiplied before regsearch was "
+            "imported: import regsearch first (in conftest.py), or start Python with MKL_CBWR=AVX2"
+        )
     where = f" on {case.name}" if case else ""
     try:
         yield
@@ -46,7 +56,9 @@ def check_declaration(rule: Rule, case: Case | None = None, some: Sequence[Setti
         assert isinstance(source, Paper) and source.url.startswith("https://"), "the source paper is missing"
         assert [knob for knob in rule.knobs if knob.is_strength] == [rule.strength_knob]
         for knob in rule.knobs:
-            assert knob.name.startswith(f"{rule.name}.") and knob.unit and knob.doc, f"{knob.name} lacks unit or doc"
+            assert knob.name.startswith(f"{rule.name}."), f"{knob.name} does not begin with {rule.name}."
+            for text in ("unit", "doc"):
+                assert getattr(knob, text), f"{knob.name} has no {text}: knob(..., {text}=...)"
             assert math.isfinite(knob.low) and math.isfinite(knob.high) and knob.low < knob.high, knob.name
             assert not knob.log or knob.low > 0, f"{knob.name} is on a log scale from {knob.low}"
             for value in (knob.low, knob.high, knob.default):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -17,7 +17,11 @@ from regsearch.core.program import Program
 from regsearch.core.trained_module import trained_module
 from regsearch.core.training import Training
 from regsearch.errors import UserError
-from regsearch.tasks import Classification
+from regsearch.regularizers import Context, Paper, Parameter, Strength, knob, regularizer
+from regsearch.regularizers.base import REGISTRY
+from regsearch.regularizers.penalties import Penalty
+from regsearch.tasks import Classification, Regression
+from regsearch.testing import check_all
 from tests.core.packs import RULES, curves, digits
 
 
@@ -134,6 +138,26 @@ def test_a_rule_without_a_site_is_refused() -> None:
     with pytest.raises(UserError, match="finds no site"):
         program(nn.Identity(), "dropout").check(torch.zeros(4, 64))
     program(nn.Identity(), "l2").check(torch.zeros(4, 64))
+
+
+def test_an_outsiders_penalty_can_say_that_it_needs_classes() -> None:
+    class Confidence(Penalty):
+        needs_classes = True
+        source = Paper("Pereyra et al.", 2017, "https://arxiv.org/abs/1701.06548")
+        beta: Strength = knob(0.01, 1.0, off=0.0, log=True, unit="nats per nat", doc="weight of the entropy")
+
+        def penalty(self, parameters: Sequence[Parameter], ctx: Context) -> torch.Tensor:
+            log_p = ctx.forward(ctx.x).log_softmax(-1)
+            return self.beta * (log_p.exp() * log_p).sum(-1).mean()
+
+    rule = regularizer(Confidence)
+    try:
+        check_all(rule)
+        training = Training(2, 25, "adamw", 2e-3, 0.9, (0.9, 0.999), "constant", False)
+        with pytest.raises(UserError, match=r"space\.confidence: this rule means nothing where numbers are predicted"):
+            Program(lambda: nn.Linear(64, 1), Regression(), (rule,), training).check(torch.zeros(4, 64))
+    finally:
+        del REGISTRY[rule.name]
 
 
 class SecondRows(nn.Module):
