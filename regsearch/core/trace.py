@@ -84,6 +84,7 @@ def _without_values() -> Iterator[None]:
     """Keep `make_fx` from noting a fake tensor of every result: two thirds of its time, and nobody here reads them.
 
     The compiler does not either: it traces what it is given once more, for itself.
+    findings/torch-make-fx-fake-modes.sh shows it.
     """
     noted = proxy_tensor.set_meta
     proxy_tensor.set_meta = lambda proxy, val: proxy
