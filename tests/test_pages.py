@@ -196,6 +196,7 @@ def test_your_own_model_is_thirty_lines_with_what_people_write() -> None:
         ("docs/howto/strengths.md", None, {"l2.strength.schedule", "l2.strength.warmup", "train.momentum"}),
         ("docs/howto/own-model.md", "Where regularizers act", {"dropout.p", "stochastic_depth.p"}),
         (OWN_DATA, "A function of your own", {"dropout.p"}),
+        (OWN_DATA, "Rows with a date", {"dropout.p"}),
     ],
 )
 def test_plans_are_made_as_the_pages_say(page: str, section: str | None, searched: set[str], tmp_path: Path) -> None:
@@ -205,12 +206,28 @@ def test_plans_are_made_as_the_pages_say(page: str, section: str | None, searche
     assert "--dry-run" in line and searched <= set(plan["searched"])
 
 
+def test_rows_with_a_date_are_judged_by_later_ones(tmp_path: Path) -> None:
+    write_files(OWN_DATA, tmp_path)
+    plan, _ = commands(OWN_DATA, "Rows with a date")
+    printed = run(plan, tmp_path)
+    assert re.search(r"^data\.split +by time, the latest in the test \(column day\): 3\d\d train, 12\d ", printed, re.M)
+    assert re.search(r"^data\.rows left out +14 of 600 \(data\.split\.embargo\)$", printed, re.M)
+    assert re.search(r"^day +no feature: the split goes by it$", printed, re.M)
+    assert re.search(r"^month +1 number$", printed, re.M) and "dates as words" not in printed
+    file = tmp_path / "visits.yaml"
+    file.write_text(
+        file.read_text(encoding="utf-8").replace("by: {time: day}, embargo: 7", "seed: 0"), encoding="utf-8"
+    )
+    assert "data.dates as words" in run(plan, tmp_path), "as the page says of a split that does not name it"
+
+
 @pytest.mark.sweep
 @pytest.mark.timeout(600)
-def test_rows_of_a_function(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("section", "name"), [("A function of your own", "services"), ("Rows with a date", "visits")])
+def test_rows_of_a_function(section: str, name: str, tmp_path: Path) -> None:
     write_files(OWN_DATA, tmp_path)
-    _, start = commands(OWN_DATA, "A function of your own")
-    assert "services: 8 trials" in run(start, tmp_path)
+    _, start = commands(OWN_DATA, section)
+    assert f"{name}: 8 trials" in run(start, tmp_path)
 
 
 @pytest.mark.sweep

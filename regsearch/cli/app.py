@@ -110,7 +110,7 @@ def start(
     with _named(file):
         _ = study.space  # refused before anything is begun
         if dry_run:
-            _print_mapping(study.check(), as_json)
+            _print_plan(study.check(), as_json)
             return
         with watched(study) as progress:
             answer = study.run(replace=replace, timeout=seconds, progress=progress)
@@ -318,13 +318,13 @@ def _print_answer(answer: Answer, as_json: bool) -> None:
     print_answer(answer)
 
 
-def _print_mapping(content: JsonObject, as_json: bool) -> None:
+def _print_plan(plan: JsonObject, as_json: bool) -> None:
     if as_json:
-        print_json(content)
+        print_json(plan)
         return
-    from regsearch.cli.printing import print_mapping
+    from regsearch.cli.printing import print_plan
 
-    print_mapping(content)
+    print_plan(plan)
 
 
 def _end(line: str, code: int) -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 FRONT = 12
 """Trials of a front that are printed at most."""
+COLUMNS = 20
+"""Columns of a table that are printed at most."""
 
 
 def print_answer(answer: Answer) -> None:
@@ -159,6 +161,18 @@ def print_mapping(content: JsonMapping) -> None:
     widest = max((len(name) for name, _ in lines), default=0)
     for name, value in lines:
         sys.stdout.write(f"{name:<{widest}}  {value}\n")
+
+
+def print_plan(plan: JsonMapping) -> None:
+    """Print what a study would do, and what each of the first columns becomes."""
+    print_mapping({name: value for name, value in plan.items() if name != "features"})
+    table = _table("column", "becomes")
+    for column, words in [*plan["features"].items()][:COLUMNS]:
+        table.add_row(escape(column), escape(words))
+    sys.stdout.write("\n")
+    _print(table)
+    if len(plan["features"]) > COLUMNS:
+        sys.stdout.write(f"and {len(plan['features']) - COLUMNS:,} more\n")
 
 
 def print_cost(cost: Cost) -> None:

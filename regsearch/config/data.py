@@ -41,7 +41,8 @@ Labels = Annotated[
 
 
 class SplitConfig(Section):
-    """How the rows are shared out: numbers up to 1 are shares of all rows, larger ones row counts."""
+    """How the rows are shared out: numbers up to 1 are shares of all rows, larger ones row counts. Shares that add up
+    to 1 leave no row out."""
 
     train: Annotated[Size, Example("train: 300, validation: 300, test: 1197")] = 0.6
     """Rows that trials are trained on; what is learnt of the columns is learnt from them alone."""
@@ -57,7 +58,7 @@ class SplitConfig(Section):
         Example("by: {group: patient}"),
     ] = "random"
     """`random` (stratified by class), by time, whole groups on one side, each user's rows shared out among the parts,
-    or by a column that names each row's part."""
+    or by a column that names each row's part. The column of time, of groups or of parts is no feature."""
     embargo: Annotated[Natural, Example("by: {time: date}, embargo: 7")] = 0
     """Rows dropped between the parts of a split by time; forecasting drops a window and a horizon at least."""
     time_format: Annotated[Text | None, Example('by: {time: date}, time_format: "%d.%m.%Y"')] = None
@@ -153,7 +154,7 @@ class DataConfig(Section):
     split: Annotated[SplitConfig, Example("split: {train: 0.5, validation: 0.3, test: 0.2, seed: 1}")] = SplitConfig()
     """How the rows are shared out among training, validation and the sealed test."""
     drop: Annotated[Names, Example("drop: [patient_number, remarks]")] = ()
-    """Columns that are no features."""
+    """Columns that are no features, besides the one that the split goes by in time, groups or parts."""
     classes: Annotated[Labels | None, Example("classes: [healthy, ill]")] = None
     """The labels that a classification may hold; another one is refused. Left out: those that are found."""
     shape: Annotated[Widths | None, Example("shape: [1, 8, 8]")] = None

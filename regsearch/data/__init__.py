@@ -1,5 +1,6 @@
 """Real data, cut once: sources, splits, preprocessing fitted on training rows, the sealed test and its ledger."""
 
+from regsearch.data.describe import describe_features, describe_split, notices, remarks
 from regsearch.data.ledger import Opened, decisions, open_test, opened, openings
 from regsearch.data.manifest import Manifest, SearchData, load_search_data
 from regsearch.data.resample import join, resample
@@ -10,11 +11,15 @@ __all__ = [
     "Opened",
     "SearchData",
     "decisions",
+    "describe_features",
+    "describe_split",
     "join",
     "load_search_data",
+    "notices",
     "open_test",
     "opened",
     "openings",
+    "remarks",
     "resample",
     "seal",
     "sealing",

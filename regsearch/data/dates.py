@@ -18,7 +18,7 @@ _FORMS = (
     "allowed are numbers, dates like 2022-01-31 or 1/31/2022 and times like 9:30, all written alike; "
     'for others say beside by: how, like time_format: "%d. %b %Y"'
 )
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _PERIOD = r"(?P<year>\d{4})[-/ ]?(?P<of>[QWMSH])(?P<number>\d{1,2})(?:-?(?P<day>[1-7]))?"
 _PERIOD_FIRST = r"(?P<of>[QWMSH])(?P<number>\d{1,2})[-/ ]?(?P<year>\d{4})"
 _PER_YEAR = {"Q": 4, "W": 53, "M": 12, "S": 2, "H": 2}
@@ -57,7 +57,7 @@ def places_of_texts(texts: pd.Series, time_format: str | None) -> Array:
     """
     if time_format is not None:
         return ranks(*_as_said(texts, time_format))
-    numbers = texts.str.fullmatch(_NUMBER).to_numpy(dtype=bool)
+    numbers = texts.str.fullmatch(NUMBER).to_numpy(dtype=bool)
     if numbers.all():
         return _of_numbers(texts)
     periods = _of_periods(texts.str.upper())

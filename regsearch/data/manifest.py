@@ -28,6 +28,9 @@ class Manifest:
         auc: as the study file says; see `regsearch.tasks.Classification`.
         far: by column, how many validation values lie far beyond the training rows, see
         `regsearch.data.preprocess.far_values`; None in manifests of versions that did not count them.
+        rows, left_out: how many rows the source gave, and those that are in no part by what leaves them out, see
+        `regsearch.data.split.left_out`; None in manifests of regsearch 0.2.0 and earlier, which left out more.
+        dates: by column of dates that became categories, how many values it has.
     """
 
     digest: str
@@ -47,22 +50,9 @@ class Manifest:
     vocabulary: list[int] | None = None
     auc: bool | None = None
     far: dict[str, int] | None = None
-
-    @property
-    def remarks(self) -> dict[str, str]:
-        """What to know of the prepared rows, a line each by its name: values far beyond the training rows."""
-        if not self.far:
-            return {}
-        counts = sorted(self.far.items(), key=lambda pair: -pair[1])
-        named = ", ".join(f"{name} ({count})" for name, count in counts[:4])
-        more = f" and {len(counts) - 4} more" if counts[4:] else ""
-        columns = (self.preprocessing or {}).get("columns", ())
-        bounded = any("low" in column or "quantiles" in column for column in columns)
-        rest = "held at the bound" if bounded else "not bounded: see data.scaling"
-        total = sum(self.far.values())
-        lie = "value of validation rows lies" if total == 1 else "values of validation rows lie"
-        what = f"{total:,} {lie} far beyond those of training rows ({rest})"
-        return {"beyond training": f"{what}; columns {named}{more}"}
+    rows: int | None = None
+    left_out: dict[str, int] | None = None
+    dates: dict[str, int] | None = None
 
     def to_json(self) -> str:
         """Write it as the text of `manifest.json`."""

@@ -16,7 +16,8 @@ from regsearch.data.columns import FIRST, Preprocessing, Vocabulary, as_text, to
 from regsearch.data.preprocess import far_values, fit, fit_codes, fit_tokens, is_numeric
 from regsearch.data.series import cut_windows, rows_of_windows
 from regsearch.data.sources import missing_signs
-from regsearch.data.split import PARTS, Rows, split_rows
+from regsearch.data.split import PARTS, Rows, left_out, split_rows
+from regsearch.data.times import is_of_dates
 from regsearch.errors import UserError
 from regsearch.system.files import JsonObject
 
@@ -37,7 +38,7 @@ class Parts:
         x, y: by part, [N, F...] and [N...].
         rows: by part, which rows (windows, texts) of the source these are.
         example: a few raw rows, see `regsearch.tracking.mlflow.champion.read_example`.
-        about: what else the manifest says.
+        about: what else the manifest says, see `regsearch.data.manifest.Manifest`.
         cases: which rows of the source the test predicts, where these are others than its `rows`.
     """
 
@@ -50,23 +51,28 @@ class Parts:
     cases: Array | None = None
 
 
-def make_parts(table: Table, config: DataConfig) -> Parts:
+def make_parts(table: Table, config: DataConfig, every_row: bool = True) -> Parts:
     """Split the rows and turn them into arrays, as the task needs them.
+
+    Args:
+        every_row: see `regsearch.data.split.split_rows`.
 
     Raises:
         UserError: a part is empty, a column is missing or cannot be used, or rows do not have the shape asked for.
     """
     if table.task == "forecasting":
-        return _forecasts(table, config)
+        return _forecasts(table, config, every_row)
     if table.task == "language_modelling" and isinstance(table.x, pd.DataFrame):
-        return _continued_texts(table, table.x, config)
+        return _continued_texts(table, table.x, config, every_row)
     if isinstance(table.x, pd.DataFrame):
         _feature_columns(table.x, config)  # a column that is missing is named before anything is split by it
-    rows = split_rows(table, config.split)
+    rows = split_rows(table, config.split, every_row)
     x, fitted, example = _features(table, config, rows)
     y, about = _targets(table, rows["train"], x)
     about |= {"auc": config.area_under_curve, "vocabulary": _vocabulary(table, fitted)}
+    about |= {"rows": len(table.y), "left_out": left_out(rows, len(table.y), config.split)}
     if fitted is not None and isinstance(table.x, pd.DataFrame):
+        about["dates"] = _dates(table.x, fitted)
         about["far"] = far_values(fitted, *(table.x.iloc[rows[part]] for part in ("train", "validation")))
     preprocessing = None if fitted is None else _saved(fitted, config)
     return Parts(_cut(x, rows), _cut(y, rows), rows, preprocessing, example, about)
@@ -114,6 +120,12 @@ def _feature_columns(frame: pd.DataFrame, config: DataConfig) -> pd.DataFrame:
 
 def _saved(fitted: Preprocessing, config: DataConfig) -> JsonObject:
     return replace(fitted, missing=missing_signs(config.source)).to_json()
+
+
+def _dates(frame: pd.DataFrame, fitted: Preprocessing) -> dict[str, int]:
+    """Count the distinct values of each column of dates whose values became categories."""
+    words = [column["name"] for column in fitted.columns if column["kind"] == "categorical"]
+    return {str(name): int(frame[name].nunique()) for name in words if is_of_dates(frame[name])}
 
 
 def _example(head: pd.DataFrame) -> JsonObject:
@@ -173,9 +185,9 @@ def _standardised(values: Array, train: Array) -> tuple[Array, JsonObject]:
     return ((values - mean) / scale).astype(np.float32), about
 
 
-def _forecasts(table: Table, config: DataConfig) -> Parts:
+def _forecasts(table: Table, config: DataConfig, every_row: bool) -> Parts:
     """Windows [N, W, F] of the columns, the target's past among them, and the H values [N] or [N, H] that follow."""
-    cut = cut_windows(table, config)
+    cut = cut_windows(table, config, every_row)
     size, horizon = cut.size, cut.horizon
     train, validation, test = (cut.starts[cut.rows[part]] for part in PARTS)
     features = cut.frame.drop(columns=[config.series] if config.series else [])
@@ -191,19 +203,20 @@ def _forecasts(table: Table, config: DataConfig) -> Parts:
     first = seen[cut.series[seen] == cut.series[seen[0]]]
     example = _example(cut.frame.iloc[first].head(size + 4))
     cases = cut.source[rows_of_windows(test + size, horizon)]
-    about |= {"outputs": horizon, "far": far}
+    about |= {"outputs": horizon, "far": far, "dates": _dates(features, fitted)}
+    about |= {"rows": len(table.y), "left_out": cut.left_out}
     return Parts(
         _cut(x, cut.rows), _cut(y, cut.rows), cut.rows, _saved(served, config), example, about, np.unique(cases)
     )
 
 
-def _continued_texts(table: Table, frame: pd.DataFrame, config: DataConfig) -> Parts:
+def _continued_texts(table: Table, frame: pd.DataFrame, config: DataConfig, every_row: bool) -> Parts:
     """Texts are shared out and those of a part joined and cut into windows x [N, L]; y [N, L] is the token after each.
 
     What is left of the last window is dropped, so that there is no padding.
     """
     assert config.text is not None, "the task needs it"
-    text, rows = config.text, split_rows(table, config.split)
+    text, rows = config.text, split_rows(table, config.split, every_row)
     column = _feature_columns(frame, config)
     train = column.iloc[rows["train"]]
     fitted = fit_tokens(train, text.column, text.level, text.length, text.vocabulary, "last")
@@ -223,4 +236,5 @@ def _continued_texts(table: Table, frame: pd.DataFrame, config: DataConfig) -> P
         x[part], y[part] = (codes[start : start + used].reshape(count, text.length) for start in (0, 1))
     vocabulary = ["<padding>", "<unknown>", *fitted.columns[0]["vocabulary"]]
     about = {"outputs": len(vocabulary), "vocabulary": [len(vocabulary)], "classes": vocabulary}
+    about |= {"rows": len(table.y), "left_out": left_out(rows, len(table.y), config.split)}
     return Parts(x, y, rows, _saved(fitted, config), _example(train.head(5)), about)

@@ -18,13 +18,17 @@ from regsearch.data.split import equal_rows, random_split
 
 
 def resample(data: Path, out: Path, seed: int) -> Manifest:
-    """Cut the training and validation rows in `data` anew into the folder `out`, as many of each as before."""
+    """Cut the training and validation rows in `data` anew into the folder `out`, as many of each as before.
+
+    Data that regsearch 0.2.0 or an earlier one sealed are cut as it did: equal rows that fit nowhere were left out.
+    """
     search_data = load_search_data(data)
     x, y = pool(search_data)
     manifest = Manifest.load(data)
     sizes = {"train": len(search_data.train_y), "validation": len(search_data.validation_y), "test": 0}
     strata = y if manifest.task == "classification" else np.zeros(len(y), dtype=np.int64)
-    rows = random_split(equal_rows(x), strata.astype(np.int64), sizes, seed)
+    room = None if manifest.left_out is None else 0
+    rows = random_split(equal_rows(x), strata.astype(np.int64), sizes, seed, room)
     train, validation = (np.sort(rows[part]) for part in ("train", "validation"))
     return _write(out, data, SearchData(x[train], y[train], x[validation], y[validation]))
 

@@ -36,21 +36,24 @@ if TYPE_CHECKING:
 _REFUSED = 3
 
 
-def seal(config: DataConfig, folder: str, out: Path, *, test: bool = True) -> Manifest:
+def seal(config: DataConfig, folder: str, out: Path, *, test: bool = True, like: Manifest | None = None) -> Manifest:
     """Cut the split of a study file in `folder` into `out`; an earlier one there is replaced.
 
     Args:
         test: write the test rows too; without them the manifest is the same.
+        like: how the same data were sealed before: they are cut as its version did, to be compared with it.
 
     Raises:
         UserError: the source, the target or the split cannot be used.
     """
-    with sealing(config, folder, out, test=test) as sealed:
+    with sealing(config, folder, out, test=test, like=like) as sealed:
         return sealed()
 
 
 @contextlib.contextmanager
-def sealing(config: DataConfig, folder: str, out: Path, *, test: bool = True) -> Iterator[Callable[[], Manifest]]:
+def sealing(
+    config: DataConfig, folder: str, out: Path, *, test: bool = True, like: Manifest | None = None
+) -> Iterator[Callable[[], Manifest]]:
     """Run `seal` in a process of its own that ends with the context; gives a function that waits for it.
 
     Raises:
@@ -58,7 +61,7 @@ def sealing(config: DataConfig, folder: str, out: Path, *, test: bool = True) ->
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     asked = {"config": config.model_dump(mode="json"), "folder": folder, "out": str(out), "test": test}
-    asked["parent"] = os.getpid()
+    asked |= {"parent": os.getpid(), "every_row": like is None or like.left_out is not None}
     command = [sys.executable, "-c", "import sys; from regsearch.data.sealing import main; sys.exit(main())"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, text=True, env=child_environment(), stdin=pipe, stdout=pipe, stderr=pipe) as process:
@@ -87,12 +90,12 @@ def verify_digest(config: DataConfig, folder: str, out: Path) -> None:
     Raises:
         UserError: the digest differs.
     """
-    again = out.with_name(f"{out.name}.check")
+    again, known = out.with_name(f"{out.name}.check"), Manifest.load(out)
     try:
-        now = seal(config, folder, again, test=False).digest
+        now = seal(config, folder, again, test=False, like=known).digest
     finally:
         shutil.rmtree(again, ignore_errors=True)
-    if now != Manifest.load(out).digest:
+    if now != known.digest:
         raise UserError(
             "the data changed since the study began",
             key="data.source",
@@ -101,7 +104,7 @@ def verify_digest(config: DataConfig, folder: str, out: Path) -> None:
         )
 
 
-def _cut(config: DataConfig, folder: str, out: Path, test: bool) -> None:
+def _cut(config: DataConfig, folder: str, out: Path, test: bool, every_row: bool = True) -> None:
     from regsearch.data.sources import load_table
 
     table = load_table(config, folder)
@@ -114,7 +117,8 @@ def _cut(config: DataConfig, folder: str, out: Path, test: bool) -> None:
     from regsearch.data.parts import make_parts
     from regsearch.data.split import PARTS
 
-    parts = make_parts(table, config)
+    parts = make_parts(table, config, every_row)
+    about = parts.about if every_row else {**parts.about, "rows": None, "left_out": None}
     digest, marks = hashlib.sha256(), marks_of_test(table, parts)
     digest.update(json.dumps([config.source, table.target, table.task]).encode())
     aside = out.with_name(f"{out.name}.part")
@@ -139,7 +143,7 @@ def _cut(config: DataConfig, folder: str, out: Path, test: bool) -> None:
         split=config.split.model_dump(mode="json"),
         preprocessing=parts.preprocessing,
         dtype=str(parts.x["train"].dtype),
-        **parts.about,
+        **about,
     )
     (aside / "example.json").write_text(json.dumps(parts.example))
     (aside / "manifest.json").write_text(manifest.to_json())
@@ -226,7 +230,8 @@ def main() -> int:
     if os.getppid() != order["parent"]:
         return 1  # the parent was killed before the line above, and another may be sealing here already
     try:
-        _cut(DataConfig.model_validate(order["config"]), order["folder"], Path(order["out"]), order["test"])
+        config = DataConfig.model_validate(order["config"])
+        _cut(config, order["folder"], Path(order["out"]), order["test"], order["every_row"])
     except UserError as error:
         fields = {name: getattr(error, name) for name in ("what", "file", "key", "value", "allowed")}
         print(json.dumps({k: v if isinstance(v, (int, float)) or v is None else str(v) for k, v in fields.items()}))

@@ -34,6 +34,8 @@ class Windows:
         starts: the row of `frame` with which each window begins, [S], ascending.
         rows: by part, which of the windows these are.
         source: the row of the table that each row of `frame` is, [N].
+        left_out: rows of series that are too short for a window (`series`), and windows that are in no part: those
+            before all parts (`sizes`), and those that would reach from one into the next (`across`).
         size, horizon: rows that a window sees, and rows after it that are forecast.
     """
 
@@ -44,12 +46,16 @@ class Windows:
     source: Array
     size: int
     horizon: int
+    left_out: dict[str, int]
 
 
-def cut_windows(table: Table, config: DataConfig) -> Windows:
+def cut_windows(table: Table, config: DataConfig, every_row: bool = True) -> Windows:
     """Cut the windows of each part: those whose rows and horizon lie within the times of the part.
 
     Series that are shorter than a window and its horizon hold none.
+
+    Args:
+        every_row: see `regsearch.data.split.split_rows`.
 
     Raises:
         UserError: a column is missing, a time is missing or stands twice in a series, or there are too few rows.
@@ -72,12 +78,15 @@ def cut_windows(table: Table, config: DataConfig) -> Windows:
         raise UserError("too few rows for windows", key="data.window", value=size, allowed=allowed)
     reach = size + horizon - 1
     starts = np.flatnonzero(series[: len(series) - reach] == series[reach:])
-    times = consecutive(total, config.split, max(config.split.embargo, reach))
+    times = consecutive(total, config.split, max(config.split.embargo, reach), every_row)
     rows = {part: _within(places[starts], places[starts + reach], times[part], reach) for part in PARTS}
     for part in PARTS:
         if len(rows[part]) == 0 and len(times[part]):
             raise empty_part(part, len(starts), config.split)
-    return Windows(table.x.iloc[order].drop(columns=[by]), series, starts, rows, order, size, horizon)
+    missing, early = len(starts) - sum(map(len, rows.values())), int((places[starts] < times["train"][0]).sum())
+    counts = {"series": len(table.x) - len(order), "sizes": early, "across": missing - early}
+    left_out = {name: count for name, count in counts.items() if count}
+    return Windows(table.x.iloc[order].drop(columns=[by]), series, starts, rows, order, size, horizon, left_out)
 
 
 def rows_of_windows(starts: Array, size: int) -> Array:

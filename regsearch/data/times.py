@@ -13,12 +13,15 @@ from numbers import Real
 import numpy as np
 import pandas as pd
 
-from regsearch.data.dates import MIXED_ZONES, Unreadable, places_of_texts
+from regsearch.data.dates import MIXED_ZONES, NUMBER, Unreadable, places_of_texts
 from regsearch.errors import UserError
 
 Array = np.ndarray
 ROW = "row {}, the header not counted"
 _KEY = "data.split.by"
+# How a text looks that may be a date; how many texts of a column are read to tell, and how many of these may be others.
+_FEWEST_DIGITS, _LONGEST = 3, 60
+_SAMPLE, _OTHERS = 400, 3
 
 
 def places_in_time(values: pd.Series, time_format: str | None = None) -> Array:
@@ -50,6 +53,36 @@ def places_in_time(values: pd.Series, time_format: str | None = None) -> Array:
     if isinstance(dtype, pd.StringDtype):
         return _of_texts(plain.astype("str"), values.name, time_format)
     return _of_objects(plain.astype(object), values.name, time_format)
+
+
+def is_of_dates(values: pd.Series) -> bool:
+    """Tell whether a column holds dates or times, a few other words among them aside; numbers are none."""
+    values = values.dropna()
+    if pd.api.types.is_numeric_dtype(values.dtype) or len(values) == 0:
+        return False
+    if isinstance(values.dtype, pd.PeriodDtype) or values.dtype.kind in "mM":
+        return True
+    distinct = values.astype(object).unique()
+    sample = pd.Series(distinct[:: -(-len(distinct) // _SAMPLE)], dtype=object)
+    kinds = set(sample.map(_kind))
+    if kinds != {"text"}:
+        return kinds <= {"date", "time of day", "duration", "period"}
+    texts = sample.str.strip().astype("str")
+    texts = texts[texts != ""].reset_index(drop=True)
+    dated = texts.str.count(r"\d").ge(_FEWEST_DIGITS) & texts.str.len().le(_LONGEST) & ~texts.str.fullmatch(NUMBER)
+    spare = min(_OTHERS, len(texts) // 10)
+    return len(texts) > 0 and int((~dated).sum()) <= spare and _is_readable(texts, spare)
+
+
+def _is_readable(texts: pd.Series, spare: int) -> bool:
+    """Whether texts can be read as times, be it in several ways, but for `spare` of them at most."""
+    try:
+        places_of_texts(texts, None)
+    except Unreadable as problem:
+        if problem.key == "time_format":
+            return True
+        return spare > 0 and _is_readable(texts.drop(index=problem.index).reset_index(drop=True), spare - 1)
+    return True
 
 
 def _refuse_gaps(missing: Array, name: Hashable) -> None:

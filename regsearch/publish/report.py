@@ -15,7 +15,7 @@ import yaml
 from regsearch.analysis.finals_summary import FinalsSummary
 from regsearch.analysis.importance import Importance
 from regsearch.config import StudyConfig
-from regsearch.data import Manifest, Opened, opened
+from regsearch.data import Manifest, Opened, opened, remarks
 from regsearch.data.ledger import openings
 from regsearch.pages import StudyRecord, study_page
 from regsearch.space import Range
@@ -233,7 +233,7 @@ def _data(manifest: Manifest) -> dict[str, str]:
         "target": str(manifest.target or ""),
         "rows": sizes,
         "shape of a row": " × ".join(str(size) for size in manifest.inputs),
-        **manifest.remarks,
+        **remarks(manifest),
         "digest of the split": manifest.digest,
         "digest of the test": manifest.test_digest,
     }

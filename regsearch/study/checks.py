@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regsearch.config import check_measures, measures, refuse_splits
-from regsearch.data import Manifest, seal, verify_digest
+from regsearch.data import Manifest, describe_features, describe_split, remarks, seal, verify_digest
 from regsearch.errors import UserError
 from regsearch.study.options import FinalizeOptions
 from regsearch.system.files import JsonObject
@@ -96,9 +96,18 @@ def check_all(spec: StudySpec) -> JsonObject:
     with sealed_for_now(spec) as (manifest, _):
         space = spec.space_over(check_model(spec, manifest))
     bounded, line = bound_trials(spec.config, space)
+    dropped = {name: "no feature: dropped" for name in spec.config.data.drop}
+    features = {**dropped, **describe_features(manifest)}
     return {
         "study": spec.name,
-        "data": {"source": manifest.source, "task": manifest.task, "rows": manifest.sizes, **manifest.remarks},
+        "data": {
+            "source": manifest.source,
+            "task": manifest.task,
+            "rows": manifest.sizes,
+            "split": describe_split(manifest),
+            **remarks(manifest),
+        },
+        "features": features,
         "trials": bounded.search.trials,
         **({"grid": line} if line else {}),
         "regularizers": list(spec.space.regularizers()),

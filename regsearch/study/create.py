@@ -6,7 +6,7 @@ import os
 import shutil
 from dataclasses import replace as changed
 
-from regsearch.data import sealing
+from regsearch.data import notices, sealing
 from regsearch.errors import UserError
 from regsearch.study.checks import check_cluster, check_model, check_places
 from regsearch.study.progress import Progress, Snapshot
@@ -41,12 +41,17 @@ def create_study(spec: StudySpec, begun: float, replace: bool, progress: Progres
             progress.show(Snapshot(study=spec.name, phase="sealing", message="cutting and sealing the data"))
         with sealing(config.data, config.folder, new / "data") as sealed:
             check_cluster(spec)  # which takes as long
-            layers = check_model(spec, sealed())
+            manifest = sealed()
+            layers = check_model(spec, manifest)
         from regsearch.driver.factory import bound_trials  # while nobody waits for it: it takes a second
 
         config, line = bound_trials(config, spec.space_over(layers))
-        if line and progress is not None:
-            progress.say(line)
+        if progress is not None:
+            for said in [
+                *(f"{name}: {notice}" for name, notice in notices(manifest).items()),
+                *([line] if line else []),
+            ]:
+                progress.say(said)
         config = at_store(config, os.environ.get("MLFLOW_TRACKING_URI"))
         spec = changed(spec, config=config, created_ms=int(begun * 1000))
         write_record(new, spec.config, spec.created_ms)

@@ -46,8 +46,9 @@ def open_or_fetch(
         raise UserError("a study of Ray Tune cannot be fetched", key="NAME", value=name, allowed=allowed)
     study = Study(config, saved["created_ms"], ray)
     with study.spec.folder.aside() as aside:
-        sealed = seal(config.data, config.folder, aside / "data")
-        if sealed.digest != Manifest.from_json(files[MANIFEST], MANIFEST).digest:
+        known = Manifest.from_json(files[MANIFEST], MANIFEST)
+        sealed = seal(config.data, config.folder, aside / "data", like=known)
+        if sealed.digest != known.digest:
             raise UserError(
                 "the data are not those that the study was begun with",
                 key="data.source",

@@ -13,7 +13,7 @@ from scipy.stats import norm
 from sklearn.preprocessing import QuantileTransformer
 
 from regsearch.config import DataConfig, StudyConfig, load_config
-from regsearch.data import Manifest
+from regsearch.data import Manifest, remarks
 from regsearch.data.columns import Preprocessing
 from regsearch.data.parts import Parts, make_parts
 from regsearch.data.preprocess import REACH, fit
@@ -108,7 +108,7 @@ def test_a_column_as_an_earlier_version_fitted_it() -> None:
     np.testing.assert_array_equal(x[:, 0], np.array([0, 2, 2 * (1e6 - 1), 2 * (-1e6 - 1)], dtype=np.float32))
     known = {"digest": "", "test_digest": "", "source": "csv:t", "task": "regression", "target": "y", "inputs": [1]}
     manifest = Manifest.from_json(json.dumps({**known, "outputs": 1, "sizes": {}, "split": {}}))
-    assert manifest.far is None and manifest.remarks == {}
+    assert manifest.far is None and remarks(manifest) == {}
 
 
 def test_a_study_of_an_earlier_version_keeps_its_scaling(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_what_lies_beyond_training_is_said(tmp_path: Path) -> None:
         said = (
             f"3 values of validation rows lie far beyond those of training rows ({rest}); columns rare (2), never (1)"
         )
-        assert Manifest.load(tmp_path / "data").remarks == {"beyond training": said}
+        assert remarks(Manifest.load(tmp_path / "data")) == {"beyond training": said}
 
 
 def test_a_series_that_grows_may_be_left_unbounded(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from regsearch.data.times import places_in_time
+from regsearch.data.times import is_of_dates, places_in_time
 from regsearch.errors import UserError
 
 DAYS = pd.date_range("2021-11-20", periods=300)
@@ -159,3 +159,44 @@ def test_what_cannot_be_read_is_named_with_its_row(values: list[Any], time_forma
 )
 def test_gaps_are_counted_and_refused(values: Any) -> None:
     assert "the time is missing in 2 of 4 rows, first in row 2, the header not counted (got 'when')" in refused(values)
+
+
+TIMES = pd.Series(pd.date_range("2021-01-01", periods=200))
+DATED = {
+    "ISO": TIMES.dt.strftime("%Y-%m-%d"),
+    "month first": TIMES.dt.strftime("%-m/%-d/%Y"),
+    "readable in two ways": pd.Series(["1/2/2021", "3/4/2021"] * 9),
+    "with a time of day": TIMES.dt.strftime("%Y-%m-%d %H:%M:%S"),
+    "named months": TIMES.dt.strftime("%d %b %Y"),
+    "quarters": pd.Series(["2021Q1", "2021Q2"] * 9),
+    "with gaps": TIMES.dt.strftime("%Y-%m-%d").where(np.arange(200) % 7 > 0),
+    "with another word": TIMES.dt.strftime("%Y-%m-%d").mask(np.arange(200) == 5, "unknown"),
+    "with blanks": TIMES.dt.strftime("%Y-%m-%d").mask(np.arange(200) % 9 == 0, "  "),
+    "of type": TIMES,
+    "objects": TIMES.dt.date,
+    "periods": TIMES.dt.to_period("D"),
+    "categories": TIMES.astype(str).astype("category"),
+}
+OTHERS = {
+    "words": ["high", "low"],
+    "bins": ["20-29", "30-39"],
+    "bins of years": ["1000-1999", "2000-2999"],
+    "codes": ["A-123", "B-2345"],
+    "telephones": ["555-123-4567", "555-999-0000"],
+    "versions": ["1.2.3", "2.0.10"],
+    "numbers as text": ["20210101", "20210102"],
+    "numbers": [20210101, 20210102],
+    "truths": [True, False],
+    "nothing": [None, None],
+    "texts": [f"service {number} of 2021-01-01" for number in range(100, 300)],
+}
+
+
+@pytest.mark.parametrize("kind", DATED)
+def test_dates_are_told(kind: str) -> None:
+    assert is_of_dates(DATED[kind])
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_what_are_no_dates(kind: str) -> None:
+    assert not is_of_dates(pd.Series(OTHERS[kind] * 9))

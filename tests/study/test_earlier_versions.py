@@ -98,6 +98,18 @@ def test_a_killed_study_goes_on_to_the_answer_of_its_version(tmp_path: Path) -> 
     assert numbers == [None] * first + [schema.LOG] + [None] * (len(numbers) - first - 1)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_study_that_left_rows_out_goes_on_with_the_rows_it_has(tmp_path: Path) -> None:
+    """A group that fitted nowhere was in no part: it is in none of this study, whose answer is that of its version."""
+    folder = lay("0.2.0", "groups-killed", tmp_path)
+    manifest = (folder / "data" / "manifest.json").read_bytes()
+    told = printed(tmp_path)
+    assert answer(start(tmp_path, "resume", "small")) == {name: told[name] for name in ("trials", "best", "finals")}
+    assert (folder / "data" / "manifest.json").read_bytes() == manifest
+    assert_whole(tmp_path)
+
+
 @pytest.mark.sweep
 @pytest.mark.timeout(1800)
 def test_a_killed_population_goes_on(tmp_path: Path) -> None:

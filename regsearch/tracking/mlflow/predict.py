@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 ROWS_AT_ONCE = 4096
-SCHEMA = 2
+SCHEMA = 3
 """The latest form of `manifest.json` that this file reads; one without a number is of the first."""
 VALUES = ("regression", "forecasting", "recommendation")
 
