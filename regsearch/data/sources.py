@@ -143,4 +143,4 @@ def _keel(name: str, folder: str, config: DataConfig) -> pd.DataFrame:
     return read(name)
 
 
-__all__ = ["Table", "listing", "load_table", "missing_signs", "read_csv"]
+__all__ = ["Table", "load_table", "missing_signs", "read_csv"]
