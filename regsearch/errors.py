@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import errno
+import functools
+import linecache
+import os
 import re
-from collections.abc import Mapping
+import sysconfig
+import traceback
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from types import FunctionType
+from typing import ParamSpec, TypeVar
 
 _USER_PART = re.compile(r"(://[^:/@\s]*:)(?!\$\{\w+\}@)[^\s'\"]*@")
 _QUERY = re.compile(r"([?&](?:password|sslpassword)=)[^&\s'\"]*")
@@ -53,6 +59,63 @@ class UserError(ValueError):
     def within(self, file: str | Path) -> UserError:
         """Copy the error with the file it stands in, where none was known."""
         return UserError(self.what, file=self.file or file, key=self.key, value=self.value, allowed=self.allowed)
+
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
+Face = TypeVar("Face")
+
+
+def in_one_line(call: Callable[P, Result]) -> Callable[P, Result]:
+    """Raise a `UserError` of the function without the frames below it and what led to it, so that its line is read.
+
+    What led to it is still its `__context__`.
+    """
+
+    @functools.wraps(call)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> Result:
+        try:
+            return call(*args, **kwargs)
+        except UserError as error:
+            raise error.with_traceback(None) from None
+
+    return guarded
+
+
+def in_one_line_each(face: type[Face]) -> type[Face]:
+    """Raise the refusals of each method of a class by `in_one_line`."""
+    for name, member in list(vars(face).items()):
+        if isinstance(member, classmethod | staticmethod):
+            setattr(face, name, type(member)(in_one_line(member.__func__)))
+        elif isinstance(member, FunctionType):
+            setattr(face, name, in_one_line(member))
+    return face
+
+
+_PATHS = sysconfig.get_paths()
+_INSTALLED = tuple(os.path.join(_PATHS[place], "") for place in ("purelib", "platlib"))
+_LIBRARIES = ("<", os.path.join(Path(__file__).resolve().parent, ""), *(f"{each}torch{os.sep}" for each in _INSTALLED))
+
+
+def line_at_fault(error: BaseException) -> str | None:
+    """Quote the last line of the user's own code that an error came through: `h = x + y` (model.py, line 12).
+
+    Where none is their own it is that of a package which they installed, but not of torch.
+    """
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if not each.filename.startswith(_LIBRARIES)]
+    installed = [each for each in frames if each.filename.startswith(_INSTALLED)]
+    own = [each for each in frames if each not in installed and not each.filename.startswith(_PATHS["stdlib"])]
+    if not own and not installed:
+        return None
+    last = (own or installed)[-1]
+    line = (last.line or linecache.getline(last.filename, last.lineno or 0)).strip()
+    return f"`{line}` ({Path(last.filename).name}, line {last.lineno})"
+
+
+def said_by(error: BaseException) -> str:
+    """Name an error of the user's own code: its type, what it says, and the line of theirs that it came through."""
+    line = line_at_fault(error)
+    return f"{type(error).__name__}: {error}" + (f", at {line}" if line else "")
 
 
 Choice = TypeVar("Choice")

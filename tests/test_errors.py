@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import traceback
 
 import pytest
 
-from regsearch.errors import mended_by_hand
+from regsearch.errors import UserError, in_one_line, mended_by_hand, said_by
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
@@ -25,3 +27,31 @@ def test_a_package_that_is_missing() -> None:
 def test_what_nobody_can_mend() -> None:
     assert mended_by_hand(OSError(errno.EIO, "Input/output error")) is None
     assert mended_by_hand(ModuleNotFoundError("no", name="regsearch_typo")) is None
+
+
+def test_a_refusal_is_one_line_and_still_knows_its_reason() -> None:
+    @in_one_line
+    def refuses(given: str) -> str:
+        try:
+            return {"known": "yes"}[given]
+        except KeyError as error:
+            raise UserError("not known", key="given", value=given) from error
+
+    assert refuses("known") == "yes"
+    with pytest.raises(UserError, match="given: not known") as refused:
+        refuses("other")
+    error = refused.value
+    assert error.__cause__ is None and error.__suppress_context__
+    assert isinstance(error.__context__, KeyError)
+    names = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+    assert names[-1] == "guarded" and "refuses" not in names
+
+
+def test_the_line_at_fault_is_the_users_own() -> None:
+    try:
+        json.loads("{")  # fails in the standard library, of which nobody asked
+    except ValueError as error:
+        said = said_by(error)
+    assert said.startswith("JSONDecodeError: ")
+    assert ', at `json.loads("{")' in said and "(test_errors.py, line " in said
+    assert said_by(ValueError("never raised")) == "ValueError: never raised"

@@ -14,7 +14,6 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from regsearch.errors import UserError
 from regsearch.system.files import JsonMapping, JsonObject
 
 if TYPE_CHECKING:
@@ -239,13 +238,13 @@ def print_regularizer(name: str) -> None:
     Raises:
         UserError: there is no regularizer of this name.
     """
-    from regsearch.config.words import one_of
+    from regsearch.config.words import unknown_regularizer
     from regsearch.regularizers import all_regularizers
     from regsearch.regularizers.words import number, paragraphs, searched, snippet
 
     rules = all_regularizers()
     if name not in rules:
-        raise UserError("unknown regularizer", key="NAME", value=name, allowed=one_of(rules, name))
+        raise unknown_regularizer(name, rules, "NAME")
     rule = rules[name]
     _print(Text.assemble((name, "bold"), f"  (site: {rule.site})\n"))
     for paragraph in paragraphs(rule):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
 from regsearch.config.training import TRAIN_KNOBS
-from regsearch.config.words import brief, one_of
+from regsearch.config.words import brief, one_of, unknown_regularizer
 from regsearch.config.yaml12 import YamlMapping
 from regsearch.errors import UserError
 from regsearch.space import (
@@ -163,8 +163,8 @@ class _Reader:
         """Read what `given` says of the regularizer `name` (or of `train`), standing at `key`."""
         known = self.rules.get(name) if isinstance(name, str) else None
         if known is None:
-            extra = ["choose", "from", TRAIN] if key == f"space.{name}" else []
-            raise _unknown("regularizer", name, [*(rule for rule in self.rules if rule != TRAIN), *extra], key)
+            keys = ("choose", "from", TRAIN) if key == f"space.{name}" else ()
+            raise unknown_regularizer(name, (rule for rule in self.rules if rule != TRAIN), key, keys)
         if given is None or given == _SEARCH:
             return _Rule(tuple(_declared(knob) for knob in known.values()), {})
         if not isinstance(given, dict) or not given:

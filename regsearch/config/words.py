@@ -21,6 +21,22 @@ def one_of(known: Iterable[str], given: object = None) -> str:
     return f"allowed {'are' if words[1:] else 'is'} {', '.join(words)}{nearest(given, words)}"
 
 
+def unknown_regularizer(name: object, known: Iterable[str], key: str, keys: tuple[str, ...] = ()) -> UserError:
+    """Make the error that refuses a regularizer which nobody declared, with what makes one of the user's own known.
+
+    Args:
+        keys: what may stand at its place besides, and is no regularizer.
+    """
+    names = list(known)
+    allowed = one_of(names)
+    if keys:
+        allowed += f", and the keys {', '.join(keys)}"
+    allowed += nearest(name, [*names, *keys])
+    if not difflib.get_close_matches(str(name), names, n=1, cutoff=0.85):  # else it is a slip
+        allowed += "; one of your own needs its entry point regsearch.regularizers, and pip install ."
+    return UserError("unknown regularizer", key=key, value=brief(name), allowed=allowed)
+
+
 class _Text(str):
     """Text that shows itself without quotes where a value is quoted."""
 

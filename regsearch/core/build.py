@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,9 +41,21 @@ def builder(config: StudyConfig, manifest: Manifest) -> Callable[[], nn.Module]:
 
     def build() -> nn.Module:
         options = {**model.options, **known}
-        return build_model(model.name, model.factory, options, manifest.inputs, manifest.outputs, config.folder)
+        shapes, advice = (manifest.inputs, manifest.outputs), shape_advice(config, manifest)
+        return build_model(model.name, model.factory, options, *shapes, config.folder, advice)
 
     return build
+
+
+def shape_advice(config: StudyConfig, manifest: Manifest) -> str:
+    """Say how a study file gives rows another shape; nothing where their shape is not its to choose."""
+    data = config.data
+    if manifest.vocabulary is not None or data.text is not None or data.window is not None:
+        return ""
+    numbers, side = math.prod(manifest.inputs), math.isqrt(math.prod(manifest.inputs))
+    like = f", like [1, {side}, {side}]" if side * side == numbers else ""
+    words = "data: {shape: [channels, height, width]}"
+    return f"; for pictures say {words} in the study file{like}, {numbers} numbers in all"
 
 
 def build_program(
@@ -72,7 +85,7 @@ def build_program(
         per_layer=space.per_layer(),
         watch=tuple(name for name in config.search.measures if name in OF_WEIGHTS),
     )
-    program.check(rows)
+    program.check(rows, shape_advice(config, manifest))
     return program
 
 

@@ -26,7 +26,7 @@ from regsearch.core.step_inputs import StepInputs
 from regsearch.core.training import Training
 from regsearch.core.trial_tensors import TrialTensors
 from regsearch.core.unpackable import operation_at_fault, run_packed
-from regsearch.errors import UserError
+from regsearch.errors import UserError, said_by
 from regsearch.regularizers.base import Regularizer
 from regsearch.regularizers.loops import Loop
 from regsearch.regularizers.penalties import ElementwisePenalty
@@ -180,8 +180,12 @@ class Program:
         for function in (self._pack_step, *self.evaluation.functions):
             function.forget()
 
-    def check(self, x: torch.Tensor) -> None:
+    def check(self, x: torch.Tensor, advice: str = "") -> None:
         """Refuse a model whose output does not fit the task, from a few rows x [N, F...].
+
+        Args:
+            x: the rows.
+            advice: what a study file may say where the model wants rows of another shape.
 
         Raises:
             UserError: the forward pass fails, or its output is not of `Task.shape`, or a rule changes rows of codes.
@@ -199,11 +203,10 @@ class Program:
             raise
         except Exception as error:
             raise UserError(
-                f"the model fails on a batch: {type(error).__name__}: {error}",
+                f"the model fails on a batch of rows of shape {tuple(x.shape[1:])}: {said_by(error)}",
                 key="model",
-                value=tuple(x.shape[1:]),
-                allowed="a module that takes rows of this shape",
-            ) from error
+                allowed=f"a module that takes rows of this shape{advice}",
+            ) from None
         wanted = self.task.shape(len(x))
         if len(shape) != len(wanted) or any(b not in (None, a) for a, b in zip(shape, wanted, strict=True)):
             words = ", ".join("any" if size is None else str(size) for size in wanted)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from regsearch.config.words import nearest
 from regsearch.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,6 +50,23 @@ def listing(columns: Iterable[object]) -> str:
     names = list(map(str, columns))
     more = f" and {len(names) - 12} more" if names[12:] else ""
     return f"the columns are {', '.join(names[:12])}{more}"
+
+
+def no_column(table: Table, key: str, name: object) -> UserError:
+    """Make the error that refuses a column which the source does not have, or which the study uses for something else.
+
+    Args:
+        key: the key of the study file that names it.
+    """
+    if table.raw is None:
+        return UserError("no such column", key=key, value=name, allowed="this source gives arrays, not columns")
+    columns = listing(table.raw.columns)
+    if name == table.target:
+        return UserError("is the target, which cannot serve here too", key=key, value=name, allowed=columns)
+    if name in table.raw.columns:
+        return UserError("is left out by data.drop", key=key, value=name, allowed=f"take it out of drop; {columns}")
+    near = nearest(name, map(str, table.raw.columns))
+    return UserError("no such column", key=key, value=name, allowed=f"{columns}{near}")
 
 
 def arrays(given: Mapping[str, Any], config: DataConfig) -> Table:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from regsearch.data.arrays import no_column
 from regsearch.data.columns import FIRST, Preprocessing, Vocabulary, as_text, tokens, windows
 from regsearch.data.preprocess import far_values, fit, fit_codes, fit_tokens, is_numeric
 from regsearch.data.series import cut_windows, rows_of_windows
@@ -63,9 +64,9 @@ def make_parts(table: Table, config: DataConfig, every_row: bool = True) -> Part
     if table.task == "forecasting":
         return _forecasts(table, config, every_row)
     if table.task == "language_modelling" and isinstance(table.x, pd.DataFrame):
-        return _continued_texts(table, table.x, config, every_row)
+        return _continued_texts(table, config, every_row)
     if isinstance(table.x, pd.DataFrame):
-        _feature_columns(table.x, config)  # a column that is missing is named before anything is split by it
+        _feature_columns(table, config)  # a column that is missing is named before anything is split by it
     rows = split_rows(table, config.split, every_row)
     x, fitted, example = _features(table, config, rows)
     y, about = _targets(table, rows["train"], x)
@@ -86,7 +87,7 @@ def _features(table: Table, config: DataConfig, rows: Rows) -> tuple[Array, Prep
     if not isinstance(table.x, pd.DataFrame):
         x = _shaped(table.x, config) if config.shape else table.x
         return x, None, {"inputs": x[rows["train"][:5]].tolist()}
-    frame = _feature_columns(table.x, config)
+    frame = _feature_columns(table, config)
     train = frame.iloc[rows["train"]]
     if config.text is not None:
         text = config.text
@@ -101,15 +102,16 @@ def _features(table: Table, config: DataConfig, rows: Rows) -> tuple[Array, Prep
     return fitted.apply(frame, trained=True), fitted, _example(train.head(5))
 
 
-def _feature_columns(frame: pd.DataFrame, config: DataConfig) -> pd.DataFrame:
+def _feature_columns(table: Table, config: DataConfig) -> pd.DataFrame:
     """The columns that x is made of."""
+    assert isinstance(table.x, pd.DataFrame), "arrays have no columns"
+    frame = table.x
     wanted = [config.text.column] if config.text else [str(config.user), str(config.item)] if config.user else None
     if wanted is not None:
         gone = [name for name in wanted if name not in frame.columns]
         if gone:
             key = "data.text.column" if config.text else "data.user" if gone[0] == config.user else "data.item"
-            allowed = f"the columns are {', '.join(map(str, frame.columns[:12]))}"
-            raise UserError("no such column", key=key, value=gone[0], allowed=allowed)
+            raise no_column(table, key, gone[0])
         return frame[wanted]
     by = config.split.column if config.split.kind != "user" else None
     frame = frame.drop(columns=[by] if by else [], errors="ignore")
@@ -210,14 +212,14 @@ def _forecasts(table: Table, config: DataConfig, every_row: bool) -> Parts:
     )
 
 
-def _continued_texts(table: Table, frame: pd.DataFrame, config: DataConfig, every_row: bool) -> Parts:
+def _continued_texts(table: Table, config: DataConfig, every_row: bool) -> Parts:
     """Texts are shared out and those of a part joined and cut into windows x [N, L]; y [N, L] is the token after each.
 
     What is left of the last window is dropped, so that there is no padding.
     """
     assert config.text is not None, "the task needs it"
     text, rows = config.text, split_rows(table, config.split, every_row)
-    column = _feature_columns(frame, config)
+    column = _feature_columns(table, config)
     train = column.iloc[rows["train"]]
     fitted = fit_tokens(train, text.column, text.level, text.length, text.vocabulary, "last")
     if _END_OF_TEXT not in fitted.columns[0]["vocabulary"]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from regsearch.data.arrays import no_column
 from regsearch.data.columns import as_text
-from regsearch.data.sources import listing
 from regsearch.data.split import PARTS, Rows, consecutive, empty_part
 from regsearch.data.times import ROW, places_in_time
 from regsearch.errors import UserError
@@ -65,7 +65,7 @@ def cut_windows(table: Table, config: DataConfig, every_row: bool = True) -> Win
     by, size, horizon = str(config.split.column), int(config.window or 0), config.horizon
     for key, name in (("split.by", by), ("series", config.series)):
         if name is not None and name not in table.x.columns:
-            raise UserError("no such column", key=f"data.{key}", value=name, allowed=listing(table.x.columns))
+            raise no_column(table, f"data.{key}", name)
     places, series = places_in_time(table.x[by], config.split.time_format), _series(table.x, config.series)
     order = np.lexsort((places, series))
     _refuse_doubles(table.x[by], config.series, places[order], series[order], order)

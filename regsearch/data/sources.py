@@ -13,7 +13,7 @@ import pandas as pd
 
 from regsearch.data.arrays import Table, arrays, check_cells, listing
 from regsearch.data.columns import MISSING
-from regsearch.errors import UserError
+from regsearch.errors import UserError, said_by
 
 if TYPE_CHECKING:
     from regsearch.config import DataConfig
@@ -102,7 +102,7 @@ def _file(name: str, folder: str, config: DataConfig) -> pd.DataFrame:
                     key="data.source",
                     value=config.source,
                     allowed=f"it must be {kind}",
-                ) from error
+                ) from None
     places = f"looked in {folder} and the working directory"
     raise UserError("no such file", key="data.source", value=config.source, allowed=places)
 
@@ -116,11 +116,11 @@ def _python(name: str, folder: str, config: DataConfig) -> Any:
         table = getattr(importlib.import_module(module), function)()
     except Exception as error:
         raise UserError(
-            f"cannot be used: {type(error).__name__}: {error}",
+            f"cannot be used: {said_by(error)}",
             key="data.source",
             value=config.source,
             allowed="python:MODULE:FUNCTION, found from the study file's folder or the working directory",
-        ) from error
+        ) from None
     if not isinstance(table, (pd.DataFrame, Mapping)):
         raise UserError(
             f"the function returned {type(table).__name__}",
@@ -143,4 +143,4 @@ def _keel(name: str, folder: str, config: DataConfig) -> pd.DataFrame:
     return read(name)
 
 
-__all__ = ["Table", "listing", "load_table", "missing_signs", "read_csv"]
+__all__ = ["Table", "load_table", "missing_signs", "read_csv"]

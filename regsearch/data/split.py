@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from regsearch.data.sources import Table, listing
+from regsearch.data.arrays import Table, no_column
 from regsearch.data.times import places_in_time
 from regsearch.errors import UserError
 
@@ -35,10 +35,7 @@ def split_rows(table: Table, config: SplitConfig, every_row: bool = True) -> Row
     sizes = _sizes(len(table.y), config)
     room = _room(len(table.y), sizes, config) if every_row else None
     if config.column is not None and (not isinstance(table.x, pd.DataFrame) or config.column not in table.x.columns):
-        listed = (
-            listing(table.x.columns) if isinstance(table.x, pd.DataFrame) else "this source gives arrays, not columns"
-        )
-        raise UserError("no such column", key="data.split.by", value=config.column, allowed=listed)
+        raise no_column(table, "data.split.by", config.column)
     if config.kind == "random":
         keys = _feature_keys(table)
     elif config.kind == "time":

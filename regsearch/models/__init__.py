@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from torch import nn
 
-from regsearch.errors import UserError, one_of_these
+from regsearch.errors import UserError, one_of_these, said_by
 from regsearch.models.attention import transformer
 from regsearch.models.autoencoder import autoencoder
 from regsearch.models.convolution import conv1d, convnet, resnet
@@ -41,8 +41,12 @@ def build_model(
     inputs: tuple[int, ...],
     outputs: int,
     folder: str,
+    advice: str = "",
 ) -> nn.Module:
     """Build a module with freshly drawn weights: `name` from `MODELS`, or what `factory` ("module:callable") returns.
+
+    Args:
+        advice: what a study file may say where the model wants rows of another shape, for refusals.
 
     Raises:
         UserError: unknown name, a factory that cannot be imported or fails, one that returns no `nn.Module`, or a
@@ -59,11 +63,11 @@ def build_model(
     except Exception as error:
         codes = ", vocabulary" if "vocabulary" in options else ""
         raise UserError(
-            f"the model could not be built: {type(error).__name__}: {error}",
+            f"the model could not be built from inputs={inputs}, outputs={outputs}: {said_by(error)}",
             key="model.factory" if factory else "model",
             value=factory or name,
-            allowed=f"a callable that takes inputs, outputs{codes} and the other model keys",
-        ) from error
+            allowed=f"a callable that takes inputs, outputs{codes} and the other model keys{advice}",
+        ) from None
     if not isinstance(module, nn.Module):
         what = f"the factory must return an nn.Module, and returned {type(module).__name__}"
         raise UserError(what, key="model.factory", value=factory)
@@ -82,11 +86,11 @@ def _import(factory: str, folder: str) -> Callable[..., object]:
         maker: Callable[..., object] = getattr(importlib.import_module(module), name)
     except Exception as error:
         raise UserError(
-            f"cannot be imported: {type(error).__name__}: {error}",
+            f"cannot be imported: {said_by(error)}",
             key="model.factory",
             value=factory,
             allowed="module:callable, found from the study file's folder or the working directory",
-        ) from error
+        ) from None
     return maker
 
 

@@ -166,7 +166,7 @@ def conv1d(
         UserError: rows are no series, `channels` is empty, or `kernel` is even.
     """
     if len(inputs) not in (1, 2):
-        _needs(inputs, 2, "conv1d", "series [positions, features]")
+        _needs(inputs, 2, "conv1d", "series: a window, or say data.shape: [positions, features]")
     if not channels or kernel % 2 == 0:
         key, value = ("model.kernel", kernel) if channels else ("model.channels", [])
         raise UserError("cannot be used", key=key, value=value, allowed="some channels and an odd kernel are needed")

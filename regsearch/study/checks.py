@@ -137,11 +137,13 @@ def ready_for_finals(spec: StudySpec, options: FinalizeOptions, say: Callable[[s
 
     Raises:
         UserError: the data changed, or there would be nothing to compare, or nothing to test it on: finals are switched
-            off, there are no test rows, or no trial or not the baseline has finished; or the store cannot take them.
+            off, there are no test rows, or no trial or not the baseline has finished; or the store cannot take them; or
+            the model or a regularizer is no longer at hand.
     """
     changed = spec.with_config(options.applied(spec.config))
     _refuse_unready(changed)
     verify_digest(changed.config.data, changed.config.folder, changed.folder.data)
+    check_model(changed, Manifest.load(changed.folder.data))
     keep_store(changed.folder, changed.uri, say, needed=True)
     changed.folder.write(changed.config, changed.created_ms)
     changed.folder.answer.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regsearch.config import StartOptions, StudyConfig, load_config
+from regsearch.errors import in_one_line_each
 from regsearch.space import SearchSpace
 from regsearch.study.options import FinalizeOptions
 from regsearch.study.progress import Snapshot, Stop
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from regsearch.workspace.status import StudyStatus
 
 
+@in_one_line_each
 class Study:
     """Search, hold finals and answer: one study of one model on one table.
 

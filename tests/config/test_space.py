@@ -290,3 +290,21 @@ def test_bad_spaces(text: str, key: str, value: str, allowed: str) -> None:
 def test_a_space_that_searches_nothing_is_refused(text: str) -> None:
     with pytest.raises(UserError, match=r"^space: nothing is searched; name a regularizer"):
         space(text)
+
+
+def test_an_unknown_regularizer_is_told_from_the_keys_beside_it() -> None:
+    with pytest.raises(UserError) as refused:
+        space("{gaussian_dropout: search}")
+    line = str(refused.value)
+    names, keys = line.split("; ")[1].split(", and the keys ")
+    assert names.startswith("allowed are input_noise, ") and names.endswith(", early_stopping")
+    assert not {"choose", "from", "train"} & set(names.replace(",", "").split())
+    assert keys == "choose, from, train (did you mean gaussian_noise?)"
+    assert line.endswith("; one of your own needs its entry point regsearch.regularizers, and pip install .")
+    with pytest.raises(UserError) as refused:
+        space("{choose: one, from: [l1, choose]}")
+    assert "keys" not in str(refused.value)
+    with pytest.raises(UserError, match=r"\(did you mean dropout\?\)$"):
+        space("{drpout: search}")
+    with pytest.raises(UserError, match=r"did you mean choose\?"):
+        space("{chose: one, l1: search}")
