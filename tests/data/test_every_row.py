@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from regsearch.config import DataConfig, SplitConfig
 from regsearch.data import Manifest, describe_split, load_search_data, notices, resample, seal, verify_digest
 from regsearch.data.arrays import Table
 from regsearch.data.parts import make_parts
-from regsearch.data.split import PARTS, Rows, left_out, random_split, split_rows
+from regsearch.data.split import PARTS, Rows, left_out, split_rows
 from regsearch.errors import UserError
 from tests.fixtures import lay
 
@@ -109,9 +110,12 @@ def test_what_had_a_part_keeps_it(table: Table, split: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("total", "train"), [(1797, 1079), (442, 266), (300, 180)])
-def test_shares_lose_no_row_by_rounding(total: int, train: int) -> None:
-    rows = split_rows(table_of(np.arange(total), np.arange(total) % 2), SplitConfig())
-    assert len(rows["train"]) == train and sum(map(len, rows.values())) == total
+@pytest.mark.parametrize("by", ["random", "group", "time", "user"])
+def test_shares_lose_no_row_by_rounding(total: int, train: int, by: str) -> None:
+    codes = np.zeros(total, int) if by == "user" else np.arange(total)
+    config = SplitConfig.model_validate({"by": by if by == "random" else {by: "code"}})
+    rows = split_rows(table_of(codes, np.arange(total) % 2), config)
+    assert len(rows["train"]) == train and len(set(np.concatenate([*rows.values()]))) == total
 
 
 def test_no_group_is_lost_for_its_size() -> None:
@@ -230,18 +234,21 @@ def test_a_study_of_an_earlier_version_is_cut_as_it_was(tmp_path: Path) -> None:
 
 
 def test_another_cut_for_the_finals_loses_no_row(tmp_path: Path) -> None:
-    """Rows that all stand three times, so that none is there to fill what is left; an earlier version lost some."""
-    frame = pd.DataFrame({"a": np.repeat(np.arange(50), 3), "y": np.repeat(np.arange(50) % 2, 3)})
+    """Rows that stand three to seven times, so that none is there to fill what is left; earlier versions lost some."""
+    often = 3 + 2 * (np.arange(27) % 3)
+    frame = pd.DataFrame({"a": np.repeat(np.arange(27), often), "y": np.repeat(np.arange(27) // 2 % 2, often)})
     manifest = sealed(tmp_path, frame, split={"train": 0.5, "validation": 0.3, "test": 0.2})
     pool = manifest.sizes["train"] + manifest.sizes["validation"]
-    cut = resample(tmp_path / "data", tmp_path / "cut", 1)
-    assert cut.sizes["train"] + cut.sizes["validation"] == pool
-    cut_rows = load_search_data(tmp_path / "cut")
-    assert not set(map(float, cut_rows.train_x[:, 0])) & set(map(float, cut_rows.validation_x[:, 0]))
-    keys = np.repeat(np.arange(10), 3)
-    sizes = {"train": 19, "validation": 11, "test": 0}
-    lost, whole = (random_split(keys, np.zeros(30, int), sizes, 0, room) for room in (None, 0))
-    assert sum(map(len, lost.values())) == 27 and sum(map(len, whole.values())) == 30
+
+    def lost(seed: int) -> int:
+        cut = resample(tmp_path / "data", tmp_path / "cut", seed)
+        rows = load_search_data(tmp_path / "cut")
+        assert not set(map(float, rows.train_x[:, 0])) & set(map(float, rows.validation_x[:, 0]))
+        return pool - cut.sizes["train"] - cut.sizes["validation"]
+
+    assert [lost(seed) for seed in range(3)] == [0] * 3
+    (tmp_path / "data" / "manifest.json").write_text(replace(manifest, left_out=None, rows=None).to_json())
+    assert [lost(seed) for seed in range(3)] == [3] * 3, "a study of an earlier version is cut as that did"
 
 
 @pytest.mark.parametrize(
