@@ -103,7 +103,7 @@ CASES = [
         "dropout: search",
         "label_smoothing: search",
         "space.label_smoothing",
-        "finds no site",
+        "means nothing where numbers are predicted",
         "classification",
         more=(("task: classification", REGRESSION),),
     ),
