@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import re
-from collections.abc import Callable
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +19,14 @@ from typer.testing import CliRunner
 
 from regsearch.cli.app import app
 from regsearch.config import load_config
+from regsearch.regularizers.base import REGISTRY
 from regsearch.workspace.spec import StudySpec
 from tests.documents import DOCUMENTS, PAGES, ROOT, Block, blocks, commands, run, run_both, spoken, write_files
 from tests.servers import USER, create_database, execute, mlflow_server, postgres
 
 OWN_MODEL, OWN_DATA, IN_PYTHON = "docs/start/own-model.md", "docs/howto/own-data.md", "docs/howto/notebooks.md"
 SAMPLERS, OBJECTIVES = "docs/howto/samplers-and-pruners.md", "docs/howto/several-objectives.md"
+LANGUAGES = ("sh", "text", "yaml", "python", "toml", "json")
 FRAGMENT = {"name": "fragment", "data": {"source": "sklearn:wine"}, "model": {"name": "mlp"}}
 """What stands around a piece of a study file that a page shows."""
 
@@ -58,7 +64,8 @@ def test_commands_exist(document: str) -> None:
         if program == "make" and words:
             assert re.search(rf"^{words[0]}:", makefile, flags=re.MULTILINE), line
         elif program == "python" and words[-1].endswith(".py"):
-            assert (ROOT / words[-1]).exists(), line
+            own = {block.file for block in blocks(document)}
+            assert words[-1] in own or (ROOT / words[-1]).exists(), line
         elif program == "regsearch" and words and not words[0].startswith("-"):
             named = words[: 2 if words[0] in ("study", "trial") else 1]
             shown = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*named, "--help"], prog_name="regsearch")
@@ -81,6 +88,7 @@ def test_files_exist(document: str) -> None:
         ("`make tea`", test_commands_exist),
         ("```sh\nmake tea    # or coffee\n```\n", test_commands_exist),
         ("`.venv/bin/python -m pytest tests/test_tea.py`", test_commands_exist),
+        ("```python\n# tea.py\n```\n`python coffee.py`", test_commands_exist),
         ("`.venv/bin/regsearch brew`", test_commands_exist),
         ("```sh\nregsearch study brew mine.yaml\n```\n", test_commands_exist),
         ("```sh\nregsearch study start mine.yaml --brew 3\n```\n", test_commands_exist),
@@ -113,16 +121,39 @@ def test_study_files_and_pieces_of_them_are_read(page: str, block: Block, tmp_pa
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     (tmp_path / "as_shown.yaml").write_text(block.text)
     file = tmp_path / ("study.yaml" if block.file is None else "as_shown.yaml")
-    assert StudySpec.of(load_config(file)).space.regularizers()
+    with declared(page, tmp_path):
+        assert StudySpec.of(load_config(file)).space.regularizers()
+
+
+@contextmanager
+def declared(page: str, folder: Path) -> Iterator[None]:
+    """The regularizers that a page declares, known for as long as this."""
+    texts = {block.file: block.text for block in blocks(page) if "\n@regularizer\n" in block.text and block.file}
+    before, sys.path[:0] = dict(REGISTRY), [str(folder)]
+    try:
+        for file, text in texts.items():
+            (folder / file).write_text(text)
+            importlib.import_module(file.removesuffix(".py"))
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for file in texts:
+            sys.modules.pop(file.removesuffix(".py"), None)
+        for name in set(REGISTRY) - set(before):
+            del REGISTRY[name]
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_blocks_are_code_that_can_be_read(page: str) -> None:
     for block in blocks(page):
-        assert block.language in ("sh", "text", "yaml", "python") or block.language.startswith("{"), block.text
+        assert block.language in LANGUAGES or block.language.startswith("{"), block.text
         if block.language == "python":
             assert block.file is not None
             ast.parse(block.text)
+        elif block.language == "toml":
+            assert block.file is not None and tomllib.loads(block.text)
+        elif block.language == "json":
+            assert json.loads(block.text)
 
 
 def test_the_start_page_leads_to_every_page() -> None:
