@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import ast
 import importlib
+import io
 import json
 import re
 import sys
 import tomllib
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -22,8 +26,9 @@ from regsearch.config import load_config
 from regsearch.regularizers.base import REGISTRY
 from regsearch.workspace.spec import StudySpec
 from tests.documents import DOCUMENTS, PAGES, ROOT, Block, blocks, commands, run, run_both, spoken, write_files
-from tests.servers import USER, create_database, execute, mlflow_server, postgres
+from tests.servers import USER, create_database, execute, mlflow_server, model_server, postgres
 
+SERVING = "docs/howto/export-and-serve.md"
 OWN_MODEL, OWN_DATA, IN_PYTHON = "docs/start/own-model.md", "docs/howto/own-data.md", "docs/howto/notebooks.md"
 SAMPLERS, OBJECTIVES = "docs/howto/samplers-and-pruners.md", "docs/howto/several-objectives.md"
 LANGUAGES = ("sh", "text", "yaml", "python", "toml", "json")
@@ -206,11 +211,42 @@ def test_your_own_model_and_from_python(tmp_path: Path) -> None:
     (replay,) = commands("docs/howto/resume-and-move.md", "Train a trial again")
     assert "every one to the last bit" in run(replay, tmp_path)
     # The champion of that study; tests/study/test_deployed.py serves one.
-    export, predict = commands("docs/howto/export-and-serve.md", "As a folder")
-    (serve,) = commands("docs/howto/export-and-serve.md", "As a server")
+    export, predict = commands(SERVING, "As a folder")
     assert "model.onnx" in run(export, tmp_path)
     assert run(predict, tmp_path).count("\n") == 6
-    assert serve[1:6] == ["mlflow", "models", "serve", "-m", "models:/mine@champion"]
+    the_server_answers_as_the_page_shows(tmp_path)
+
+
+def the_server_answers_as_the_page_shows(folder: Path) -> None:
+    """Serve the champion of `mine`, send what the page sends, and hold the answer against that of the folder."""
+    (setting, *serve), (program, address, *options) = commands(SERVING, "As a server")
+    assert serve[:-1] == [
+        "mlflow",
+        "models",
+        "serve",
+        "-m",
+        "models:/mine@champion",
+        "--env-manager",
+        "local",
+        "--port",
+    ]
+    assert program == "curl" and address == f"http://127.0.0.1:{serve[-1]}/invocations"
+    assert options == ["-H", "Content-Type: application/json", "--data", "@request.json"]
+    request, answer = (block.text for block in blocks(SERVING) if block.language == "json")
+    store = setting.removeprefix("MLFLOW_TRACKING_URI=").replace("mlruns", str(folder / "mlruns"))
+    with model_server(serve[4], store, folder) as server:
+        kind = {"Content-Type": "application/json"}
+        asked = urllib.request.Request(f"{server}/invocations", data=request.encode(), headers=kind)
+        with urllib.request.urlopen(asked, timeout=60) as reply:
+            predictions = pd.DataFrame(json.loads(reply.read())["predictions"])
+    shown = pd.DataFrame(json.loads(answer)["predictions"])
+    assert list(predictions) == list(shown) and len(predictions) == len(shown)
+    np.testing.assert_allclose(predictions.sum(axis=1), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(shown.sum(axis=1), 1.0, atol=1e-3)
+    table = json.loads(request)["dataframe_split"]
+    pd.DataFrame(table["data"], columns=table["columns"]).to_csv(folder / "asked.csv", index=False)
+    alone = run(["python", "champion/predict.py", "asked.csv"], folder)
+    np.testing.assert_allclose(predictions, pd.read_csv(io.StringIO(alone)), rtol=1e-4)
 
 
 def test_your_own_model_is_thirty_lines_with_what_people_write() -> None:
