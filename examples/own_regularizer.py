@@ -14,8 +14,7 @@ from pathlib import Path
 import torch
 
 from regsearch import Study
-from regsearch.regularizers import Context, Paper, Strength, knob, regularizer
-from regsearch.regularizers.activations import Activation
+from regsearch.regularizers import Activation, Context, Paper, Strength, knob, regularizer
 
 
 @regularizer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -68,6 +69,17 @@ def write_files(document: str, folder: Path) -> None:
     for block in blocks(document):
         if block.file is not None:
             (folder / block.file).write_text(block.text, encoding="utf-8")
+
+
+def install(document: str, folder: Path) -> None:
+    """Install the package that a document's files make, by its `pyproject.toml`, so that `folder` is a place of it."""
+    source = folder / "source"
+    source.mkdir()
+    write_files(document, source)
+    words = ["pip", "install", "-q", "--no-index", "--no-build-isolation", "--no-deps", "--target", str(folder), "."]
+    done = subprocess.run([sys.executable, "-m", *words], cwd=source, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(source)
 
 
 def commands(document: str, section: str) -> list[list[str]]:

@@ -230,3 +230,36 @@ def _binary(name: str) -> str:
 
 
 __all__ = ["Server", "create_database", "execute", "free_port", "mlflow_server", "postgres"]
+
+
+@contextmanager
+def model_server(model: str, store: str, folder: Path) -> Iterator[str]:
+    """The address of `mlflow models serve` with a model of this store; its log lies in the folder."""
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", model]
+    command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
+    # MLflow finds uvicorn on the PATH.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": store, "PATH": path}
+    log = folder / "serve.log"
+    with open(log, "wb") as file:
+        process = subprocess.Popen(
+            command, stdout=file, stderr=file, env=environment, cwd=folder, start_new_session=True
+        )
+    try:
+        until = time.monotonic() + START_SECONDS
+        while not _pings(f"http://127.0.0.1:{port}/ping"):
+            assert process.poll() is None and time.monotonic() < until, log.read_text()[-3000:]
+            time.sleep(LOOK_SECONDS)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _pings(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False

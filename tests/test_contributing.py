@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from regsearch.regularizers import all_regularizers
-from tests.documents import ROOT, blocks, run, run_both, write_files
+from tests.documents import ROOT, blocks, install, run, run_both, write_files
 from tests.test_imports import LAYERS
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds the package as an installer leaves it: the module, and the entry points in its metadata."""
+    """A folder that holds the package as `pip install .` leaves it: the module, and its entry points."""
     folder = tmp_path_factory.mktemp("site")
-    write_files("CONTRIBUTING.md", folder)
-    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
-    metadata = folder / f"my_rules-{project['version']}.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: 1.0\n")
-    lines = [f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in found.items()) for group, found in _groups(project)]
-    (metadata / "entry_points.txt").write_text("\n".join(lines))
+    install("CONTRIBUTING.md", folder)
     return folder
-
-
-def _groups(project: dict[str, dict[str, dict[str, str]]]) -> list[tuple[str, dict[str, str]]]:
-    return list(project["entry-points"].items())
 
 
 def test_the_example_is_fifteen_lines_and_no_rule_of_regsearch_itself() -> None:

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import io
 import json
 import re
-from collections.abc import Callable
+import sys
+import tomllib
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from typer.testing import CliRunner
 
 from regsearch.cli.app import app
 from regsearch.config import load_config
+from regsearch.regularizers.base import REGISTRY
 from regsearch.workspace.spec import StudySpec
 from tests.documents import DOCUMENTS, PAGES, ROOT, Block, blocks, commands, run, run_both, spoken, write_files
-from tests.servers import USER, create_database, execute, mlflow_server, postgres
+from tests.servers import USER, create_database, execute, mlflow_server, model_server, postgres
 
+SERVING = "docs/howto/export-and-serve.md"
 OWN_MODEL, OWN_DATA, IN_PYTHON = "docs/start/own-model.md", "docs/howto/own-data.md", "docs/howto/notebooks.md"
 SAMPLERS, OBJECTIVES = "docs/howto/samplers-and-pruners.md", "docs/howto/several-objectives.md"
+LANGUAGES = ("sh", "text", "yaml", "python", "toml", "json")
 FRAGMENT = {"name": "fragment", "data": {"source": "sklearn:wine"}, "model": {"name": "mlp"}}
 """What stands around a piece of a study file that a page shows."""
 
@@ -58,7 +69,8 @@ def test_commands_exist(document: str) -> None:
         if program == "make" and words:
             assert re.search(rf"^{words[0]}:", makefile, flags=re.MULTILINE), line
         elif program == "python" and words[-1].endswith(".py"):
-            assert (ROOT / words[-1]).exists(), line
+            own = {block.file for block in blocks(document)}
+            assert words[-1] in own or (ROOT / words[-1]).exists(), line
         elif program == "regsearch" and words and not words[0].startswith("-"):
             named = words[: 2 if words[0] in ("study", "trial") else 1]
             shown = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*named, "--help"], prog_name="regsearch")
@@ -81,6 +93,7 @@ def test_files_exist(document: str) -> None:
         ("`make tea`", test_commands_exist),
         ("```sh\nmake tea    # or coffee\n```\n", test_commands_exist),
         ("`.venv/bin/python -m pytest tests/test_tea.py`", test_commands_exist),
+        ("```python\n# tea.py\n```\n`python coffee.py`", test_commands_exist),
         ("`.venv/bin/regsearch brew`", test_commands_exist),
         ("```sh\nregsearch study brew mine.yaml\n```\n", test_commands_exist),
         ("```sh\nregsearch study start mine.yaml --brew 3\n```\n", test_commands_exist),
@@ -113,16 +126,39 @@ def test_study_files_and_pieces_of_them_are_read(page: str, block: Block, tmp_pa
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     (tmp_path / "as_shown.yaml").write_text(block.text)
     file = tmp_path / ("study.yaml" if block.file is None else "as_shown.yaml")
-    assert StudySpec.of(load_config(file)).space.regularizers()
+    with declared(page, tmp_path):
+        assert StudySpec.of(load_config(file)).space.regularizers()
+
+
+@contextmanager
+def declared(page: str, folder: Path) -> Iterator[None]:
+    """The regularizers that a page declares, known for as long as this."""
+    texts = {block.file: block.text for block in blocks(page) if "\n@regularizer\n" in block.text and block.file}
+    before, sys.path[:0] = dict(REGISTRY), [str(folder)]
+    try:
+        for file, text in texts.items():
+            (folder / file).write_text(text)
+            importlib.import_module(file.removesuffix(".py"))
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for file in texts:
+            sys.modules.pop(file.removesuffix(".py"), None)
+        for name in set(REGISTRY) - set(before):
+            del REGISTRY[name]
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_blocks_are_code_that_can_be_read(page: str) -> None:
     for block in blocks(page):
-        assert block.language in ("sh", "text", "yaml", "python") or block.language.startswith("{"), block.text
+        assert block.language in LANGUAGES or block.language.startswith("{"), block.text
         if block.language == "python":
             assert block.file is not None
             ast.parse(block.text)
+        elif block.language == "toml":
+            assert block.file is not None and tomllib.loads(block.text)
+        elif block.language == "json":
+            assert json.loads(block.text)
 
 
 def test_the_start_page_leads_to_every_page() -> None:
@@ -175,11 +211,42 @@ def test_your_own_model_and_from_python(tmp_path: Path) -> None:
     (replay,) = commands("docs/howto/resume-and-move.md", "Train a trial again")
     assert "every one to the last bit" in run(replay, tmp_path)
     # The champion of that study; tests/study/test_deployed.py serves one.
-    export, predict = commands("docs/howto/export-and-serve.md", "As a folder")
-    (serve,) = commands("docs/howto/export-and-serve.md", "As a server")
+    export, predict = commands(SERVING, "As a folder")
     assert "model.onnx" in run(export, tmp_path)
     assert run(predict, tmp_path).count("\n") == 6
-    assert serve[1:6] == ["mlflow", "models", "serve", "-m", "models:/mine@champion"]
+    the_server_answers_as_the_page_shows(tmp_path)
+
+
+def the_server_answers_as_the_page_shows(folder: Path) -> None:
+    """Serve the champion of `mine`, send what the page sends, and hold the answer against that of the folder."""
+    (setting, *serve), (program, address, *options) = commands(SERVING, "As a server")
+    assert serve[:-1] == [
+        "mlflow",
+        "models",
+        "serve",
+        "-m",
+        "models:/mine@champion",
+        "--env-manager",
+        "local",
+        "--port",
+    ]
+    assert program == "curl" and address == f"http://127.0.0.1:{serve[-1]}/invocations"
+    assert options == ["-H", "Content-Type: application/json", "--data", "@request.json"]
+    request, answer = (block.text for block in blocks(SERVING) if block.language == "json")
+    store = setting.removeprefix("MLFLOW_TRACKING_URI=").replace("mlruns", str(folder / "mlruns"))
+    with model_server(serve[4], store, folder) as server:
+        kind = {"Content-Type": "application/json"}
+        asked = urllib.request.Request(f"{server}/invocations", data=request.encode(), headers=kind)
+        with urllib.request.urlopen(asked, timeout=60) as reply:
+            predictions = pd.DataFrame(json.loads(reply.read())["predictions"])
+    shown = pd.DataFrame(json.loads(answer)["predictions"])
+    assert list(predictions) == list(shown) and len(predictions) == len(shown)
+    np.testing.assert_allclose(predictions.sum(axis=1), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(shown.sum(axis=1), 1.0, atol=1e-3)
+    table = json.loads(request)["dataframe_split"]
+    pd.DataFrame(table["data"], columns=table["columns"]).to_csv(folder / "asked.csv", index=False)
+    alone = run(["python", "champion/predict.py", "asked.csv"], folder)
+    np.testing.assert_allclose(predictions, pd.read_csv(io.StringIO(alone)), rtol=1e-4)
 
 
 def test_your_own_model_is_thirty_lines_with_what_people_write() -> None:

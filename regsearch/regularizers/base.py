@@ -52,12 +52,16 @@ class Context(Protocol):
 
     @property
     def x(self) -> torch.Tensor:
-        """In a penalty: the batch x [B, F...]."""
+        """In a penalty: the batch x [B, F...], as rules of site `batches` left it."""
         ...
 
     @property
     def forward(self) -> Callable[[torch.Tensor], torch.Tensor]:
-        """In a penalty: the model in evaluation mode, without noise, from x [B, F...] to its output [B, C]."""
+        """In a penalty: the model in evaluation mode, without noise, from x [B, F...] to its raw outputs [B, C...].
+
+        They are what the model gives: logits of classes or tokens, before any softmax; of values, in standard
+        deviations of the training targets from their mean; of clustering, a row's reconstruction and then its code.
+        """
         ...
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import typer
 from site_reference import commands, data_docs, public_names, repository, study_file
 from site_reference.generate import write_pages
+from sphinx.application import Sphinx
+from sphinx.ext.napoleon import Config, GoogleDocstring
 
 from regsearch.cli.app import app
 from regsearch.config import StudyConfig, build_space, space
@@ -17,7 +20,7 @@ from regsearch.config.refusal import keys_of, section_of
 from regsearch.config.space_keys import SPACE_KEYS
 from regsearch.config.stock import STOCK
 from regsearch.config.yaml12 import read_yaml
-from regsearch.regularizers import SITES, all_regularizers, knobs
+from regsearch.regularizers import SITES, Context, all_regularizers, knobs
 
 ROOT = Path(__file__).resolve().parents[2]
 LEAST: dict[str, Any] = {"name": "least", "data": {"source": "sklearn:digits"}, "model": {"name": "mlp"}}
@@ -114,6 +117,21 @@ def test_the_base_class_of_every_site_is_public() -> None:
 @pytest.mark.parametrize("name", ["testing.PROPERTIES", "testing.RTOL", "regularizers.Strength", "testing.WHERE"])
 def test_a_constant_has_the_lines_below_it(name: str) -> None:
     assert data_docs.documented(f"regsearch.{name}")
+
+
+@pytest.mark.parametrize("name", ["x", "forward", "depth"])
+def test_the_docstring_of_a_property_is_not_taken_for_a_type(name: str) -> None:
+    thing = getattr(Context, name)
+    text = inspect.getdoc(thing) or ""
+
+    def read(lines: list[str]) -> str:
+        return str(GoogleDocstring(lines, Config(), None, "property", name, thing))
+
+    assert ":type: " in read(text.splitlines()), "napoleon leaves it whole by itself now: away with keep_whole"
+    lines = text.splitlines()
+    data_docs.keep_whole(cast(Sphinx, None), "property", name, thing, None, lines)
+    assert ":type:" not in read(lines)
+    assert " ".join(read(lines).split()) == ".. " + " ".join(text.split())
 
 
 def test_links_lead_to_what_the_site_has() -> None:

@@ -86,6 +86,8 @@ def first_three(browser: Browser, address: str, question: str) -> list[str]:
 @pytest.mark.timeout(600)  # half a minute on an idle machine
 def test_it_is_built_without_a_warning_its_search_answers_and_it_fits_a_phone(tmp_path: Path) -> None:
     build(tmp_path)
+    for file in (tmp_path / "reference" / "api").glob("*.html"):
+        assert "Type<span" not in file.read_text(encoding="utf-8"), f"{file.name}: a docstring is torn at a colon"
     with served(tmp_path) as address, chromium(PICTURES) as browser:
         for question, right in QUESTIONS:
             found = first_three(browser, address, question)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -27,7 +24,7 @@ from regsearch.data.columns import Preprocessing
 from regsearch.export import export_study
 from regsearch.tracking.log.history import StudyHistory
 from regsearch.tracking.tensorboard.writer import scalar_tag
-from tests.servers import free_port
+from tests.servers import model_server
 from tests.tracking.test_events import points
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -41,7 +38,6 @@ search: {trials: 4, parallel: 4, width: 2, workers: 1}
 finalize: {seeds: 3}
 tracking: {tensorboard: tb}
 """
-START_SECONDS = 120.0
 
 
 def people(rows: int = 240) -> pd.DataFrame:
@@ -163,35 +159,8 @@ def test_tensorboard_shows_the_curves_of_the_study(done: Done) -> None:
 @pytest.fixture(scope="module")
 def url(done: Done) -> Iterator[str]:
     """The address of `mlflow models serve` with the registered champion."""
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/people@champion"]
-    command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
-    # MLflow finds uvicorn on the PATH.
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": done.study.uri, "PATH": path}
-    log = done.root / "serve.log"
-    with open(log, "wb") as file:
-        process = subprocess.Popen(
-            command, stdout=file, stderr=file, env=environment, cwd=done.root, start_new_session=True
-        )
-    try:
-        until = time.monotonic() + START_SECONDS
-        while not answers(f"{address}/ping"):
-            assert process.poll() is None and time.monotonic() < until, log.read_text()[-3000:]
-            time.sleep(0.1)
+    with model_server("models:/people@champion", done.study.uri, done.root) as address:
         yield address
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(address, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
 
 
 def ask(url: str, body: Any, kind: str = "application/json") -> tuple[int, str]:

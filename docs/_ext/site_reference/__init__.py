@@ -24,6 +24,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register them with Sphinx."""
     app.connect("builder-inited", _write)
     app.connect("source-read", repository.relink)
+    app.connect("autodoc-process-docstring", data_docs.keep_whole, priority=400)  # napoleon comes at 500
     app.connect("autodoc-process-docstring", data_docs.write)
     app.connect("env-check-consistency", _check)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

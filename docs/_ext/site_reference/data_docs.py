@@ -1,4 +1,6 @@
-"""The docstrings of public constants, which Python itself does not keep: they stand below the assignment."""
+"""The docstrings of public constants, which Python itself does not keep: they stand below the assignment; and those of
+attributes and properties, which napoleon would take apart at a colon.
+"""
 
 from __future__ import annotations
 
@@ -28,3 +30,12 @@ def write(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: li
     """Put a constant's own lines in the place of those of its type, when autodoc asks."""
     if what == "data":
         lines[:] = documented(name)
+
+
+def keep_whole(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Keep napoleon from reading the docstring of an attribute as `type: description`; to come before it.
+
+    It looks for the colon in the first line, which is an empty comment then.
+    """
+    if what in ("attribute", "property") and lines:
+        lines[:0] = ["..", ""]
