@@ -8,8 +8,24 @@ from pathlib import Path
 
 import numpy as np
 
-from regsearch.system import schema
+from regsearch.config.data import Task
+from regsearch.system import documents, schema
 from regsearch.system.files import JsonObject
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    train: int
+    validation: int
+    test: int
+
+
+@dataclass(frozen=True)
+class _Closer:
+    """What the types of a manifest leave open."""
+
+    task: Task
+    sizes: _Sizes
 
 
 @dataclass(frozen=True)
@@ -76,11 +92,12 @@ class Manifest:
             file: it stands in, named in what is refused.
 
         Raises:
-            UserError: it has an unknown field, or a newer regsearch wrote it.
+            UserError: it has an unknown field, is damaged, or a newer regsearch wrote it.
         """
-        data = json.loads(text)
-        schema.check(data, schema.MANIFEST, [part.name for part in fields(cls)], file)
-        data.pop(schema.KEY, None)
+        data = documents.parse_object(text, schema.MANIFEST, documents.FROM_A_COPY, file)
+        schema.check_fields(data, [part.name for part in fields(cls)], file)
+        for shape in (cls, _Closer):
+            documents.check_shape(data, shape, documents.FROM_A_COPY, file)
         return cls(**{**data, "inputs": tuple(data["inputs"])})
 
     @classmethod
@@ -88,10 +105,10 @@ class Manifest:
         """Read the manifest of the sealed split in `folder`.
 
         Raises:
-            UserError: it has an unknown field, or a newer regsearch wrote it.
+            UserError: it has an unknown field, is damaged, or a newer regsearch wrote it.
         """
         file = folder / "manifest.json"
-        return cls.from_json(file.read_text(), file)
+        return cls.from_json(documents.read_text(file, documents.FROM_A_COPY), file)
 
 
 @dataclass(frozen=True)

@@ -85,14 +85,15 @@ def verify_digest(config: DataConfig, folder: str, out: Path) -> None:
     """Refuse data that changed since it was sealed in `out`. They are cut again beside it, without the test rows.
 
     Raises:
-        UserError: the digest differs.
+        UserError: the digest differs, or the manifest of what was sealed is damaged.
     """
+    known = Manifest.load(out).digest  # refused before the data are cut, which takes a while
     again = out.with_name(f"{out.name}.check")
     try:
         now = seal(config, folder, again, test=False).digest
     finally:
         shutil.rmtree(again, ignore_errors=True)
-    if now != Manifest.load(out).digest:
+    if now != known:
         raise UserError(
             "the data changed since the study began",
             key="data.source",
