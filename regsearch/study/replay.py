@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from regsearch.config import EPOCHS, VIOLATION
-from regsearch.data import verify_digest
+from regsearch.data import check_rows, verify_digest
 from regsearch.driver.executor import start_executor
 from regsearch.driver.retrain import train_all
 from regsearch.errors import UserError
@@ -104,6 +104,7 @@ def replay(spec: StudySpec, number: int) -> Replay:
     check_versions(spec.folder)
     recorded = _recorded(spec, number)
     trial = _untrained(recorded)
+    check_rows(spec.folder.data)
     verify_digest(spec.config.data, spec.config.folder, spec.folder.data)
     begun, stored = trial.history()[-1].epoch, _stored(spec, number)
     if trial.stages:

@@ -76,11 +76,7 @@ class Study:
 
     @staticmethod
     def list(refused: Callable[[UserError], None] | None = None) -> list[JsonObject]:
-        """List every study begun here: name, when it began, whether it has its answer, its trials and source.
-
-        Args:
-            refused: is told of each whose record cannot be read; without it such a one is raised.
-        """
+        """List every study begun here, see `list_studies`; `refused` is told of those that cannot be read."""
         return list_studies(home(), refused)
 
     @property
@@ -153,7 +149,7 @@ class Study:
         """Go on from wherever the study was stopped or killed; a finished study gives its answer.
 
         Raises:
-            UserError: the data changed, another process works on this study, or a file is damaged, or of a newer version.
+            UserError: the data changed, another process works on this study, or a file is damaged or newer.
         """
         from regsearch.data import verify_digest
         from regsearch.study.checks import check_cluster

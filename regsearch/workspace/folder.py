@@ -170,6 +170,9 @@ class StudyFolder:
         """
         try:
             file = open(self.path / "lock", "w")  # noqa: SIM115  # closed below
+        except IsADirectoryError:
+            what = "is a folder, where a file is written"
+            raise UserError(what, file=self.path / "lock", allowed="remove it") from None
         except OSError as error:
             raise unwritable(self.path, error) from None
         with file:

@@ -9,6 +9,7 @@ from pathlib import Path
 from regsearch.system import schema
 from regsearch.system.documents import FROM_A_COPY, DamagedFile, concluded_anew, read_object
 from regsearch.tracking.log.outbox import check_log, read_from
+from regsearch.tracking.log.records import StudyStart
 from regsearch.workspace.folder import StudyFolder
 from regsearch.workspace.machine import recorded_machine
 
@@ -41,11 +42,12 @@ def check_forms(folder: StudyFolder) -> None:
         UserError: names the file and both versions, or a field that no version writes.
         DamagedFile: names the file, and what to do.
     """
-    from regsearch.data import Manifest
+    from regsearch.data import Manifest, check_rows
     from regsearch.search.clock import check_journal
 
     check_versions(folder)
     Manifest.load(folder.data)
+    check_rows(folder.data)
     recorded_machine(folder.path)
     check_journal(folder.journal)
     require_log(folder)
@@ -57,13 +59,18 @@ def check_forms(folder: StudyFolder) -> None:
 
 
 def require_log(folder: StudyFolder) -> None:
-    """Refuse a study whose search has begun and whose log is gone. A database of the search would bring it back.
+    """Refuse a study whose search has begun and whose log is gone, or lost its beginning. A database of the search
+    would bring it back.
 
     Raises:
         DamagedFile: names the log, and what to do.
     """
-    if folder.journal.exists() and not folder.outbox.exists():
-        raise DamagedFile("is missing", file=folder.outbox, allowed=FROM_A_COPY)
+    if not folder.journal.exists():
+        return
+    first = next(read_from(folder.outbox), None)
+    if first is None or not isinstance(first[0], StudyStart):
+        what = "is damaged: it is empty" if first is None else "is damaged: it does not begin with the study's start"
+        raise DamagedFile(what, file=folder.outbox, allowed=FROM_A_COPY)
 
 
 def _numbered(folder: StudyFolder) -> Iterator[tuple[Path, int]]:

@@ -222,6 +222,10 @@ def from_json(fields: JsonObject, file: str | Path | None = None) -> Record:
         UserError: it has an unknown field, or a newer regsearch wrote it.
         ValueError: the object is no record.
     """
+    if not isinstance(fields, dict) or fields.get("type") not in RECORDS:
+        if isinstance(fields, dict):
+            schema.check_version(fields.get(schema.KEY), schema.LOG, file)
+        raise ValueError("not a record of the outbox: it says no type that is known")
     if schema.KEY in fields:
         schema.check_version(fields[schema.KEY], schema.LOG, file)
     try:
