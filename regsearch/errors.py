@@ -149,13 +149,19 @@ def not_installed(error: ModuleNotFoundError) -> str | None:
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def mended_by_hand(error: ModuleNotFoundError | OSError) -> str | None:
-    """Say what to do about a package that is missing or a disk that is full; None where the error is neither."""
+    """Say what to do about a package that is missing, a disk that is full, or a file that may not be written or read;
+    None where the error is none of these.
+    """
     if isinstance(error, ModuleNotFoundError):
         return not_installed(error)
+    place = f"{error.filename}: " if error.filename else ""
+    if error.errno in _FORBIDDEN and place:
+        mend = "see to the right to it, then try again"
+        return f"{place}{error.strerror}; nothing that was said to be done is lost: {mend}"
     if error.errno not in _FULL:
         return None
-    place = f"{error.filename}: " if error.filename else ""
     return f"{place}{error.strerror}; nothing that was said to be done is lost: make room, then resume"

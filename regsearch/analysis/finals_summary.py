@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from regsearch.analysis.bootstrap import Grid
+from regsearch.analysis.finals_form import check_finals
 from regsearch.analysis.statistics import Contrast, Interval, holm, interval, metric_interval, number, paired_bootstrap
 from regsearch.errors import UserError
+from regsearch.system.documents import FROM_A_COPY
 from regsearch.system.files import JsonMapping, JsonObject
-from regsearch.system.schema import check_fields
 
 NO_TRIAL = -1
 SUMMARY = "the summary of finals"
-_OF_OTHERS = ("role", "contrast", "p", "p_adjusted")
 
 
 @dataclass(frozen=True)
@@ -81,22 +82,14 @@ class CandidateSummary:
         return {"number": trial, "label": self.label, "params": params, **means, **spans, **more}
 
     @classmethod
-    def from_json(cls, data: JsonMapping, besides: tuple[str, ...] = ()) -> CandidateSummary:
-        """Read a candidate that `to_json` wrote; fields that are not its own are refused.
-
-        Args:
-            besides: fields that another reads.
-
-        Raises:
-            UserError: it has one.
-        """
-        check_fields(data, (*(part.name for part in fields(cls)), *besides), SUMMARY, "a candidate")
+    def from_json(cls, data: JsonMapping) -> CandidateSummary:
+        """Read a candidate that `to_json` wrote."""
         val_loss, train_metric = (
             math.nan if data[name] is None else data[name] for name in ("val_loss", "train_metric")
         )
         test_metric, gap = (Interval.from_json(data[name]) for name in ("test_metric", "gap"))
         params = {name: math.inf if value is None else value for name, value in data["params"].items()}
-        more = {name: math.nan if value is None else value for name, value in data.get("more", {}).items()}
+        more = {name: math.nan if value is None else value for name, value in (data.get("more") or {}).items()}
         trial = NO_TRIAL if data["number"] is None else data["number"]
         return cls(trial, data["label"], params, val_loss, train_metric, test_metric, gap, more)
 
@@ -127,7 +120,7 @@ class Other:
     def from_json(cls, data: JsonMapping) -> Other:
         """Read the comparison that `to_json` wrote."""
         p, adjusted = (math.nan if data[name] is None else data[name] for name in ("p", "p_adjusted"))
-        summary, contrast = CandidateSummary.from_json(data, _OF_OTHERS), Contrast.from_json(data["contrast"])
+        summary, contrast = CandidateSummary.from_json(data), Contrast.from_json(data["contrast"])
         return cls(data["role"], summary, contrast, p, adjusted)
 
 
@@ -175,18 +168,22 @@ class FinalsSummary:
         return {**candidates, **verdict, **rest, "same": self.same, "left_out": self.left_out, **more}
 
     @classmethod
-    def from_json(cls, data: JsonMapping) -> FinalsSummary:
+    def from_json(cls, data: JsonMapping, file: str | Path = SUMMARY, mend: str = FROM_A_COPY) -> FinalsSummary:
         """Read the summary that `to_json` wrote, with its sentence or without; other fields are refused.
 
+        Args:
+            file: it stands in, named in what is refused.
+            mend: what to do about the file where it is damaged.
+
         Raises:
-            UserError: it has one.
+            UserError: it has another field, lacks one, or has one of another type.
         """
-        check_fields(data, (*(part.name for part in fields(cls)), "p_better", "claim", "sentence"), SUMMARY)
+        check_finals(data, mend, file)
         winner, baseline = (CandidateSummary.from_json(data[name]) for name in ("winner", "baseline"))
         contrast, optimism = Contrast.from_json(data["contrast"]), Interval.from_json(data["optimism"])
-        others = tuple(Other.from_json(each) for each in data.get("others", ()))
+        others = tuple(Other.from_json(each) for each in data.get("others") or ())
         known = cls(winner, baseline, contrast, optimism, data["same"], data["left_out"], others)
-        return replace(known, splits=data.get("splits", 1), missing=tuple(data.get("missing", ())))
+        return replace(known, splits=data.get("splits", 1), missing=tuple(data.get("missing") or ()))
 
 
 def summarize(

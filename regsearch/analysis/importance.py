@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from regsearch.analysis.dependence import Dependence, Forest, Interaction
 from regsearch.analysis.encoding import Column, columns
 from regsearch.errors import UserError
 from regsearch.space import Knob, SearchSpace
+from regsearch.system.documents import FROM_A_COPY, check_shape
 from regsearch.system.files import JsonMapping, JsonObject
 from regsearch.system.schema import check_fields
 
@@ -53,21 +55,28 @@ class Importance:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, content: JsonMapping) -> Importance:
+    def from_json(
+        cls, content: JsonMapping, file: str | Path = "importance.json", mend: str = FROM_A_COPY
+    ) -> Importance:
         """Read what `to_json` gave; a field that it does not give is refused.
 
+        Args:
+            file: it stands in, named in what is refused.
+            mend: what to do about the file where it is damaged.
+
         Raises:
-            UserError: it has one.
+            UserError: it has another field, lacks one, or has one of another type.
         """
-        check_fields(content, [part.name for part in fields(cls)], "importance.json")
-        both = content["interaction"]
+        check_fields(content, [part.name for part in fields(cls)], file)
+        check_shape(content, cls, mend, file)
+        both = content.get("interaction")
         return cls(
             dict(content["loss"]),
             dict(content["gap"]),
-            [Dependence(**each) for each in content["dependence"]],
+            [Dependence(**each) for each in content.get("dependence", ())],
             None if both is None else Interaction(**both),
-            content["trials"],
-            content["epoch"],
+            content.get("trials", 0),
+            content.get("epoch"),
         )
 
 

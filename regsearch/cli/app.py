@@ -156,18 +156,23 @@ def finalize(
 
 @command(study_app, "list", "study list --json")
 def list_studies(as_json: Json = False) -> None:
-    """List the studies kept here."""
+    """List the studies kept here; 2 if the record of one cannot be read."""
     from regsearch.study.study import Study
 
-    rows = Study.list()
-    if as_json:
+    refused: list[UserError] = []
+    rows = Study.list(refused.append)
+    if as_json and (rows or not refused):
         print_json({"studies": rows})
     elif rows:
         from regsearch.cli.printing import print_studies
 
         print_studies(rows)
-    else:
+    elif not refused:
         typer.echo("no study yet; `regsearch study start FILE` starts one", err=True)
+    for error in refused:
+        typer.echo(f"regsearch: {error}", err=True)
+    if refused:
+        raise typer.Exit(REFUSED)
 
 
 @command(study_app, "show", "study show digits")

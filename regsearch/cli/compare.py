@@ -74,8 +74,8 @@ def _read(uri: str, name: str) -> StudyRuns:
     here = folder.exists() and StudySpec.open(name).uri == uri
     try:
         runs = read_study(uri, name)
-    except UserError:
-        if here:
+    except UserError as error:
+        if here and error.key != "tracking.uri":  # a store that cannot be used has lost nothing
             refuse_lost(folder, ())
         raise
     if here:

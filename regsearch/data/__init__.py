@@ -2,7 +2,7 @@
 
 from regsearch.data.describe import describe_features, describe_split, notices, remarks
 from regsearch.data.ledger import Opened, decisions, open_test, opened, openings
-from regsearch.data.manifest import Manifest, SearchData, load_search_data
+from regsearch.data.manifest import Manifest, SearchData, check_rows, load_search_data
 from regsearch.data.resample import join, resample
 from regsearch.data.sealing import seal, sealing, verify_digest
 
@@ -10,6 +10,7 @@ __all__ = [
     "Manifest",
     "Opened",
     "SearchData",
+    "check_rows",
     "decisions",
     "describe_features",
     "describe_split",

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from regsearch.data.cells import Cells, shared_rows
-from regsearch.data.manifest import Manifest
+from regsearch.data.manifest import Manifest, load_array
 from regsearch.errors import UserError
 from regsearch.system.files import JsonObject
 from regsearch.system.guard import SEALED, lifted
@@ -158,7 +158,7 @@ def open_test(
     Every opening gets its line, also that of a resumed study which decides as before; `decisions` counts those once.
 
     Raises:
-        UserError: the split holds no test rows.
+        UserError: the split holds no test rows, or they are damaged.
     """
     manifest = Manifest.load(data)
     if not manifest.sizes["test"]:
@@ -170,7 +170,7 @@ def open_test(
     with lifted():
         for file, end in (("test_rows.npy", ".npy"), ("test_cells.npz", ".npz")):
             _keep_marks(data / SEALED / file, ledger / f"{manifest.test_digest}{end}")
-        return np.load(data / SEALED / "test_x.npy"), np.load(data / SEALED / "test_y.npy")
+        return load_array(data / SEALED / "test_x.npy"), load_array(data / SEALED / "test_y.npy")
 
 
 def _append(path: Path, text: str) -> None:

@@ -8,8 +8,25 @@ from pathlib import Path
 
 import numpy as np
 
-from regsearch.system import schema
+from regsearch.config.data import Task
+from regsearch.system import documents, schema
 from regsearch.system.files import JsonObject
+from regsearch.system.guard import SEALED
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    train: int
+    validation: int
+    test: int
+
+
+@dataclass(frozen=True)
+class _Closer:
+    """What the types of a manifest leave open."""
+
+    task: Task
+    sizes: _Sizes
 
 
 @dataclass(frozen=True)
@@ -66,11 +83,12 @@ class Manifest:
             file: it stands in, named in what is refused.
 
         Raises:
-            UserError: it has an unknown field, or a newer regsearch wrote it.
+            UserError: it has an unknown field, is damaged, or a newer regsearch wrote it.
         """
-        data = json.loads(text)
-        schema.check(data, schema.MANIFEST, [part.name for part in fields(cls)], file)
-        data.pop(schema.KEY, None)
+        data = documents.parse_object(text, schema.MANIFEST, documents.FROM_A_COPY, file)
+        schema.check_fields(data, [part.name for part in fields(cls)], file)
+        for shape in (cls, _Closer):
+            documents.check_shape(data, shape, documents.FROM_A_COPY, file)
         return cls(**{**data, "inputs": tuple(data["inputs"])})
 
     @classmethod
@@ -78,10 +96,10 @@ class Manifest:
         """Read the manifest of the sealed split in `folder`.
 
         Raises:
-            UserError: it has an unknown field, or a newer regsearch wrote it.
+            UserError: it has an unknown field, is damaged, or a newer regsearch wrote it.
         """
         file = folder / "manifest.json"
-        return cls.from_json(file.read_text(), file)
+        return cls.from_json(documents.read_text(file, documents.FROM_A_COPY), file)
 
 
 @dataclass(frozen=True)
@@ -95,6 +113,46 @@ class SearchData:
 
 
 def load_search_data(folder: Path) -> SearchData:
-    """Load training and validation rows; the sealed folder is not touched."""
+    """Load training and validation rows; the sealed folder is not touched.
+
+    Raises:
+        DamagedFile: some of them are gone or cut.
+    """
     names = ("train_x", "train_y", "validation_x", "validation_y")
-    return SearchData(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in names))
+    return SearchData(*(load_array(folder / f"{name}.npy", mapped=True) for name in names))
+
+
+def check_rows(folder: Path) -> None:
+    """Refuse a sealed split some of whose rows are gone or cut; test rows are looked for, not read.
+
+    Raises:
+        DamagedFile: names the file, and what to do.
+    """
+    sizes, known = Manifest.load(folder).sizes, load_search_data(folder)
+    for name, rows in vars(known).items():
+        wanted = sizes[name.rpartition("_")[0]]
+        if len(rows) != wanted:
+            what = f"is damaged: it has {len(rows)} rows, and {wanted} were sealed"
+            raise documents.DamagedFile(what, file=folder / f"{name}.npy", allowed=documents.FROM_A_COPY)
+    for name in ("test_x", "test_y") if sizes["test"] else ():
+        file = folder / SEALED / f"{name}.npy"
+        if not file.is_file():
+            raise documents.DamagedFile("is missing", file=file, allowed=documents.FROM_A_COPY)
+
+
+def load_array(file: Path, mapped: bool = False) -> np.ndarray:
+    """Load an array of a sealed split.
+
+    Args:
+        mapped: leave it on disk until it is used.
+
+    Raises:
+        DamagedFile: it is gone, cut, or something else.
+    """
+    try:
+        return np.asanyarray(np.load(file, mmap_mode="r" if mapped else None))
+    except OSError as error:
+        raise documents.unreadable(file, error, documents.FROM_A_COPY) from None
+    except (ValueError, EOFError) as error:
+        what = f"is damaged, no array ({error})"
+        raise documents.DamagedFile(what, file=file, allowed=documents.FROM_A_COPY) from None

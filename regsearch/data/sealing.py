@@ -88,9 +88,10 @@ def verify_digest(config: DataConfig, folder: str, out: Path) -> None:
     """Refuse data that changed since it was sealed in `out`. They are cut again beside it, without the test rows.
 
     Raises:
-        UserError: the digest differs.
+        UserError: the digest differs, or the manifest of what was sealed is damaged.
     """
-    again, known = out.with_name(f"{out.name}.check"), Manifest.load(out)
+    known = Manifest.load(out)  # refused before the data are cut, which takes a while
+    again = out.with_name(f"{out.name}.check")
     try:
         now = seal(config, folder, again, test=False, like=known).digest
     finally:

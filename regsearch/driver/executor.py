@@ -29,7 +29,7 @@ def start_executor(
         data=str(data or spec.folder.data),
         space=spec.space,
         lanes=search.parallel + (search.engine == "ray_tune"),  # Ray Tune's trials, and the baseline beside them
-        workers=known["workers"] if again else search.workers,
+        workers=(known.get("workers") if again else None) or search.workers,
         width=known.get("width") if again else search.width or known.get("width"),
         compiled=known.get("compiled", spec.config.train.compile),
         device=search.device,

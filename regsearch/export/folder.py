@@ -16,10 +16,12 @@ from regsearch.export.onnx import MissingForm, write_onnx
 from regsearch.export.readme import readme
 from regsearch.publish.champion import CHAMPION
 from regsearch.system import schema
+from regsearch.system.documents import FROM_A_COPY, unreadable
 from regsearch.system.files import JsonObject
 from regsearch.tracking.mlflow.package import PREDICT, SUMS, DamagedPackage, check, seal
 from regsearch.workspace.answer import Answer
 from regsearch.workspace.folder import StudyFolder, home
+from regsearch.workspace.forms import check_versions
 from regsearch.workspace.spec import StudySpec
 
 PACKAGES = ("torch", "numpy", "pandas")
@@ -83,6 +85,9 @@ def export_study(
         _put(new, folder, aside / "old")
         done = True
     except OSError as error:
+        place = error.filename
+        if isinstance(place, str) and not Path(place).is_relative_to(aside) and Path(place) != folder:
+            raise unreadable(Path(place), error, FROM_A_COPY) from error  # what is exported, not where to
         raise _unwritable(folder, error) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -128,6 +133,7 @@ def _champion(name: str, tracking_uri: str | None, place: Path) -> Champion:
     answer: Answer | None = None
     if tracking_uri is None and StudyFolder(home(), name).exists():
         spec = StudySpec.open(name)
+        check_versions(spec.folder)
         package = spec.folder.finals / CHAMPION
         answer = _answer(spec, package)
         if package.exists():
@@ -142,7 +148,7 @@ def _answer(spec: StudySpec, package: Path) -> Answer:
     if not file.exists():
         allowed = f"`regsearch study resume {name}` goes on"
         raise UserError("the study has no answer yet, hence no champion", key="NAME", value=name, allowed=allowed)
-    answer = Answer.from_json(json.loads(file.read_text()), file)
+    answer = Answer.load(file)
     if answer.finals is None and not package.exists():
         skipped = spec.config.finalize.seeds == 0
         why = "its finals are skipped (finalize: {seeds: 0})" if skipped else "no finals could be held"

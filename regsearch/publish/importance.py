@@ -16,6 +16,7 @@ from regsearch.system.files import write_json
 from regsearch.tracking.log.records import Artifact, Tracker
 from regsearch.trial import Report, Trial, TrialState
 from regsearch.workspace.folder import home
+from regsearch.workspace.forms import check_versions, require_log
 from regsearch.workspace.spec import StudySpec
 from regsearch.workspace.stores import refuse_lost
 
@@ -55,6 +56,8 @@ def importance_of(name: str, tracking_uri: str | None = None) -> Importance:
     """
     if tracking_uri is None:
         spec = StudySpec.open(name)
+        check_versions(spec.folder)
+        require_log(spec.folder)
         return weigh(_trials(spec), spec.space)
     from regsearch.analysis.importance import importance
     from regsearch.tracking.mlflow.runs import read_runs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,13 +20,16 @@ from regsearch.data import Manifest, Opened, opened, remarks
 from regsearch.data.ledger import openings
 from regsearch.pages import StudyRecord, study_page
 from regsearch.space import Range
-from regsearch.system import schema
-from regsearch.system.files import JsonMapping, JsonObject, write_asked
+from regsearch.system import documents, schema
+from regsearch.system.documents import concluded_anew
+from regsearch.system.files import JsonMapping, JsonObject, unwritable, write_asked
 from regsearch.tasks import TASKS
 from regsearch.tracking.log.history import RunHistory, StudyHistory, trials_frame
 from regsearch.tracking.log.outbox import Outbox
 from regsearch.tracking.log.records import Artifact
+from regsearch.workspace.answer import Answer
 from regsearch.workspace.folder import home
+from regsearch.workspace.forms import check_versions, require_log
 from regsearch.workspace.machine import recorded_machine
 from regsearch.workspace.spec import StudySpec
 from regsearch.workspace.stores import without_addresses
@@ -41,27 +45,25 @@ def local_record(spec: StudySpec, *, sentence: str | None = None) -> StudyRecord
         sentence: the answer of a study that is just ending and has none on disk yet.
     """
     config, folder = spec.config, spec.folder
-    answer = schema.read_numbered(folder.answer, schema.ANSWER)
-    ended = sentence is not None or bool(answer)
+    answer = Answer.load(folder.answer) if folder.answer.exists() else None
+    ended = sentence is not None or answer is not None
     manifest = Manifest.load(folder.data)
+    require_log(folder)
     runs = list(StudyHistory.read(folder.outbox).runs.values())
     trials = trials_frame(runs)
-    fields = (
-        schema.read_numbered(folder.finals / "summary.json", schema.FINALS) if ended and config.finalize.seeds else {}
-    )
-    summary = FinalsSummary.from_json(fields) if fields else None
+    held = answer is not None and answer.finals is not None
+    summary = _summary(folder.finals / "summary.json", held) if ended and config.finalize.seeds else None
     task = TASKS[manifest.task]
     higher = frozenset(f"{part}_{name}" for part in ("train", "val") for name in task.higher)
     known = opened(folder.ledger, manifest.test_digest)
-    best = answer.get("best") or {}
+    best = (answer and answer.best) or {}
     first = config.search.objectives[0]
-    front = schema.read_numbered(folder.finals / "front.json", schema.FINALS)
     return StudyRecord(
         name=config.name,
         trials=trials,
         planned=config.search.trials,
         ended=ended,
-        sentence=sentence or answer.get("sentence") or _progress(config.name, trials, config.search.trials),
+        sentence=sentence or (answer.sentence if answer else _progress(config.name, trials, config.search.trials)),
         begun=_time(spec.created_ms),
         objectives=config.search.objectives,
         loss_words=task.loss_words,
@@ -76,9 +78,9 @@ def local_record(spec: StudySpec, *, sentence: str | None = None) -> StudyRecord
         study_file=study_file(config),
         logs={of.name: of.log for of in spec.drawn_space(manifest).ranges() if isinstance(of, Range)},
         maximized=higher & set(config.search.objectives),
-        front=tuple(row["number"] for row in front.get("front", ()) if ended),
+        front=_front(folder.finals / "front.json") if ended else (),
         importance=_importance(folder.finals / "importance.json") if ended else None,
-        timing=answer.get("timing") or {},
+        timing=answer.timing if answer else {},
     )
 
 
@@ -113,13 +115,16 @@ def stored_record(uri: str, name: str) -> StudyRecord:
     )
 
 
-def write_page(record: StudyRecord, path: Path) -> Path:
+def write_page(record: StudyRecord, path: Path, option: str | None = None) -> Path:
     """Write the page of a record; where it is.
+
+    Args:
+        option: that named the place; None for the usual one.
 
     Raises:
         UserError: it cannot be written there.
     """
-    write_asked(path, study_page(record), "--out")
+    write_asked(path, study_page(record), option)
     return path
 
 
@@ -149,11 +154,16 @@ def report_study(name: str, out: Path | None, tracking_uri: str | None) -> Path:
 
     if tracking_uri is None:
         spec = StudySpec.open(name)
-        out = out or spec.folder.finals / REPORT
-        if out.parent == spec.folder.finals:
-            out.parent.mkdir(exist_ok=True)
-        return write_page(local_record(spec), out)
-    return write_page(stored_record(address(tracking_uri, home()), name), out or Path(f"{name}.html"))
+        check_versions(spec.folder)
+        record = local_record(spec)
+        if out is not None:
+            return write_page(record, out, "--out")
+        try:
+            spec.folder.finals.mkdir(exist_ok=True)
+        except OSError as error:
+            raise unwritable(spec.folder.path, error) from None
+        return write_page(record, spec.folder.finals / REPORT)
+    return write_page(stored_record(address(tracking_uri, home()), name), out or Path(f"{name}.html"), "--out")
 
 
 def study_file(config: StudyConfig) -> str:
@@ -220,9 +230,42 @@ def _measured(run: RunHistory, number: int) -> bool:
     return run.kind == "final" and run.params.get("candidate") == number and bool(run.curve) and not other
 
 
-def _importance(path: Path) -> Importance | None:
-    fields = schema.read_numbered(path, schema.FINALS)
-    return Importance.from_json(fields) if fields else None
+def _summary(file: Path, held: bool) -> FinalsSummary | None:
+    """The summary of finals.
+
+    Args:
+        held: the answer says that there were some.
+    """
+    fields = _concluded(file, needed=held)
+    return None if fields is None else FinalsSummary.from_json(fields, file, concluded_anew(file))
+
+
+def _importance(file: Path) -> Importance | None:
+    fields = _concluded(file)
+    return None if fields is None else Importance.from_json(fields, file, concluded_anew(file))
+
+
+@dataclass(frozen=True)
+class _Row:
+    number: int
+
+
+@dataclass(frozen=True)
+class _FrontForm:
+    front: list[_Row]
+
+
+def _front(file: Path) -> tuple[int, ...]:
+    """The numbers of the trials on the front; none where the study has a single objective."""
+    fields = _concluded(file, _FrontForm)
+    return () if fields is None else tuple(row["number"] for row in fields["front"])
+
+
+def _concluded(file: Path, shape: object = None, needed: bool = False) -> JsonObject | None:
+    """A file of what a study concluded; None where there is none and none is needed."""
+    if not (needed or file.exists()):
+        return None
+    return documents.read_object(file, schema.FINALS, concluded_anew(file), shape)
 
 
 def _data(manifest: Manifest) -> dict[str, str]:

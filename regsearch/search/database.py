@@ -29,7 +29,7 @@ from sqlalchemy.orm import scoped_session, sessionmaker
 
 from regsearch.errors import UserError
 from regsearch.search.bulk_tables import Tables
-from regsearch.search.journal import CLOCK, check_clock, numbered
+from regsearch.search.clock import CLOCK, check_clock, numbered
 from regsearch.search.lease import Busy, take_lease
 from regsearch.search.patience import Patience
 from regsearch.search.protocol import Clock

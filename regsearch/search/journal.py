@@ -18,59 +18,16 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 
+from regsearch.search.clock import CLOCK, check_journal, numbered, parse_turn, whole_turns
 from regsearch.search.protocol import Clock
-from regsearch.system import schema
 from regsearch.system.files import JsonObject
-
-CLOCK = "regsearch:clock"
-
-
-def numbered(clock: Clock) -> JsonObject:
-    """Encode the clock as it is kept: with the number of the form that the search is kept in."""
-    return {**clock, schema.KEY: schema.SEARCH}
-
-
-def check_clock(clock: Clock | None, place: str | Path) -> None:
-    """Refuse a search that a newer regsearch went on with.
-
-    Args:
-        clock: the last one that is kept; None where there is none.
-        place: where it is kept.
-
-    Raises:
-        UserError: names both versions.
-    """
-    schema.check_version((clock or {}).get(schema.KEY), schema.SEARCH, place)
-
-
-def check_journal(path: Path) -> None:
-    """Refuse a journal that a newer regsearch went on with; it stays as it is.
-
-    Raises:
-        UserError: names both versions.
-    """
-    content = path.read_bytes() if path.exists() else b""
-    whole = content[: _last_clock(content)].splitlines()
-    if whole:
-        check_clock(json.loads(whole[-1])["user_attr"][CLOCK], path)
-
-
-def _last_clock(content: bytes) -> int:
-    """Where the last whole turn ends."""
-    mark = content.rfind(f'"{CLOCK}"'.encode())
-    while mark >= 0:
-        end = content.find(b"\n", mark)
-        if end >= 0:
-            return end + 1
-        mark = content.rfind(f'"{CLOCK}"'.encode(), 0, mark)
-    return 0
 
 
 class JournalFile:
     """Keeps a study's turns in the file at `path`; made where missing, cut back to its last whole turn.
 
     Raises:
-        UserError: a newer regsearch wrote it.
+        UserError: it is damaged, or a newer regsearch wrote it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -97,19 +54,21 @@ class BatchJournal(BaseJournalBackend):
 
     Args:
         path: the file; made where missing, cut back to its last clock.
+
+    Raises:
+        DamagedFile: a line of it cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._logs: list[JsonObject] = []
         self._pending: list[str] = []
-        content = path.read_bytes() if path.exists() else b""
-        end = _last_clock(content)
-        if end < len(content):
+        whole = whole_turns(path)
+        # Before anything is cut off: a damaged journal stays as it is.
+        self._logs = [parse_turn(line, path, number) for number, line in enumerate(whole.splitlines(), 1)]
+        if path.exists() and len(whole) < path.stat().st_size:
             with open(path, "r+b") as file:
-                file.truncate(end)
+                file.truncate(len(whole))
                 os.fsync(file.fileno())
-        self._logs = [json.loads(line) for line in content[:end].splitlines()]
 
     def read_logs(self, log_number_from: int) -> Iterable[JsonObject]:
         """Read the logs from a number on."""

@@ -19,8 +19,8 @@ from optuna.trial import TrialState as OptunaState
 from regsearch.config import SearchConfig
 from regsearch.config.fields import Options
 from regsearch.errors import UserError
+from regsearch.search.clock import CLOCK
 from regsearch.search.grid import Grid
-from regsearch.search.journal import CLOCK
 from regsearch.search.protocol import Clock, Known, Proposal
 from regsearch.search.samplers import CONSTRAINED, STARTUP, Answering, by_chance, make_sampler
 from regsearch.search.sequences import Sequence as Points

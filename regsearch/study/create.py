@@ -63,7 +63,11 @@ def create_study(spec: StudySpec, begun: float, replace: bool, progress: Progres
 
 
 def delete_study(spec: StudySpec) -> None:
-    """Delete a study here, in the MLflow store and for TensorBoard; the ledger keeps its openings of the test."""
+    """Delete a study here, in the MLflow store and for TensorBoard; the ledger keeps its openings of the test.
+
+    Of its folder `study.json` alone is read, for its stores: a study can be deleted whatever else of it is damaged, or
+    of a newer regsearch.
+    """
     with spec.folder.lock():
         delete_runs(spec.uri, spec.name)
         forget(spec.folder.path)

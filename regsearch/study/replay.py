@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 from regsearch.config import EPOCHS, VIOLATION
-from regsearch.data import verify_digest
+from regsearch.data import check_rows, verify_digest
 from regsearch.driver.executor import start_executor
 from regsearch.driver.retrain import train_all
 from regsearch.errors import UserError
@@ -18,6 +17,7 @@ from regsearch.tracking.log.history import RunHistory, StudyHistory
 from regsearch.tracking.mlflow.delivered import delivered_runs
 from regsearch.tracking.mlflow.runs import LATEST, read_curve
 from regsearch.trial import Trial
+from regsearch.workspace.forms import check_versions, require_log
 from regsearch.workspace.machine import machine, recorded_machine
 from regsearch.workspace.spec import StudySpec
 from regsearch.workspace.stores import written_anew
@@ -101,16 +101,16 @@ def replay(spec: StudySpec, number: int) -> Replay:
     Raises:
         UserError: there is no such trial, it has no curve yet, or the data changed.
     """
-    recorded = _recorded(spec.folder.outbox, number)
+    check_versions(spec.folder)
+    recorded = _recorded(spec, number)
     trial = _untrained(recorded)
+    check_rows(spec.folder.data)
     verify_digest(spec.config.data, spec.config.folder, spec.folder.data)
     begun, stored = trial.history()[-1].epoch, _stored(spec, number)
     if trial.stages:
         stored = {key: value for key, value in stored.items() if begun < key[0] <= recorded.last_epoch}
     if not stored:
-        raise UserError(
-            "the trial has no curve in the store", key="NUMBER", value=number, allowed="wait for its first epoch"
-        )
+        raise UserError("the trial has no curve in the store", key="NUMBER", value=number, allowed=_goes_on(spec))
     # What the driver derives from a report is not measured again.
     stored = {key: each for key, each in stored.items() if not _derived(key[1].removesuffix(LATEST))}
     known = recorded_machine(spec.folder.path)
@@ -146,9 +146,11 @@ def _stored(spec: StudySpec, number: int) -> dict[tuple[int, str], float]:
     try:
         return read_curve(spec.uri, spec.name, number)
     except UserError as error:
-        if error.key in ("name", "NUMBER") and ("trial", number) in delivered_runs(spec.folder.outbox):
-            raise UserError(error.what, key="NAME", value=spec.name, allowed=written_anew(spec.name)) from None
-        raise
+        if error.key not in ("name", "NUMBER"):
+            raise
+        lost = ("trial", number) in delivered_runs(spec.folder.outbox)
+        allowed = written_anew(spec.name) if lost else _goes_on(spec)
+        raise UserError(error.what, key="NAME", value=spec.name, allowed=allowed) from None
 
 
 def _derived(metric: str) -> bool:
@@ -156,17 +158,24 @@ def _derived(metric: str) -> bool:
     return metric in (EPOCHS, VIOLATION) or regularizer_of(metric) == SCHEDULE
 
 
-def _recorded(outbox: Path, number: int) -> RunHistory:
+def _recorded(spec: StudySpec, number: int) -> RunHistory:
     """Find the trial in the log.
 
     Raises:
-        UserError: there is no such trial.
+        UserError: there is no such trial, or none yet.
     """
-    trials = StudyHistory.read(outbox).trials()
+    require_log(spec.folder)
+    trials = StudyHistory.read(spec.folder.outbox).trials()
     if number not in trials:
         known = f"there are 0 to {max(trials)}" if trials else "there is none yet"
-        raise UserError("the study has no such trial", key="NUMBER", value=number, allowed=known)
+        more = f"; {_goes_on(spec)}" if number < spec.config.search.trials else ""
+        raise UserError("the study has no such trial", key="NUMBER", value=number, allowed=known + more)
     return trials[number]
+
+
+def _goes_on(spec: StudySpec) -> str:
+    """Say what brings a study at rest to its end, and the store to what its log has."""
+    return f"`regsearch study resume {spec.name}` goes on with it"
 
 
 def _untrained(recorded: RunHistory) -> Trial:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regsearch.config import StartOptions, StudyConfig, load_config
-from regsearch.errors import in_one_line_each
+from regsearch.errors import UserError, in_one_line_each
 from regsearch.space import SearchSpace
 from regsearch.study.options import FinalizeOptions
 from regsearch.study.progress import Snapshot, Stop
@@ -76,9 +76,9 @@ class Study:
         return cls(spec.config, spec.created_ms, ray)
 
     @staticmethod
-    def list() -> list[JsonObject]:
-        """List every study begun here: name, when it began, whether it has its answer, trials and source."""
-        return list_studies(home())
+    def list(refused: Callable[[UserError], None] | None = None) -> list[JsonObject]:
+        """List every study begun here, see `list_studies`; `refused` is told of those that cannot be read."""
+        return list_studies(home(), refused)
 
     @property
     def name(self) -> str:
@@ -150,7 +150,7 @@ class Study:
         """Go on from wherever the study was stopped or killed; a finished study gives its answer.
 
         Raises:
-            UserError: the data changed, another process works on this study, or a newer regsearch went on with it.
+            UserError: the data changed, another process works on this study, or a file is damaged or newer.
         """
         from regsearch.data import verify_digest
         from regsearch.study.checks import check_cluster
@@ -159,11 +159,12 @@ class Study:
 
         folder, config = self.spec.folder, self.config
         check_tensorboard(config.tracking.tensorboard)
-        if folder.answer.exists() and all_delivered(folder.outbox):
+        check_forms(folder)
+        answer = Answer.read(folder) if folder.answer.exists() else None
+        if answer is not None and all_delivered(folder.outbox):
             keep_store(folder, self.uri, _say(progress), needed=False)
             with _event_files(self.spec, progress):
-                return Answer.read(folder)
-        check_forms(folder)
+                return answer
         check_cluster(self.spec)
         begun = time.time()
         with folder.lock():
@@ -218,11 +219,9 @@ class Study:
 
     def show(self) -> Answer | StudyStatus:
         """Give the study's answer, or how far it is without one; another process may be working on it."""
-        from regsearch.workspace.status import read_status
+        from regsearch.workspace.status import answer_or_status
 
-        if self.spec.folder.answer.exists():
-            return Answer.read(self.spec.folder)
-        return read_status(self.folder, self.config)
+        return answer_or_status(self.spec.folder, self.config)
 
     def delete(self) -> None:
         """Delete the study here, in the MLflow store and for TensorBoard; the ledger keeps its openings of the test."""

@@ -40,11 +40,17 @@ def write_json(path: Path, content: JsonObject) -> None:
     write_whole(path, json.dumps(content, indent=1))
 
 
-def write_asked(path: Path, text: str, option: str) -> None:
-    """Write a file that the user named, whole or not at all.
+def unwritable(folder: Path, error: OSError) -> UserError:
+    """Make the refusal of a folder of regsearch's own state that cannot be written."""
+    allowed = "make it writable, or copy the project to where it is; REGSEARCH_HOME names the folder of all state"
+    return UserError(f"cannot be written ({error.strerror or error})", file=folder, allowed=allowed)
+
+
+def write_asked(path: Path, text: str, option: str | None) -> None:
+    """Write a file that the user asked for, whole or not at all.
 
     Args:
-        option: that named it, like `--out`.
+        option: that named it, like `--out`; None where it is in its usual place, in a folder of regsearch's own.
 
     Raises:
         UserError: it cannot be written there.
@@ -52,5 +58,7 @@ def write_asked(path: Path, text: str, option: str) -> None:
     try:
         write_whole(path, text)
     except OSError as error:
+        if option is None:
+            raise unwritable(path.parent, error) from None
         what = f"cannot be written: {error.strerror or error}"
         raise UserError(what, key=option, value=str(path), allowed="name a file in a folder that is there") from None

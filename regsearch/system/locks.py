@@ -20,8 +20,11 @@ def hold(handle: int, name: str) -> None:
     """
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         raise busy(name) from None
+    except OSError as error:  # like a file system of the network that has no locks
+        what, allowed = f"cannot be locked ({error.strerror})", "keep it on a file system that has locks"
+        raise UserError(what, key="name", value=name, allowed=allowed) from None
 
 
 def is_held(path: Path) -> bool | None:

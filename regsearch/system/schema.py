@@ -11,12 +11,11 @@ says of itself or can make again (`outbox.cursor`, `outbox.status`, saved states
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 
 from regsearch.errors import UserError
-from regsearch.system.files import JsonMapping, JsonObject
+from regsearch.system.files import JsonMapping
 
 KEY = "schema"
 FIRST = 1
@@ -94,20 +93,3 @@ def check(content: JsonMapping, latest: int, fields: Collection[str], file: str 
     """
     check_version(content.get(KEY), latest, file)
     check_fields(content, fields, file)
-
-
-def read_numbered(file: Path, latest: int) -> JsonObject:
-    """Read an object of JSON but for the number of its form; empty where there is no such file.
-
-    Args:
-        latest: the latest form that is read.
-
-    Raises:
-        ValueError: it is no object of JSON.
-        UserError: the form is a later one, or no number.
-    """
-    content = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    if not isinstance(content, dict):
-        raise ValueError(f"{file} holds no object")
-    check_version(content.pop(KEY, None), latest, file)
-    return content

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from dataclasses import fields as fields_of
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from regsearch.system import schema
+from regsearch.analysis.finals_form import check_finals
+from regsearch.system import documents, schema
 from regsearch.system.files import JsonMapping, JsonObject
 
 if TYPE_CHECKING:
@@ -19,8 +20,63 @@ if TYPE_CHECKING:
     from regsearch.workspace.folder import StudyFolder
 
 _FINALS = ("winner", "baseline", "p_better", "claim", "sentence")
-_TRIALS, _BEST, _NEEDED = ("complete", "pruned", "failed"), ("number", "value", "params"), ("study", "trials", "best")
-_FIELDS = (*_NEEDED, "front", "constraints", "pack", "finals", "timing", "test_opened", "sentence", "test_shared")
+
+
+@dataclass(frozen=True)
+class _Trials:
+    complete: int
+    pruned: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class _Best:
+    number: int
+    value: float | None
+    params: dict[str, float | str | bool | None]
+
+
+@dataclass(frozen=True)
+class _Front:
+    number: int
+    values: dict[str, float | None]
+    params: dict[str, float | str | bool | None]
+
+
+@dataclass(frozen=True)
+class _Shared:
+    others: int = 0
+    share: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Pack:
+    width: int
+    workers: int
+
+
+@dataclass(frozen=True)
+class _Constraints:
+    asked: list[str]
+    kept_by: int
+    of: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _AnswerForm:
+    """What stands in `answer.json`; of the finals see `regsearch.analysis.finals_form`."""
+
+    study: str
+    trials: _Trials
+    best: _Best | None
+    front: list[_Front] | None = None
+    constraints: _Constraints | None = None
+    pack: _Pack
+    finals: dict[str, object] | None
+    timing: dict[str, float]
+    test_opened: int
+    sentence: str
+    test_shared: _Shared = _Shared()
 
 
 @dataclass(frozen=True)
@@ -89,27 +145,44 @@ class Answer:
     def from_json(cls, fields: JsonMapping, file: Path | None = None) -> Answer:
         """Read the answer that `to_json(full=True)` wrote; a field that it does not write is refused.
 
-        What stands below `pack`, `finals`, `timing`, `test_shared`, `front` and `constraints` is taken as it is.
+        What stands below `pack`, `timing`, `test_shared`, `front` and `constraints` may have more fields.
 
         Args:
             file: it stands in, named in what is refused.
 
         Raises:
-            UserError: it has an unknown field, or a newer regsearch wrote it.
+            UserError: it has an unknown field, is damaged, or a newer regsearch wrote it.
         """
-        schema.check(fields, schema.ANSWER, _FIELDS, file)
-        schema.check_fields(fields["trials"], _TRIALS, file, "trials")
-        schema.check_fields(fields["best"] or {}, _BEST, file, "best")
+        schema.check(fields, schema.ANSWER, _names(_AnswerForm), file)
+        mend = documents.FROM_A_COPY if file is None else documents.concluded_anew(file)
+        documents.check_shape(fields, _AnswerForm, mend, file)
+        schema.check_fields(fields["trials"], _names(_Trials), file, "trials")
+        schema.check_fields(fields["best"] or {}, _names(_Best), file, "best")
+        if fields["finals"] is not None:
+            check_finals(fields["finals"], mend, file, "finals")
         shared = {name: fields[name] for name in ("study", "best", "pack", "finals", "sentence", "test_opened")}
         more = {name: fields[name] for name in ("front", "constraints", "test_shared") if name in fields}
         return cls(**fields["trials"], **shared, timing=dict(fields["timing"]), **more)
 
     @classmethod
+    def load(cls, file: Path) -> Answer:
+        """Read the answer in this file, as it was when it was written.
+
+        Raises:
+            UserError: it has an unknown field, is damaged, or a newer regsearch wrote it.
+        """
+        return cls.from_json(documents.read_object(file, schema.ANSWER, documents.concluded_anew(file)), file)
+
+    @classmethod
     def read(cls, folder: StudyFolder) -> Answer:
-        """Read the answer that a study keeps in its folder, with the openings of its test as they are by now."""
+        """Read the answer that a study keeps in its folder, with the openings of its test as they are by now.
+
+        Raises:
+            UserError: answer or data have an unknown field, are damaged, or a newer regsearch wrote them.
+        """
         from regsearch.data import Manifest, opened
 
-        known = cls.from_json(json.loads(folder.answer.read_text()), folder.answer)
+        known = cls.load(folder.answer)
         return known.after(opened(folder.ledger, Manifest.load(folder.data).test_digest))
 
     def after(self, opened: Opened) -> Answer:
@@ -129,6 +202,10 @@ class Answer:
         from regsearch.data import Opened
 
         return str(Opened(self.test_opened, **self.test_shared))
+
+
+def _names(form: type) -> tuple[str, ...]:
+    return tuple(part.name for part in fields_of(form))
 
 
 def _setting(trial: JsonMapping) -> JsonObject:

@@ -5,26 +5,61 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from regsearch.config import StudyConfig
 from regsearch.errors import UserError
-from regsearch.system import schema
+from regsearch.system import documents, schema
 from regsearch.system.addresses import password
-from regsearch.system.files import JsonMapping, JsonObject, write_whole
+from regsearch.system.documents import ANSWER
+from regsearch.system.files import JsonMapping, JsonObject, unwritable, write_whole
 from regsearch.system.guard import guarded
 from regsearch.system.locks import aside, hold
 from regsearch.workspace.places import placed, portable
 
-STUDY, ANSWER = "study.json", "answer.json"
+STUDY = "study.json"
 _FIELDS = ("config", "created_ms")
 
 
 def home() -> Path:
     """Return the folder of all state: REGSEARCH_HOME, else `mlruns` under the working directory."""
     return Path(os.environ.get("REGSEARCH_HOME") or "mlruns").absolute()
+
+
+@dataclass(frozen=True)
+class _Data:
+    source: str
+
+
+@dataclass(frozen=True)
+class _Search:
+    trials: int
+    storage: str | None = None
+
+
+@dataclass(frozen=True)
+class _Tracking:
+    uri: str | None = None
+    tensorboard: str | None = None
+
+
+@dataclass(frozen=True)
+class _Config:
+    name: str
+    folder: str
+    data: _Data
+    search: _Search
+    tracking: _Tracking = _Tracking()
+
+
+@dataclass(frozen=True)
+class _RecordForm:
+    """What a record is looked at for before its configuration is checked as a whole."""
+
+    config: _Config
+    created_ms: int
 
 
 @dataclass(frozen=True)
@@ -131,9 +166,16 @@ class StudyFolder:
         """Keep other processes off the study.
 
         Raises:
-            UserError: another process works on it.
+            UserError: another process works on it, or its folder cannot be written.
         """
-        with open(self.path / "lock", "w") as file:
+        try:
+            file = open(self.path / "lock", "w")  # noqa: SIM115  # closed below
+        except IsADirectoryError:
+            what = "is a folder, where a file is written"
+            raise UserError(what, file=self.path / "lock", allowed="remove it") from None
+        except OSError as error:
+            raise unwritable(self.path, error) from None
+        with file:
             hold(file.fileno(), self.name)
             with guarded():
                 yield
@@ -146,8 +188,13 @@ def read_record(folder: Path) -> StudyRecord:
         UserError: it is not what `write_record` wrote.
     """
     file = folder / STUDY
-    saved = parse_record(file.read_text(), file)
+    saved = parse_record(documents.read_text(file, _mend(file)), file)
     config = placed(saved["config"], folder.parents[1])
+    if config["name"] != folder.name:
+        allowed = f"it stands in the folder {folder.name}: name both alike"
+        raise UserError(
+            "is not the name of the folder", file=file, key="config.name", value=config["name"], allowed=allowed
+        )
     return StudyRecord(StudyConfig.from_json(json.dumps(config), file), saved["created_ms"])
 
 
@@ -159,14 +206,16 @@ def parse_record(text: str | bytes, file: str | Path) -> JsonObject:
     Raises:
         UserError: it is not what `write_record` wrote, or a newer regsearch wrote it.
     """
-    try:
-        saved: JsonObject = json.loads(text)
-        schema.check(saved, schema.STUDY, _FIELDS, file)
-        return {"config": dict(saved["config"]), "created_ms": int(saved["created_ms"])}
-    except UserError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"not a study's record: {error}", file=file) from None
+    mend = _mend(file)
+    saved = documents.parse_object(text, schema.STUDY, mend, file)
+    schema.check_fields(saved, _FIELDS, file)
+    documents.check_shape(saved, _RecordForm, mend, file)
+    return saved
+
+
+def _mend(file: str | Path) -> str:
+    folder = Path(file).parent
+    return f"bring it back from a copy, or remove the folder {folder} and start the study anew"
 
 
 def write_record(folder: Path, config: StudyConfig, created_ms: int) -> None:
@@ -177,14 +226,31 @@ def write_record(folder: Path, config: StudyConfig, created_ms: int) -> None:
     write_whole(folder / STUDY, text, 0o600 if secret else 0o644)
 
 
-def list_studies(root: Path) -> list[JsonObject]:
+def list_studies(root: Path, refused: Callable[[UserError], None] | None = None) -> list[JsonObject]:
     """List every study begun here: name, when it began, whether it has its answer, its trials and source of data.
 
+    Args:
+        refused: is told of each whose record is damaged, or of a newer regsearch, and the others are listed; None
+            refuses them all.
+
     Raises:
-        UserError: the record of one cannot be read, or a newer regsearch wrote it.
+        UserError: the record of one cannot be read, and nobody is told.
     """
-    files = sorted((root / "studies").glob(f"[!.]*/{STUDY}"))
-    return [_row(file.parent, parse_record(file.read_text(), file)) for file in files]
+    rows = []
+    for name in study_names(root):
+        file = root / "studies" / name / STUDY
+        try:
+            rows.append(_row(file.parent, parse_record(documents.read_text(file, _mend(file)), file)))
+        except UserError as error:
+            if refused is None:
+                raise
+            refused(error)
+    return rows
+
+
+def study_names(root: Path) -> list[str]:
+    """List the names of all studies begun here, also of those whose record cannot be read."""
+    return sorted(file.parent.name for file in (root / "studies").glob(f"[!.]*/{STUDY}"))
 
 
 def _row(folder: Path, saved: JsonMapping) -> JsonObject:

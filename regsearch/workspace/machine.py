@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from regsearch.executors.executor import Executor
-from regsearch.system import schema
+from regsearch.system import documents, schema
 from regsearch.system.files import JsonObject, write_json
 
 _FILE = "machine.json"
+
+
+@dataclass(frozen=True)
+class _MachineForm:
+    """What a study goes on with; all else is shown as it stands."""
+
+    width: int | None = None
+    workers: int | None = None
+    compiled: bool | None = None
 
 
 def machine() -> JsonObject:
@@ -23,9 +33,13 @@ def recorded_machine(folder: Path) -> JsonObject:
     """Read what `record_machine` kept of the study in this folder; nothing before it has begun.
 
     Raises:
-        UserError: a newer regsearch wrote it.
+        UserError: it is damaged, or a newer regsearch wrote it.
     """
-    return schema.read_numbered(folder / _FILE, schema.MACHINE)
+    file = folder / _FILE
+    if not file.exists():
+        return {}
+    mend = f"bring it back from a copy, or remove it: `regsearch study resume {folder.name}` records the machine anew"
+    return documents.read_object(file, schema.MACHINE, mend, _MachineForm)
 
 
 def record_machine(folder: Path, executor: Executor) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from regsearch.config import StudyConfig, check_name, study_space
 from regsearch.errors import UserError
 from regsearch.space import SearchSpace
-from regsearch.workspace.folder import StudyFolder, home, list_studies
+from regsearch.workspace.folder import StudyFolder, home, study_names
 
 if TYPE_CHECKING:
     from regsearch.data import Manifest
@@ -49,7 +49,7 @@ class StudySpec:
         check_name(name)
         folder = StudyFolder(home(), name)
         if not folder.exists():
-            known = ", ".join(sorted(row["name"] for row in list_studies(folder.root))) or "none"
+            known = ", ".join(study_names(folder.root)) or "none"
             raise UserError("no such study", key="NAME", value=name, allowed=f"there are: {known}")
         record = folder.read()
         return cls.of(record.config, record.created_ms, ray)

@@ -12,6 +12,9 @@ from regsearch.system.files import JsonMapping, JsonObject
 from regsearch.system.locks import is_held
 from regsearch.tracking.log.history import RunHistory, StudyHistory
 from regsearch.trial import TrialState
+from regsearch.workspace.answer import Answer
+from regsearch.workspace.folder import StudyFolder
+from regsearch.workspace.forms import check_versions, require_log
 
 _PRIMARY, _GREATER = "mlflow.experiment.primaryMetric.name", "mlflow.experiment.primaryMetric.greaterIsBetter"
 
@@ -62,6 +65,19 @@ class StudyStatus:
             "best": self.best,
             "resume": f"regsearch study resume {self.study}",
         }
+
+
+def answer_or_status(folder: StudyFolder, config: StudyConfig) -> Answer | StudyStatus:
+    """Read the answer of a study, or how far it is without one.
+
+    Raises:
+        UserError: a newer regsearch wrote a file of it, or what is to be shown is damaged.
+    """
+    check_versions(folder)
+    if folder.answer.exists():
+        return Answer.read(folder)
+    require_log(folder)
+    return read_status(folder.path, config)
 
 
 def read_status(folder: Path, config: StudyConfig) -> StudyStatus:

@@ -18,6 +18,7 @@ from regsearch.data.preprocess import fit
 from regsearch.publish.champion import export_rows
 from regsearch.tracking.mlflow.package import seal
 from regsearch.workspace.folder import write_record
+from tests.analysis.finals import summary
 
 TABLE = pd.DataFrame(
     {
@@ -32,7 +33,7 @@ data: {source: 'csv:people.csv', target: group, task: classification}
 model: {name: mlp, hidden: [8]}
 finalize: {seeds: SEEDS}
 """
-FINALS = {"winner": None, "baseline": None, "p_better": 0.9, "claim": True, "sentence": "It helps."}
+FINALS = {**summary(difference=0.032, low=0.01, high=0.05).to_json(), "sentence": "It helps."}
 ANSWER = {
     "study": "people",
     "trials": {"complete": 1, "pruned": 0, "failed": 0},

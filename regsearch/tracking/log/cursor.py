@@ -85,7 +85,7 @@ def _read(outbox: Path) -> tuple[int, set[tuple[str, int]]]:
 
 def all_delivered(outbox: Path) -> bool:
     """Tell whether the store has every record."""
-    return read_cursor(outbox) >= outbox.stat().st_size
+    return outbox.exists() and read_cursor(outbox) >= outbox.stat().st_size
 
 
 def write_cursor(outbox: Path, offset: int, refused: Iterable[tuple[str, int]] = ()) -> None:

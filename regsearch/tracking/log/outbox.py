@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from regsearch.errors import UserError
 from regsearch.system import schema
+from regsearch.system.documents import FROM_A_COPY, DamagedFile, unreadable
 from regsearch.tracking.log.records import (
     Artifact,
     Metrics,
@@ -185,7 +186,7 @@ def read_from(path: str | Path, offset: int = 0, limit: int = _NO_LIMIT) -> Iter
 
     Raises:
         UserError: a newer regsearch wrote it, or a record has a field that no version writes.
-        ValueError: a whole line is no record (the file was edited or the disk is faulty).
+        DamagedFile: a whole line is no record (the file was edited or the disk is faulty), or there is no such file.
     """
     for record, until, _ in _read(path, offset, limit):
         yield record, until
@@ -194,7 +195,7 @@ def read_from(path: str | Path, offset: int = 0, limit: int = _NO_LIMIT) -> Iter
 def _read(path: str | Path, offset: int, limit: int) -> Iterator[tuple[Record, int, int | None]]:
     """The same, each record with the number of the form that it says, if it does."""
     folder = Path(path).parent.absolute()
-    with open(path, "rb") as file:
+    with _opened(path) as file:
         file.seek(offset)
         stop = offset + limit
         for line in file:
@@ -206,11 +207,38 @@ def _read(path: str | Path, offset: int, limit: int) -> Iterator[tuple[Record, i
                 record = from_json(fields, path)
             except UserError:
                 raise
-            except ValueError as error:
-                raise ValueError(f"{path}: unreadable record at byte {here}: {error}") from error
+            except (ValueError, RecursionError) as error:
+                what = f"is damaged: unreadable record at byte {here}: {error}"
+                raise DamagedFile(what, file=path, allowed=FROM_A_COPY) from None
             yield _placed(record, folder), offset, fields.get(schema.KEY)
             if offset >= stop:
                 return
+
+
+def _opened(path: str | Path) -> IO[bytes]:
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise unreadable(Path(path), error, FROM_A_COPY) from None
+
+
+def check_log(path: Path) -> None:
+    """Refuse a log that a newer regsearch wrote or went on with; of its records only those that say a number are read.
+
+    Raises:
+        DamagedFile: one of these cannot be read, or there is no such file.
+        UserError: names both versions.
+    """
+    name = f'"{schema.KEY}"'.encode()
+    with _opened(path) as file:
+        for line in file:
+            if name in line and line.endswith(b"\n"):
+                try:
+                    fields = json.loads(line)
+                except ValueError as error:
+                    raise DamagedFile(f"is damaged: {error}", file=path, allowed=FROM_A_COPY) from None
+                if isinstance(fields, dict):
+                    schema.check_version(fields.get(schema.KEY), schema.LOG, path)
 
 
 def fingerprint(path: str | Path) -> int | None:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, get_args
 
 from regsearch.errors import UserError
 from regsearch.system import schema
@@ -177,6 +177,19 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("kind", "name", "status", "path", "artifact_path", "folder", "alias"), (str,)),
+    **dict.fromkeys(("number", "epoch", "time_ms", "stamp"), (int,)),
+    **dict.fromkeys(("params", "tags", "values", "experiment"), (dict,)),
+    "dataset": (dict, type(None)),
+    "stages": (list,),
+    "reason": (str, type(None)),
+    "restored": (int, type(None)),
+}
+"""What stands in JSON for a field of a record, by its name."""
+_OWNERS, _ENDS, _STATES = (frozenset(get_args(words)) for words in (Owner, EndStatus, StudyState))
+
+
 class Tracker(Protocol):
     """Takes a study's records in order."""
 
@@ -209,6 +222,10 @@ def from_json(fields: JsonObject, file: str | Path | None = None) -> Record:
         UserError: it has an unknown field, or a newer regsearch wrote it.
         ValueError: the object is no record.
     """
+    if not isinstance(fields, dict) or fields.get("type") not in RECORDS:
+        if isinstance(fields, dict):
+            schema.check_version(fields.get(schema.KEY), schema.LOG, file)
+        raise ValueError("not a record of the outbox: it says no type that is known")
     if schema.KEY in fields:
         schema.check_version(fields[schema.KEY], schema.LOG, file)
     try:
@@ -216,13 +233,28 @@ def from_json(fields: JsonObject, file: str | Path | None = None) -> Record:
         known = {name: fields[name] for name in FIELDS[fields["type"]] if name in fields}
         if len(known) + 1 < len(fields):
             schema.check_fields(fields, ("type", *FIELDS[fields["type"]]), file, fields["type"])
+        _check_types(fields["type"], known)
         if isinstance(known.get("dataset"), dict):
             known["dataset"] = Dataset(**known["dataset"])
         return make(**known)
     except UserError:
         raise
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"not a record of the outbox: {error!r}") from error
+
+
+def _check_types(kind: str, known: JsonMapping) -> None:
+    """Refuse a field that holds what no version writes there: whoever folds the records relies on it."""
+    for name, value in known.items():
+        if not isinstance(value, _TYPES[name]):
+            raise ValueError(f"not a record of the outbox: {name} cannot be {value!r}")
+    words = {"kind": _OWNERS, "status": _STATES if kind == StudyEnd.type else _ENDS}
+    for name, allowed in words.items():
+        if name in known and known[name] not in allowed:
+            raise ValueError(f"not a record of the outbox: {name} cannot be {known[name]!r}")
+    for name, value in known.get("values", {}).items():
+        if not isinstance(value, int | float):
+            raise ValueError(f"not a record of the outbox: values.{name} cannot be {value!r}")
 
 
 __all__ = [
