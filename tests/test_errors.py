@@ -20,6 +20,14 @@ def test_a_full_disk(number: int) -> None:
     assert (mended_by_hand(OSError(number, os.strerror(number))) or "").startswith(os.strerror(number))
 
 
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM])
+def test_a_file_that_may_not_be_written(number: int) -> None:
+    line = mended_by_hand(OSError(number, os.strerror(number), "mlruns/outbox.jsonl"))
+    assert line is not None and "\n" not in line
+    assert line.startswith(f"mlruns/outbox.jsonl: {os.strerror(number)}; ") and line.endswith(" then try again")
+    assert mended_by_hand(OSError(number, os.strerror(number))) is None, "of no file that is known nothing can be said"
+
+
 def test_a_package_that_is_missing() -> None:
     assert mended_by_hand(ModuleNotFoundError("no", name="ray")) == "ray is not installed; pip install 'regsearch[ray]'"
 

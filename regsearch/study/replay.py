@@ -99,18 +99,25 @@ def replay(spec: StudySpec, number: int) -> Replay:
     a population copied is trained again with it: stage by stage, with the knobs and the seed of each.
 
     Raises:
-        UserError: there is no such trial, it has no curve yet, or the data changed.
+        UserError: there is no such trial, it has no curve yet, the data changed, a file is damaged or newer, or another
+            process works on this study.
     """
     check_versions(spec.folder)
     recorded = _recorded(spec, number)
-    trial = _untrained(recorded)
     check_rows(spec.folder.data)
-    verify_digest(spec.config.data, spec.config.folder, spec.folder.data)
+    recorded_machine(spec.folder.path)
+    with spec.folder.lock():
+        return _replay(spec, recorded)
+
+
+def _replay(spec: StudySpec, recorded: RunHistory) -> Replay:
+    number, trial = recorded.number, _untrained(recorded)
     begun, stored = trial.history()[-1].epoch, _stored(spec, number)
     if trial.stages:
         stored = {key: value for key, value in stored.items() if begun < key[0] <= recorded.last_epoch}
     if not stored:
         raise UserError("the trial has no curve in the store", key="NUMBER", value=number, allowed=_goes_on(spec))
+    verify_digest(spec.config.data, spec.config.folder, spec.folder.data)
     # What the driver derives from a report is not measured again.
     stored = {key: each for key, each in stored.items() if not _derived(key[1].removesuffix(LATEST))}
     known = recorded_machine(spec.folder.path)

@@ -207,15 +207,10 @@ class Study:
         return read_runs(self.uri, self.name)
 
     def replay(self, number: int) -> Replay:
-        """Train a trial again and compare it with the MLflow store; see `regsearch.study.replay.replay`.
-
-        Raises:
-            UserError: besides, another process works on this study.
-        """
+        """Train a trial again and compare it with the MLflow store; see `regsearch.study.replay.replay`."""
         from regsearch.study.replay import replay
 
-        with self.spec.folder.lock():
-            return replay(self.spec, number)
+        return replay(self.spec, number)
 
     def show(self) -> Answer | StudyStatus:
         """Give the study's answer, or how far it is without one; another process may be working on it."""

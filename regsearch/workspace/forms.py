@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from regsearch.system import schema
-from regsearch.system.documents import FROM_A_COPY, DamagedFile, concluded_anew, read_object
+from regsearch.system.documents import FROM_A_COPY, DamagedFile, concluded_anew, read_object, read_text
 from regsearch.tracking.log.outbox import check_log, read_from
 from regsearch.tracking.log.records import StudyStart
 from regsearch.workspace.folder import StudyFolder
@@ -54,8 +54,8 @@ def check_forms(folder: StudyFolder) -> None:
     for _ in read_from(folder.outbox) if folder.outbox.exists() else ():
         pass
     for file in (folder.answer, *_concluded(folder)):
-        if file.is_dir():
-            raise DamagedFile("is a folder, where a file is written", file=file, allowed=concluded_anew(file))
+        if file.is_dir():  # which would not give way to the file
+            read_text(file, concluded_anew(file))
 
 
 def require_log(folder: StudyFolder) -> None:

@@ -38,7 +38,7 @@ def recorded_machine(folder: Path) -> JsonObject:
     file = folder / _FILE
     if not file.exists():
         return {}
-    mend = f"bring it back from a copy, or remove it: `regsearch study resume {folder.name}` records the machine anew"
+    mend = "bring it back from a copy, or remove it: how wide packs can be is then measured anew"
     return documents.read_object(file, schema.MACHINE, mend, _MachineForm)
 
 

@@ -5,22 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from regsearch.cli.app import app
 from regsearch.export import export_study
-from regsearch.search.clock import CLOCK
 from regsearch.system import schema
 from regsearch.tracking.mlflow import predict
 from tests.fixtures import lay
+from tests.study.refusals import Change, change, refusal, regsearch, seal_again
 from tests.study.small import study_file
 
-Change = Callable[[dict[str, Any]], object]
 FILES = {
     "study.json": (schema.STUDY, "study show small"),
     "answer.json": (schema.ANSWER, "study show small"),
@@ -38,42 +34,6 @@ KILLED = {
     "machine.json": schema.MACHINE,
     "data/manifest.json": schema.MANIFEST,
 }
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("REGSEARCH_HOME", str(tmp_path / "mlruns"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def change(file: Path, how: Change) -> None:
-    """Change an object of JSON, the last record of a log, or the last clock of a journal."""
-    lines = file.read_text().splitlines() if file.suffix in (".jsonl", ".journal") else [file.read_text()]
-    last = max(place for place, line in enumerate(lines) if file.suffix != ".journal" or CLOCK in line)
-    found = json.loads(lines[last])
-    how(found["user_attr"][CLOCK] if file.suffix == ".journal" else found)
-    lines[last] = json.dumps(found, separators=(",", ":"))
-    file.write_text("\n".join(lines) + "\n" * (len(lines) > 1))
-
-
-def seal_again(file: Path) -> None:
-    """The sums of a champion whose manifest was changed."""
-    from regsearch.tracking.mlflow.package import seal
-
-    if file.parent.name == "champion":
-        seal(file.parent)
-
-
-def refusal(words: str) -> str:
-    """The one line of a command that is refused and leaves every file as it was."""
-    before = {path: path.read_bytes() for path in Path.cwd().rglob("*") if path.is_file()}
-    result = CliRunner().invoke(app, words.split(), prog_name="regsearch")
-    assert result.exit_code == 2, result.output
-    after = {path: path.read_bytes() for path in Path.cwd().rglob("*") if path.is_file()}
-    assert after == before
-    assert result.stderr.count("\n") == 1 and result.stdout == "", result.output
-    return result.stderr.removeprefix("regsearch: ").rstrip("\n")
 
 
 def newer(latest: int, file: object, found: int | None = None) -> str:
@@ -105,6 +65,33 @@ def test_what_a_newer_version_concluded_is_not_concluded_anew(root: Path, name: 
     change(file, lambda found: found.update(schema=latest + 1))
     seal_again(file)
     assert refusal("study finalize small") == newer(latest, file)
+
+
+def test_a_study_of_which_one_file_is_newer_is_read_by_no_command_and_may_be_deleted(root: Path) -> None:
+    """Another answer may have been found since; whoever deletes it needs `study.json` alone."""
+    file = lay("0.1.0", "plain-finished", root) / "outbox.jsonl"
+    change(file, lambda found: found.update(schema=99))
+    for words in ("study show", "study report", "study resume", "study finalize", "study importance"):
+        assert refusal(f"{words} small") == newer(schema.LOG, file, 99)
+    for words in ("study export small out", "trial replay small 0"):
+        assert refusal(words) == newer(schema.LOG, file, 99)
+    result = regsearch("study delete small --yes")
+    assert result.exit_code == 0, result.output
+    assert not file.parent.exists()
+
+
+def test_a_champion_of_a_newer_version_is_not_called_damaged(root: Path) -> None:
+    """Its sums may be of a form that this version does not know either."""
+    file = lay("0.1.0", "plain-finished", root) / "finals" / "champion" / "manifest.json"
+    change(file, lambda found: found.update(schema=99))
+    assert refusal("study export small out --no-onnx") == newer(schema.MANIFEST, file, 99)
+
+
+def test_nothing_is_written_before_a_newer_answer_is_refused(root: Path) -> None:
+    folder = lay("0.1.0", "plain-finished", root)
+    (folder / "outbox.status").write_text("as it was")
+    change(folder / "answer.json", lambda found: found.update(schema=99))
+    assert refusal("study resume small") == newer(schema.ANSWER, folder / "answer.json", 99)
 
 
 def test_a_torn_turn_after_a_newer_clock_is_not_cut_off(root: Path) -> None:
@@ -160,6 +147,8 @@ UNKNOWN: dict[str, tuple[Change, str, str]] = {
     "answer.json": (lambda found: found.update(colour=1), "colour", "study show small"),
     "outbox.jsonl": (lambda found: found.update(colour=1), "study_end.colour", "study report small --out page.html"),
     "data/manifest.json": (lambda found: found.update(colour=1), "colour", "study show small"),
+    "finals/summary.json": (lambda found: found.update(colour=1), "colour", "study report small --out page.html"),
+    "finals/importance.json": (lambda found: found.update(colour=1), "colour", "study report small --out page.html"),
 }
 
 
@@ -172,11 +161,12 @@ def test_a_field_that_no_version_wrote(root: Path, name: str) -> None:
     assert line.startswith(f"{file}: {place}: unknown field; known are "), line
 
 
-@pytest.mark.parametrize("within", ["trials", "best"])
-def test_a_field_within_an_answer_that_no_version_wrote(root: Path, within: str) -> None:
+@pytest.mark.parametrize("within", ["trials", "best", "finals", "finals.winner"])
+@pytest.mark.parametrize("words", ["study show small", "study report small --out page.html", "study resume small"])
+def test_a_field_within_an_answer_that_no_version_wrote(root: Path, within: str, words: str) -> None:
     file = lay("0.1.0", "plain-finished", root) / "answer.json"
-    change(file, lambda found: found[within].update(colour=1))
-    assert f": {within}.colour: unknown field" in refusal("study show small")
+    change(file, lambda found: reduce(dict.__getitem__, within.split("."), found).update(colour=1))
+    assert refusal(words).startswith(f"{file}: {within}.colour: unknown field; known are ")
 
 
 def test_a_key_of_a_kept_study_that_no_version_had(root: Path) -> None:

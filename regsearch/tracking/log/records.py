@@ -187,6 +187,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "restored": (int, type(None)),
 }
 """What stands in JSON for a field of a record, by its name."""
+_NUMBERS = frozenset({int, float})
 _OWNERS, _ENDS, _STATES = (frozenset(get_args(words)) for words in (Owner, EndStatus, StudyState))
 
 
@@ -222,12 +223,10 @@ def from_json(fields: JsonObject, file: str | Path | None = None) -> Record:
         UserError: it has an unknown field, or a newer regsearch wrote it.
         ValueError: the object is no record.
     """
-    if not isinstance(fields, dict) or fields.get("type") not in RECORDS:
-        if isinstance(fields, dict):
-            schema.check_version(fields.get(schema.KEY), schema.LOG, file)
-        raise ValueError("not a record of the outbox: it says no type that is known")
-    if schema.KEY in fields:
+    if isinstance(fields, dict) and schema.KEY in fields:
         schema.check_version(fields[schema.KEY], schema.LOG, file)
+    if not isinstance(fields, dict) or str(fields.get("type")) not in RECORDS:
+        raise ValueError("not a record of the outbox: it says no type that is known")
     try:
         make: Callable[..., Record] = RECORDS[fields["type"]]
         known = {name: fields[name] for name in FIELDS[fields["type"]] if name in fields}
@@ -248,13 +247,14 @@ def _check_types(kind: str, known: JsonMapping) -> None:
     for name, value in known.items():
         if not isinstance(value, _TYPES[name]):
             raise ValueError(f"not a record of the outbox: {name} cannot be {value!r}")
-    words = {"kind": _OWNERS, "status": _STATES if kind == StudyEnd.type else _ENDS}
-    for name, allowed in words.items():
-        if name in known and known[name] not in allowed:
-            raise ValueError(f"not a record of the outbox: {name} cannot be {known[name]!r}")
-    for name, value in known.get("values", {}).items():
-        if not isinstance(value, int | float):
-            raise ValueError(f"not a record of the outbox: values.{name} cannot be {value!r}")
+    if known.get("kind", "study") not in _OWNERS:
+        raise ValueError(f"not a record of the outbox: kind cannot be {known['kind']!r}")
+    if "status" in known and known["status"] not in (_STATES if kind == StudyEnd.type else _ENDS):
+        raise ValueError(f"not a record of the outbox: status cannot be {known['status']!r}")
+    values = known.get("values", {})
+    if not _NUMBERS.issuperset(map(type, values.values())):
+        name = next(name for name, value in values.items() if type(value) not in _NUMBERS)
+        raise ValueError(f"not a record of the outbox: values.{name} cannot be {values[name]!r}")
 
 
 __all__ = [
