@@ -77,6 +77,7 @@ def in_one_line(call: Callable[P, Result]) -> Callable[P, Result]:
         try:
             return call(*args, **kwargs)
         except UserError as error:
+            getattr(error, "__notes__", []).clear()  # the frames of a worker
             raise error.with_traceback(None) from None
 
     return guarded

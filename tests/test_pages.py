@@ -207,7 +207,9 @@ def test_your_own_model_and_from_python(tmp_path: Path) -> None:
     page = Path(run(report, tmp_path).strip())
     assert shown["finals"]["sentence"].partition(" (")[0] in page.read_text(encoding="utf-8")
     assert "test opened once" in run(show, tmp_path)
-    assert "test opened 2 times" in run(finals, tmp_path) and "test opened 2 times" in run(show, tmp_path)
+    again = run(finals, tmp_path)
+    assert "mine: 12 trials (" in again and "trial-steps" not in again, "nothing was searched this time"
+    assert "test opened 2 times" in again and "test opened 2 times" in run(show, tmp_path)
     (replay,) = commands("docs/howto/resume-and-move.md", "Train a trial again")
     assert "every one to the last bit" in run(replay, tmp_path)
     # The champion of that study; tests/study/test_deployed.py serves one.

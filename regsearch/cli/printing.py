@@ -87,7 +87,7 @@ def _print_search(answer: Answer) -> None:
     """How many trials ended how, the best of them, constraints and the front."""
     trials = answer.complete + answer.pruned + answer.failed
     counts = f"{answer.complete} complete, {answer.pruned} pruned, {answer.failed} failed"
-    seconds = answer.timing.get("total")
+    seconds = answer.timing.get("total") if "search" in answer.timing else None  # else it is that of finals alone
     took = f" in {seconds:.0f} s" if seconds is not None else ""
     _print(Text.assemble("\n", (answer.study, "bold"), f": {trials} trials{took} ({counts})"))
     if answer.best:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from regsearch.core.pack import Data
 from regsearch.core.program import Program
 from regsearch.core.training import Training
 from regsearch.data import Manifest, load_search_data
+from regsearch.errors import UserError
 from regsearch.models import build_model, refuse_hidden_state
 from regsearch.regularizers import all_regularizers
 from regsearch.space import SearchSpace
@@ -68,10 +69,12 @@ def build_program(
         names: the regularizers of the program, by default all that the space may turn on.
 
     Raises:
-        UserError: the model cannot be built, does not fit the task, or has no site for a rule.
+        UserError: the model cannot be built, does not fit the task, or has no site for a rule; or this process, which
+            did not read the study file, does not know a rule.
     """
     known = all_regularizers()
     wanted = space.regularizers() if names is None else names
+    _refuse_unknown(wanted, known)
     rules = tuple(known[name] for name in known if name in wanted)
     fields = {name: getattr(config.train, name) for name in Training.__dataclass_fields__}
     build, rows = builder(config, manifest), torch.zeros((4, *manifest.inputs), dtype=getattr(torch, manifest.dtype))
@@ -87,6 +90,16 @@ def build_program(
     )
     program.check(rows, shape_advice(config, manifest))
     return program
+
+
+def _refuse_unknown(names: Iterable[str], known: Container[str]) -> None:
+    for name in names:
+        if name not in known:
+            allowed = (
+                "the module that declares it must be importable there: on a cluster install its package on every "
+                "machine, with the entry point regsearch.regularizers"
+            )
+            raise UserError("this rule is unknown where trials train", key=f"space.{name}", allowed=allowed)
 
 
 def load_data(folder: Path) -> Data:

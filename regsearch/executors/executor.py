@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -69,6 +69,18 @@ def _ignore(line: str) -> None:
     """Say nothing."""
 
 
+def modules_of(names: Iterable[str]) -> tuple[str, ...]:
+    """List the modules of the user that declare these regularizers, for workers to import.
+
+    A script declares its own in `__main__`, which a worker imports by itself.
+    """
+    from regsearch.regularizers import all_regularizers
+
+    rules = all_regularizers()
+    modules = {rules[name].__module__ for name in names if name in rules}
+    return tuple(sorted(name for name in modules - {"__main__"} if not name.startswith("regsearch.")))
+
+
 class Executor:
     """Train lanes on workers.
 
@@ -95,6 +107,7 @@ class Executor:
             settings.compiled,
             None if memory is None else memory // count,
             settings.device,
+            modules_of(settings.space.regularizers()),
         )
         self._table = LaneTable(settings.lanes)
         self.pool = WorkerPool(host, spec, self._table, settings.most_workers, say)

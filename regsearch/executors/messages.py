@@ -37,6 +37,7 @@ class WorkerSpec:
         width, compiled: None where they are to be measured.
         memory: bytes that its packs may take, where it measures their width; None: most of a GPU's.
         device: where its packs are.
+        modules: those of the user that declare rules of the space.
     """
 
     index: int
@@ -48,6 +49,7 @@ class WorkerSpec:
     compiled: bool | None
     memory: int | None = None
     device: str = "cpu"
+    modules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

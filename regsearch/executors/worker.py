@@ -5,6 +5,8 @@ How requests reach it and replies go back is its host's affair: a pipe on this m
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import pickle
 import time
 import traceback
@@ -172,6 +174,9 @@ def _prepare(spec: WorkerSpec) -> tuple[Data, Calibration]:
         from regsearch.system.guard import guard
 
     guard()
+    for module in spec.modules:
+        with contextlib.suppress(ImportError):  # what it would have declared is refused by name
+            importlib.import_module(module)
     torch.set_num_threads(1)
     device = use(spec.device)
     folder = Path(spec.data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
+from multiprocessing import spawn
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,16 +55,30 @@ def check_model(spec: StudySpec, manifest: Manifest) -> dict[str, tuple[str, ...
     """Refuse a model that cannot be searched so; give its layers, for each strength that has a number for each.
 
     Raises:
-        UserError: the model, the device, an objective or a constraint.
+        UserError: the model, the device, an objective or a constraint; or a rule that no worker could know.
     """
     from regsearch.core.build import build_program, task_of
     from regsearch.core.device import refuse_missing
 
     if spec.ray is None:
         refuse_missing(spec.config.search.device)
+    _refuse_sessions(spec)
     check_measures(spec.config.search, measures(task_of(manifest).metrics_names), spec.space.regularizers())
     with guarded():  # the model is the author's own code
         return build_program(spec.config, manifest, spec.space).layers
+
+
+def _refuse_sessions(spec: StudySpec) -> None:
+    """Refuse a rule that is declared in a notebook or a session, which workers, being new processes, cannot import."""
+    from regsearch.regularizers import all_regularizers
+
+    if {"init_main_from_name", "init_main_from_path"} & spawn.get_preparation_data("worker").keys():
+        return
+    for name in spec.space.regularizers():
+        if all_regularizers()[name].__module__ == "__main__":
+            allowed = "put it into a module beside the study file and import that"
+            what = "this rule is declared in a notebook or a session, which the processes that train cannot import"
+            raise UserError(what, key=f"space.{name}", allowed=allowed)
 
 
 def check_cluster(spec: StudySpec) -> None:

@@ -28,9 +28,13 @@ class SearchUsage:
         return self._executor.usage().steps / elapsed if elapsed else 0.0
 
     def figures(self, driver: StudyDriver[Any]) -> dict[str, float]:
-        """Give the figures of a search that has ended, by the names of the answer's `timing`."""
+        """Give the figures of a search that has ended, by the names of the answer's `timing`; none where all trials had
+        ended before, as when finals are held again.
+        """
         wall = self.elapsed()
         spent = self._executor.usage() - self._usage
+        if not spent.steps:
+            return {}
         outside = time.process_time() - self._cpu + self._delivered() - self._delivery
         outside += max(0.0, spent.cpu - spent.pack)
         whole, slots = outside + spent.pack, wall * self._executor.workers

@@ -60,6 +60,7 @@ CASES: dict[str, tuple[nn.Module, str, list[float], torch.Tensor | None]] = {
     "calls": (nn.Sequential(nn.Linear(8, 8), Dropping(), nn.Unflatten(1, (2, 4))), "dropout", [0.25, 0.5], None),
     "alpha": (Net(torch.relu, nn.AlphaDropout(0.4)), "dropout", [0.4], None),
     "marker": (Net(torch.relu, nn.ReLU(), regsearch.Site()), "marker", [0.0], None),
+    "marker beside a layer": (Net(torch.relu, regsearch.Site(), nn.Dropout(0.3)), "dropout", [0.3], None),
     "activations": (Net(torch.relu, nn.ReLU(), nn.Tanh()), "activation", [0.0, 0.0], None),
     "a function": (Net(torch.relu), "function", [0.0], None),
     "a method": (Net(lambda h: h.tanh()), "function", [0.0], None),

@@ -1,8 +1,12 @@
-"""A rule that a script declares is unknown to the command line, which says how it is made known, and loses nothing."""
+"""Who knows a rule of the user's own: a script and its workers, a session that imports it; the command line does not,
+says how it is made known, and loses nothing.
+"""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,3 +58,52 @@ def test_the_command_line_says_how_and_the_answer_stays(tmp_path: Path) -> None:
         assert line.startswith("regsearch: space.fading: unknown regularizer (got 'fading'); ")
         assert line.endswith("; one of your own needs its entry point regsearch.regularizers, and pip install .")
     assert json.loads(run(["regsearch", "study", "show", "scripted", "--json"], tmp_path)) == before
+
+
+CURVES = """
+frame = Study.open("scripted").frame()
+print(frame[frame["kind"] == "trial"].sort_values("number")[["train_loss", "val_loss"]].to_json(orient="values"))
+"""
+SESSION = "from regsearch import Study\nStudy.from_file('scripted.yaml').run(replace=True)\n"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)  # some fifteen seconds on an idle machine
+def test_workers_know_what_a_session_imports(tmp_path: Path) -> None:
+    """As in a notebook, `__main__` is no file. Workers that did not know the rule once trained without it."""
+    (tmp_path / "script.py").write_text(SCRIPT.replace("0.0, 0.5", "0.4, 0.5"))
+    (tmp_path / "scripted.yaml").write_text(STUDY)
+    run(["python", "script.py"], tmp_path)
+    by_script = run(["python", "-c", "from regsearch import Study" + CURVES], tmp_path)
+    (tmp_path / "fading.py").write_text((tmp_path / "script.py").read_text())
+    run(["python", "-c", f"import fading\n{SESSION}"], tmp_path)
+    assert run(["python", "-c", "from regsearch import Study" + CURVES], tmp_path) == by_script
+    baseline, other = json.loads(by_script)
+    assert baseline != other
+
+
+def test_a_rule_of_a_session_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "scripted.yaml").write_text(STUDY)
+    cells = SCRIPT.partition("if __name__")[0] + SESSION
+    command = [sys.executable, "-c", cells]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("regsearch.errors.UserError: space.fading: this rule is declared in a notebook or a session")
+    assert not (tmp_path / "mlruns").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_workers_that_cannot_import_a_rule_do_not_train_without_it(tmp_path: Path) -> None:
+    (tmp_path / "scripted.yaml").write_text(STUDY)
+    declared = SCRIPT.partition("if __name__")[0]
+    session = (
+        "import sys, types\n"
+        "elsewhere = sys.modules['elsewhere'] = types.ModuleType('elsewhere')  # in no file\n"
+        f"exec({declared!r}, vars(elsewhere))\n{SESSION}"
+    )
+    command = [sys.executable, "-c", session]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "UserError: space.fading: this rule is unknown where trials train" in done.stderr.splitlines()[-1]
