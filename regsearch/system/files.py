@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -42,8 +43,11 @@ def write_json(path: Path, content: JsonObject) -> None:
 
 def unwritable(folder: Path, error: OSError) -> UserError:
     """Make the refusal of a folder of regsearch's own state that cannot be written."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     allowed = "make it writable, or copy the project to where it is; REGSEARCH_HOME names the folder of all state"
-    return UserError(f"cannot be written ({error.strerror or error})", file=folder, allowed=allowed)
+    return UserError(
+        f"cannot be written ({error.strerror or error})", file=folder, allowed="make room" if full else allowed
+    )
 
 
 def write_asked(path: Path, text: str, option: str | None) -> None:

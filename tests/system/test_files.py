@@ -24,6 +24,9 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path, monkeypatch: pytest.Monke
             write_whole(path, "second\n")
         with pytest.raises(UserError, match=r"^--out: cannot be written: No space left on device \(got '.*told.txt'\)"):
             write_asked(path, "second\n", "--out")
+        with pytest.raises(UserError, match=r"cannot be written \(No space left on device\); make room$") as raised:
+            write_asked(path, "second\n", None)
+        assert raised.value.file == tmp_path
     assert path.read_bytes() == b"first\n" and os.listdir(tmp_path) == ["told.txt"]
     write_json(path, {"é": [1, None]})
     assert path.read_text(encoding="utf-8") == '{\n "\\u00e9": [\n  1,\n  null\n ]\n}'
