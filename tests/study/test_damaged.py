@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from regsearch.errors import UserError
+from regsearch.tracking.log.cursor import write_cursor
 from regsearch.workspace.answer import Answer
 from tests.fixtures import lay
 from tests.study.refusals import Change, change, refusal, regsearch
@@ -299,6 +301,19 @@ def test_a_report_blames_out_only_where_it_was_given(read_only: Path) -> None:
     place = read_only / "page.html"
     line = refusal(f"study report small --out {place}")
     assert line.startswith("--out: cannot be written: Read-only file system (got ")
+
+
+def test_a_store_that_cannot_be_used_has_lost_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`compare` would advise to write anew what is there, in a store that cannot be written."""
+    outbox = lay("0.1.0", "plain-finished", root) / "outbox.jsonl"
+    write_cursor(outbox, outbox.stat().st_size)
+    assert "the MLflow store lost " in refusal("study compare small small2")
+
+    def away(uri: str, name: str) -> None:
+        raise UserError("the MLflow store cannot be written", key="tracking.uri", value=uri)
+
+    monkeypatch.setattr("regsearch.tracking.mlflow.runs.read_study", away)
+    assert refusal("study compare small small2").startswith("tracking.uri: the MLflow store cannot be written (got ")
 
 
 @pytest.mark.parametrize("number", [0, 15, 20])
