@@ -89,7 +89,7 @@ def concluded_anew(file: Path) -> str:
     folder = file.parent if file.name == ANSWER else file.parent.parent
     if file.name == ANSWER:
         return f"remove it, and `regsearch study resume {folder.name}` writes it anew"
-    return f"remove {folder / ANSWER}, and `regsearch study resume {folder.name}` writes both anew"
+    return f"remove it and {folder / ANSWER}, and `regsearch study resume {folder.name}` writes both anew"
 
 
 def check_shape(content: JsonMapping, shape: object, mend: str, file: str | Path | None, within: str = "") -> None:
