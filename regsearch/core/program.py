@@ -25,7 +25,7 @@ from regsearch.core.step import Step
 from regsearch.core.step_inputs import StepInputs
 from regsearch.core.training import Training
 from regsearch.core.trial_tensors import TrialTensors
-from regsearch.core.unpackable import operation_at_fault, run_packed
+from regsearch.core.unpackable import operation_at_fault, refuse_rule_at_fault, run_packed
 from regsearch.errors import UserError, said_by
 from regsearch.regularizers.base import Regularizer
 from regsearch.regularizers.loops import Loop
@@ -151,6 +151,9 @@ class Program:
         Args:
             inputs: of a step of two trials; it is taken.
             rows: x [N, F...], for the evaluation.
+
+        Raises:
+            UserError: a rule keeps it from that.
         """
         self.find_sites(rows)
         try:
@@ -160,6 +163,7 @@ class Program:
                 self._pack_step(inputs)
                 self.evaluation.try_outputs(inputs.w, inputs.buffers, rows, inputs.knobs)
         except Exception as error:  # whatever a user's model trips over, it may still train alone
+            refuse_rule_at_fault(error)
             return operation_at_fault(error)
         return None
 

@@ -53,7 +53,9 @@ def check_declaration(rule: Rule, case: Case | None = None, some: Sequence[Setti
         assert rule.name == snake_case(rule.name), "the name is not in snake case"
         assert inspect.getdoc(rule) and rule.summary(), "there is no docstring"
         source = getattr(rule, "source", None)
-        assert isinstance(source, Paper) and source.url.startswith("https://"), "the source paper is missing"
+        assert isinstance(source, Paper) and source.url.startswith("https://"), (
+            "there is no source = Paper(authors, year, url)"
+        )
         assert [knob for knob in rule.knobs if knob.is_strength] == [rule.strength_knob]
         for knob in rule.knobs:
             assert knob.name.startswith(f"{rule.name}."), f"{knob.name} does not begin with {rule.name}."

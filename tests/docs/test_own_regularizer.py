@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents import commands, install, run, write_files
+from regsearch.testing import PROPERTIES
+from tests.documents import ROOT, commands, install, run, write_files
 
 PAGE = "docs/howto/own-regularizer.md"
 
@@ -44,3 +45,9 @@ def test_every_rule_of_the_page_keeps_what_it_must(tmp_path: Path) -> None:
     write_files(PAGE, tmp_path)
     printed = run(["python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_rules.py"], tmp_path)
     assert "27 passed" in printed
+
+
+def test_the_table_of_checks_is_that_of_the_checks() -> None:
+    page = (ROOT / PAGE).read_text(encoding="utf-8")
+    rows = page.split("| check | what must hold |")[1].split("\n\n")[0].splitlines()[2:]
+    assert [row.split("`")[1] for row in rows] == list(PROPERTIES)
