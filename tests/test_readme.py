@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.documents import ROOT, blocks, commands, run
-from tests.test_pages import patients
+from tests.test_pages_run import patients
 
 MOST_LINES = 150
 
