@@ -72,7 +72,7 @@ class Knob:
         integer: only whole numbers are meant.
         off: the value at which the effect is exactly the identity; None for a knob that is not a strength.
         default: the value when the knob is not searched (`off` for a strength).
-        minimum, maximum: what a study may ask for at most; `off` is allowed besides.
+        minimum, maximum: the limits of what a study may ask for; `off` is allowed besides.
         unit: the unit of the number, as shown to a person.
         doc: what the number is, in one phrase.
     """

@@ -140,6 +140,11 @@ def knob(
 ) -> Any:
     """Declare a knob as a dataclass field; see `regsearch.space.Knob` for the words.
 
+    Args:
+        low, high: the range that is searched where a study names none.
+        minimum, maximum: the limits of what a study may ask for; `low` and `high` where they are not given.
+        unit: of the values; the conformance check `declaration` asks for one, and for `doc`.
+
     Raises:
         ValueError: neither `off` nor `default` is given, or the bounds are not in order.
     """
