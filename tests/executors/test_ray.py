@@ -142,8 +142,12 @@ def test_this_machine_as_a_cluster(tmp_path: Path, peace: Curves) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # files that Ray leaves to the collector
-def test_a_client_trains_on_the_cluster_that_it_is_no_part_of(tmp_path: Path, peace: Curves) -> None:
+def test_a_client_trains_on_the_cluster_that_it_is_no_part_of(
+    tmp_path: Path, peace: Curves, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Over Ray Client (ray://): a worker is killed meanwhile, and no bit differs."""
+    # A busy machine needs longer than Ray's half minute to start the server of a client.
+    monkeypatch.setenv("RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S", "120")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
