@@ -107,7 +107,8 @@ def test_a_column_as_an_earlier_version_fitted_it() -> None:
     x = served.apply(pd.DataFrame({"a": [1.0, None, 1e6, -1e6]}))
     np.testing.assert_array_equal(x[:, 0], np.array([0, 2, 2 * (1e6 - 1), 2 * (-1e6 - 1)], dtype=np.float32))
     known = {"digest": "", "test_digest": "", "source": "csv:t", "task": "regression", "target": "y", "inputs": [1]}
-    manifest = Manifest.from_json(json.dumps({**known, "outputs": 1, "sizes": {"train": 2, "validation": 1, "test": 1}, "split": {}}))
+    sizes = {"train": 2, "validation": 1, "test": 1}
+    manifest = Manifest.from_json(json.dumps({**known, "outputs": 1, "sizes": sizes, "split": {}}))
     assert manifest.far is None and remarks(manifest) == {}
 
 
