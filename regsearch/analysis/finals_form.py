@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
-from regsearch.system.documents import check_shape
+from regsearch.system.documents import check_form, field_names
 from regsearch.system.files import JsonMapping
 from regsearch.system.schema import check_fields
 
@@ -79,11 +79,10 @@ def check_finals(content: JsonMapping, mend: str, file: str | Path | None, withi
         UserError: a field that no version writes.
         DamagedFile: a field is missing, or of another type.
     """
-    check_fields(content, _names(FinalsForm), file, within)
     for place, candidate, known in _candidates(content):
         if isinstance(candidate, dict):
-            check_fields(candidate, _names(known), file, f"{within}.{place}" if within else place)
-    check_shape(content, FinalsForm, mend, file, within)
+            check_fields(candidate, field_names(known), file, f"{within}.{place}" if within else place)
+    check_form(content, FinalsForm, mend, file, within)
 
 
 def _candidates(content: JsonMapping) -> Iterator[tuple[str, object, type]]:
@@ -92,7 +91,3 @@ def _candidates(content: JsonMapping) -> Iterator[tuple[str, object, type]]:
     others = content.get("others")
     for place, other in enumerate(others if isinstance(others, list) else ()):
         yield f"others[{place}]", other, _Other
-
-
-def _names(form: type) -> tuple[str, ...]:
-    return tuple(part.name for part in fields(form))

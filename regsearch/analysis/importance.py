@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,8 @@ from regsearch.analysis.dependence import Dependence, Forest, Interaction
 from regsearch.analysis.encoding import Column, columns
 from regsearch.errors import UserError
 from regsearch.space import Knob, SearchSpace
-from regsearch.system.documents import FROM_A_COPY, check_shape
+from regsearch.system.documents import FROM_A_COPY, check_form
 from regsearch.system.files import JsonMapping, JsonObject
-from regsearch.system.schema import check_fields
 
 LEAST = 20
 """Complete trials without which no share is given."""
@@ -67,8 +66,7 @@ class Importance:
         Raises:
             UserError: it has another field, lacks one, or has one of another type.
         """
-        check_fields(content, [part.name for part in fields(cls)], file)
-        check_shape(content, cls, mend, file)
+        check_form(content, cls, mend, file)
         both = content.get("interaction")
         return cls(
             dict(content["loss"]),

@@ -8,7 +8,7 @@ from torch import nn
 
 from regsearch.core.pack_function import PackFunction, Result, Trees
 from regsearch.errors import UserError, line_at_fault
-from regsearch.regularizers.base import Regularizer
+from regsearch.regularizers.base import Regularizer, is_shipped
 
 _ON_DATA = ("data-dependent", ".item()", "_local_scalar_dense", "vmap over calling")
 
@@ -42,7 +42,7 @@ def refuse_rule_at_fault(error: BaseException) -> None:
     rule: type[Regularizer] | None = None
     for frame, _ in traceback.walk_tb(error.__traceback__):
         owner = frame.f_locals.get("self")
-        if isinstance(owner, Regularizer) and not type(owner).__module__.startswith("regsearch."):
+        if isinstance(owner, Regularizer) and not is_shipped(type(owner)):
             rule = type(owner)
         elif isinstance(owner, nn.Module):
             rule = None  # it called the model

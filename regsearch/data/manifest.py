@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +71,11 @@ class Manifest:
     left_out: dict[str, int] | None = None
     dates: dict[str, int] | None = None
 
+    @property
+    def every_row(self) -> bool:
+        """Whether every row is in a part or counted as left out, as not in regsearch 0.2.0 and earlier."""
+        return self.left_out is not None
+
     def to_json(self) -> str:
         """Write it as the text of `manifest.json`."""
         return json.dumps({schema.KEY: schema.MANIFEST, **asdict(self)}, indent=1)
@@ -86,9 +91,8 @@ class Manifest:
             UserError: it has an unknown field, is damaged, or a newer regsearch wrote it.
         """
         data = documents.parse_object(text, schema.MANIFEST, documents.FROM_A_COPY, file)
-        schema.check_fields(data, [part.name for part in fields(cls)], file)
-        for shape in (cls, _Closer):
-            documents.check_shape(data, shape, documents.FROM_A_COPY, file)
+        documents.check_form(data, cls, documents.FROM_A_COPY, file)
+        documents.check_shape(data, _Closer, documents.FROM_A_COPY, file)
         return cls(**{**data, "inputs": tuple(data["inputs"])})
 
     @classmethod

@@ -61,7 +61,7 @@ def sealing(
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     asked = {"config": config.model_dump(mode="json"), "folder": folder, "out": str(out), "test": test}
-    asked |= {"parent": os.getpid(), "every_row": like is None or like.left_out is not None}
+    asked |= {"parent": os.getpid(), "every_row": like is None or like.every_row}
     command = [sys.executable, "-c", "import sys; from regsearch.data.sealing import main; sys.exit(main())"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, text=True, env=child_environment(), stdin=pipe, stdout=pipe, stderr=pipe) as process:

@@ -75,10 +75,11 @@ def modules_of(names: Iterable[str]) -> tuple[str, ...]:
     A script declares its own in `__main__`, which a worker imports by itself.
     """
     from regsearch.regularizers import all_regularizers
+    from regsearch.regularizers.base import is_shipped
 
     rules = all_regularizers()
-    modules = {rules[name].__module__ for name in names if name in rules}
-    return tuple(sorted(name for name in modules - {"__main__"} if not name.startswith("regsearch.")))
+    modules = {rules[name].__module__ for name in names if name in rules and not is_shipped(rules[name])}
+    return tuple(sorted(modules - {"__main__"}))
 
 
 class Executor:

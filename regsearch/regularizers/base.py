@@ -168,6 +168,11 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
+def is_shipped(rule: type[Regularizer]) -> bool:
+    """Tell whether a rule is one of this package, not the user's own."""
+    return rule.__module__.startswith("regsearch.")
+
+
 REGISTRY: dict[str, type[Regularizer]] = {}
 Rule = TypeVar("Rule", bound=Regularizer)
 

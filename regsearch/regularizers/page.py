@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from regsearch.regularizers import SITES, Regularizer, all_regularizers
+from regsearch.regularizers.base import is_shipped
 from regsearch.regularizers.words import number, paragraphs, searched, settings
 
 PAGE = Path(__file__).with_name("README.md")
@@ -46,7 +47,7 @@ _HEADER = ("regularizer", "what it does", "knob", "searched", "off", "unit", "so
 
 def render() -> str:
     """Render the page as Markdown: a table per site for the rules of this package, outsiders' left out."""
-    rules = {name: rule for name, rule in all_regularizers().items() if rule.__module__.startswith("regsearch.")}
+    rules = {name: rule for name, rule in all_regularizers().items() if is_shipped(rule)}
     parts = [_INTRODUCTION]
     for site in SITES:
         members = [rule for rule in rules.values() if rule.site == site]

@@ -47,11 +47,10 @@ def create_study(spec: StudySpec, begun: float, replace: bool, progress: Progres
 
         config, line = bound_trials(config, spec.space_over(layers))
         if progress is not None:
-            for said in [
-                *(f"{name}: {notice}" for name, notice in notices(manifest).items()),
-                *([line] if line else []),
-            ]:
-                progress.say(said)
+            for name, notice in notices(manifest).items():
+                progress.say(f"{name}: {notice}")
+            if line:
+                progress.say(line)
         config = at_store(config, os.environ.get("MLFLOW_TRACKING_URI"))
         spec = changed(spec, config=config, created_ms=int(begun * 1000))
         write_record(new, spec.config, spec.created_ms)

@@ -105,12 +105,12 @@ def replay(spec: StudySpec, number: int) -> Replay:
     check_versions(spec.folder)
     recorded = _recorded(spec, number)
     check_rows(spec.folder.data)
-    recorded_machine(spec.folder.path)
+    known = recorded_machine(spec.folder.path)
     with spec.folder.lock():
-        return _replay(spec, recorded)
+        return _replay(spec, recorded, known)
 
 
-def _replay(spec: StudySpec, recorded: RunHistory) -> Replay:
+def _replay(spec: StudySpec, recorded: RunHistory, known: JsonObject) -> Replay:
     number, trial = recorded.number, _untrained(recorded)
     begun, stored = trial.history()[-1].epoch, _stored(spec, number)
     if trial.stages:
@@ -120,7 +120,6 @@ def _replay(spec: StudySpec, recorded: RunHistory) -> Replay:
     verify_digest(spec.config.data, spec.config.folder, spec.folder.data)
     # What the driver derives from a report is not measured again.
     stored = {key: each for key, each in stored.items() if not _derived(key[1].removesuffix(LATEST))}
-    known = recorded_machine(spec.folder.path)
     executor = start_executor(spec, again=True)
     try:
         train_all(executor, [trial], max(epoch for epoch, _ in stored), lambda ended, weights: None)

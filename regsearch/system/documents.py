@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regsearch.errors import UserError
 from regsearch.system.files import JsonMapping, JsonObject
-from regsearch.system.schema import KEY, check_version
+from regsearch.system.schema import KEY, check_fields, check_version
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -90,6 +91,26 @@ def concluded_anew(file: Path) -> str:
     if file.name == ANSWER:
         return f"remove it, and `regsearch study resume {folder.name}` writes it anew"
     return f"remove it and {folder / ANSWER}, and `regsearch study resume {folder.name}` writes both anew"
+
+
+def field_names(form: Any) -> tuple[str, ...]:
+    """List the names of a dataclass's fields."""
+    return tuple(part.name for part in fields(form))
+
+
+def check_form(content: JsonMapping, form: type, mend: str, file: str | Path | None, within: str = "") -> None:
+    """Refuse an object that has another field than a dataclass, lacks one, or has one of another type.
+
+    Args:
+        form: the dataclass.
+        within: the object's own place in the file, where it is not the whole.
+
+    Raises:
+        UserError: names the first field that the form does not have.
+        DamagedFile: names the first that is missing or of another type.
+    """
+    check_fields(content, field_names(form), file, within)
+    check_shape(content, form, mend, file, within)
 
 
 def check_shape(content: JsonMapping, shape: object, mend: str, file: str | Path | None, within: str = "") -> None:

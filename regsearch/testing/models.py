@@ -128,11 +128,12 @@ CASES: dict[str, Callable[[], Case]] = {
 
 
 def exclusion(rule: Rule, case: Case) -> str | None:
-    """Say why a rule cannot act on this model, by the table of the page of regularizers; None where it can."""
-    if rule.needs_classes and not case.task.distributions:
-        return "it means nothing where numbers are predicted"
-    rows = (row for row in page.DOES_NOT_APPLY if row[0] in (rule.name, rule.site))
-    return next((reason for _, where, reason in rows if WHERE[where](case)), None)
+    """Say why a rule cannot act on this model, by the table of the page of regularizers and by what it says of itself;
+    None where it can.
+    """
+    table = [(where, why) for name, where, why in page.DOES_NOT_APPLY if name in (rule.name, rule.site)]
+    needs = [(where, why) for attribute, where, why in _NEEDS if getattr(rule, attribute)]
+    return next((why for where, why in (*table, *needs) if WHERE[where](case)), None)
 
 
 def _holds(case: Case, *kinds: type[nn.Module]) -> bool:
@@ -147,3 +148,9 @@ WHERE: dict[str, Callable[[Case], bool]] = {
     "models with convolutions or recurrent layers": lambda case: _holds(case, _ConvNd, nn.RNNBase),
 }
 """What the words mean that `DOES_NOT_APPLY` says where by."""
+
+_NEEDS = (
+    ("needs_classes", "tasks without classes", "it means nothing where numbers are predicted"),
+    ("needs_numbers", "rows of codes", "codes are nothing that it could act on"),
+)
+"""What a rule says of itself, the user's own too: (attribute, where, reason)."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from dataclasses import fields as fields_of
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,11 +152,11 @@ class Answer:
         Raises:
             UserError: it has an unknown field, is damaged, or a newer regsearch wrote it.
         """
-        schema.check(fields, schema.ANSWER, _names(_AnswerForm), file)
+        schema.check(fields, schema.ANSWER, documents.field_names(_AnswerForm), file)
         mend = documents.FROM_A_COPY if file is None else documents.concluded_anew(file)
         documents.check_shape(fields, _AnswerForm, mend, file)
-        schema.check_fields(fields["trials"], _names(_Trials), file, "trials")
-        schema.check_fields(fields["best"] or {}, _names(_Best), file, "best")
+        schema.check_fields(fields["trials"], documents.field_names(_Trials), file, "trials")
+        schema.check_fields(fields["best"] or {}, documents.field_names(_Best), file, "best")
         if fields["finals"] is not None:
             check_finals(fields["finals"], mend, file, "finals")
         shared = {name: fields[name] for name in ("study", "best", "pack", "finals", "sentence", "test_opened")}
@@ -202,10 +201,6 @@ class Answer:
         from regsearch.data import Opened
 
         return str(Opened(self.test_opened, **self.test_shared))
-
-
-def _names(form: type) -> tuple[str, ...]:
-    return tuple(part.name for part in fields_of(form))
 
 
 def _setting(trial: JsonMapping) -> JsonObject:

@@ -20,7 +20,6 @@ from regsearch.system.locks import aside, hold
 from regsearch.workspace.places import placed, portable
 
 STUDY = "study.json"
-_FIELDS = ("config", "created_ms")
 
 
 def home() -> Path:
@@ -208,8 +207,7 @@ def parse_record(text: str | bytes, file: str | Path) -> JsonObject:
     """
     mend = _mend(file)
     saved = documents.parse_object(text, schema.STUDY, mend, file)
-    schema.check_fields(saved, _FIELDS, file)
-    documents.check_shape(saved, _RecordForm, mend, file)
+    documents.check_form(saved, _RecordForm, mend, file)
     return saved
 
 

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from regsearch.search.clock import check_journal
 from regsearch.system import schema
 from regsearch.system.documents import FROM_A_COPY, DamagedFile, concluded_anew, read_object, read_text
 from regsearch.tracking.log.outbox import check_log, read_from
@@ -23,8 +24,6 @@ def check_versions(folder: StudyFolder) -> None:
     Raises:
         UserError: names the file and both versions.
     """
-    from regsearch.search.clock import check_journal
-
     for file, latest in _numbered(folder):
         with contextlib.suppress(DamagedFile):
             read_object(file, latest, FROM_A_COPY)
@@ -42,11 +41,9 @@ def check_forms(folder: StudyFolder) -> None:
         UserError: names the file and both versions, or a field that no version writes.
         DamagedFile: names the file, and what to do.
     """
-    from regsearch.data import Manifest, check_rows
-    from regsearch.search.clock import check_journal
+    from regsearch.data import check_rows
 
     check_versions(folder)
-    Manifest.load(folder.data)
     check_rows(folder.data)
     recorded_machine(folder.path)
     check_journal(folder.journal)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,10 +14,10 @@ from regsearch.core.program import Program
 from regsearch.core.training import Training
 from regsearch.errors import UserError
 from regsearch.regularizers import Activation, Gradient, Paper, Penalty, Strength, knob, regularizer
-from regsearch.regularizers.base import REGISTRY
 from regsearch.tasks import Classification
 from tests.core.packs import curves, digits
 
+pytestmark = pytest.mark.usefixtures("own_rules")
 SOURCE = Paper("Srivastava et al.", 2014, "https://jmlr.org/papers/v15/srivastava14a.html")
 
 
@@ -59,15 +58,6 @@ class Branching(nn.Module):
 
 def drawn_by_torch(h: torch.Tensor) -> torch.Tensor:
     return torch.randn_like(h)
-
-
-@pytest.fixture(autouse=True)
-def forgotten() -> Iterator[None]:
-    """What a test declares is unknown to the next one."""
-    known = dict(REGISTRY)
-    yield
-    REGISTRY.clear()
-    REGISTRY.update(known)
 
 
 def program(rule: type, *parts: nn.Module) -> Program:

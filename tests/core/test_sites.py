@@ -17,11 +17,10 @@ from regsearch.core.program import Program
 from regsearch.core.trained_module import trained_module
 from regsearch.core.training import Training
 from regsearch.errors import UserError
-from regsearch.regularizers import Context, Paper, Parameter, Strength, knob, regularizer
-from regsearch.regularizers.base import REGISTRY
-from regsearch.regularizers.penalties import Penalty
+from regsearch.regularizers import Batch, Context, Paper, Parameter, Penalty, Strength, knob, regularizer
 from regsearch.tasks import Classification, Regression
-from regsearch.testing import check_all
+from regsearch.testing import CASES as CASES_OF_RULES
+from regsearch.testing import check_all, exclusion
 from tests.core.packs import RULES, curves, digits
 
 
@@ -141,7 +140,7 @@ def test_a_rule_without_a_site_is_refused() -> None:
     program(nn.Identity(), "l2").check(torch.zeros(4, 64))
 
 
-def test_an_outsiders_penalty_can_say_that_it_needs_classes() -> None:
+def test_an_outsiders_penalty_can_say_that_it_needs_classes(own_rules: None) -> None:
     class Confidence(Penalty):
         needs_classes = True
         source = Paper("Pereyra et al.", 2017, "https://arxiv.org/abs/1701.06548")
@@ -152,13 +151,32 @@ def test_an_outsiders_penalty_can_say_that_it_needs_classes() -> None:
             return self.beta * (log_p.exp() * log_p).sum(-1).mean()
 
     rule = regularizer(Confidence)
-    try:
-        check_all(rule)
-        training = Training(2, 25, "adamw", 2e-3, 0.9, (0.9, 0.999), "constant", False)
-        with pytest.raises(UserError, match=r"space\.confidence: this rule means nothing where numbers are predicted"):
-            Program(lambda: nn.Linear(64, 1), Regression(), (rule,), training).check(torch.zeros(4, 64))
-    finally:
-        del REGISTRY[rule.name]
+    check_all(rule)
+    assert exclusion(rule, CASES_OF_RULES["matrix_factorization"]()) and not exclusion(
+        rule, CASES_OF_RULES["gru-codes"]()
+    )
+    training = Training(2, 25, "adamw", 2e-3, 0.9, (0.9, 0.999), "constant", False)
+    with pytest.raises(UserError, match=r"space\.confidence: this rule means nothing where numbers are predicted"):
+        Program(lambda: nn.Linear(64, 1), Regression(), (rule,), training).check(torch.zeros(4, 64))
+
+
+def test_an_outsiders_rule_that_needs_numbers_is_excluded_from_codes(own_rules: None) -> None:
+    class Shift(Batch):
+        """Add s to the batch."""
+
+        s: Strength = knob(0.0, 1.0, off=0.0, doc="shift")
+
+    rule = regularizer(Shift)
+    assert exclusion(rule, CASES_OF_RULES["gru-codes"]()) and not exclusion(rule, CASES_OF_RULES["gru"]())
+
+    class Reading(Penalty):
+        """Add s times the square of the batch."""
+
+        needs_numbers = True
+        s: Strength = knob(0.0, 1.0, off=0.0, doc="strength")
+
+    rule = regularizer(Reading)
+    assert exclusion(rule, CASES_OF_RULES["gru-codes"]()) and not exclusion(rule, CASES_OF_RULES["gru"]())
 
 
 class SecondRows(nn.Module):

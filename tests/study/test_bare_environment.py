@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.study.test_same_answer import ROOT
+from tests.shells import bare
 
 STUDY = """
 name: bare
@@ -25,11 +24,10 @@ finalize: {seeds: 2}
 
 
 def finals(folder: Path, *words: str) -> dict[str, Any]:
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("MKL_", "OMP_"))}
     done = subprocess.run(
         [sys.executable, "-m", "regsearch.cli", "study", *words, "--json"],
         cwd=folder,
-        env=env | {"PYTHONPATH": ROOT, "REGSEARCH_HOME": str(folder / "mlruns")},
+        env=bare() | {"REGSEARCH_HOME": str(folder / "mlruns")},
         capture_output=True,
         text=True,
         timeout=200,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
-from tests.study.test_same_answer import ROOT
+from tests.shells import bare
 
 RULES = ("l1", "dropout", "max_norm")
 """Of a penalty, a site in the model and a constraint: the checks once failed for each where MKL_CBWR was not set."""
@@ -23,10 +22,7 @@ print("kept")
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
     """Run code as a user's shell would, with none of what tests/conftest.py sets."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("MKL_", "OMP_"))}
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=env | {"PYTHONPATH": ROOT}, timeout=120
-    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=bare(), timeout=120)
 
 
 def test_shipped_rules_keep_their_properties_in_a_bare_shell() -> None:

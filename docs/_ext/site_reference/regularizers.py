@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from regsearch.regularizers import SITES, Regularizer, all_regularizers
+from regsearch.regularizers.base import is_shipped
 from regsearch.regularizers.page import exceptions, site_base
 from regsearch.regularizers.words import number, paragraphs, searched, snippet
 from regsearch.space import Knob
@@ -18,7 +19,7 @@ that stand here; `regsearch regularizers NAME` shows one on the command line.
 
 def rules_by_site() -> dict[str, list[type[Regularizer]]]:
     """List regsearch's own rules by their site, in the order of the training step."""
-    own = [rule for rule in all_regularizers().values() if rule.__module__.startswith("regsearch.")]
+    own = [rule for rule in all_regularizers().values() if is_shipped(rule)]
     return {site: [rule for rule in own if rule.site == site] for site in SITES}
 
 
