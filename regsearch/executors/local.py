@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import multiprocessing
-import multiprocessing.process
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from multiprocessing.connection import Connection
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,7 @@ MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(
 _SHARE = 0.8
 """Of the memory that is free, for all workers together."""
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
+_PRELOADED = "regsearch.executors.preload"
 
 
 class LocalExecutor(Executor):
@@ -82,6 +86,34 @@ class LocalHost:
         end(worker.process for worker in workers)
 
 
+def warm_up(device: str) -> None:
+    """Start the server of the workers, if the device is a CPU: it imports while this process does something else.
+
+    Args:
+        device: as in `ExecutorSettings`.
+    """
+    from regsearch.core.device import devices
+
+    if devices(device) == ["cpu"]:
+        start_server()
+
+
+def start_server() -> ForkServerContext:
+    """Start the process that has imported what every worker needs, unless it runs, and give what forks workers from it.
+
+    Workers on GPUs are not forked: where their parent so much as counts the GPUs, they could use none.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([_PRELOADED])
+    os.environ.update(THREADS | MEMORY)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the driver decides what Ctrl-C means
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return context
+
+
 def cores() -> int:
     """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -100,10 +132,10 @@ class LocalWorker:
     """Reach a worker in a process of its own, at the other end of a pipe."""
 
     def __init__(self, spec: WorkerSpec) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = start_server() if spec.device == "cpu" else multiprocessing.get_context("spawn")
         os.environ.update(THREADS | MEMORY)
         self._pipe, theirs = context.Pipe()
-        self.process = context.Process(target=main, args=(spec, theirs, os.getpid()), daemon=True)
+        self.process = context.Process(target=main, args=(spec, theirs, dict(os.environ)), daemon=True)
         self._killed_before = _killed_for_memory()
         self.process.start()
         theirs.close()
@@ -164,7 +196,7 @@ def _killed_for_memory() -> int:
     return 0
 
 
-def end(processes: Iterable[multiprocessing.process.BaseProcess]) -> None:
+def end(processes: Iterable[BaseProcess]) -> None:
     """Wait five seconds for each process that is to stop by itself, and kill what is left of it."""
     for process in processes:
         process.join(5)
@@ -173,9 +205,15 @@ def end(processes: Iterable[multiprocessing.process.BaseProcess]) -> None:
             process.join()
 
 
-def main(spec: WorkerSpec, pipe: Connection, parent: int) -> None:
-    """Serve requests until the pipe closes, one says stop, or the worker fails."""
-    _die_with_parent(parent)
+def main(spec: WorkerSpec, pipe: Connection, environment: Mapping[str, str]) -> None:
+    """Serve requests until the pipe closes, one says stop, or the worker fails.
+
+    Args:
+        environment: of the process that asks for the worker; the server has that of its own start.
+    """
+    _die_with_driver()
+    os.environ.clear()
+    os.environ.update(environment)
     end_quickly()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what Ctrl-C means
     server = WorkerServer(lambda: Worker(spec))
@@ -194,8 +232,15 @@ def main(spec: WorkerSpec, pipe: Connection, parent: int) -> None:
             pipe.send(failure_of(error))
 
 
-def _die_with_parent(parent: int) -> None:
+def _die_with_driver() -> None:
+    """End when the process that asked for this worker is gone, and with the server that it was forked from."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
+    driver = multiprocessing.parent_process()
+    assert driver is not None, "a worker is started by multiprocessing"
+    threading.Thread(target=_end_after, args=(driver.sentinel,), name="leash", daemon=True).start()
+
+
+def _end_after(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)

@@ -184,14 +184,28 @@ def _join(address: str) -> None:
         return
     if address != "auto":
         _refuse_silent(address)
+    client = address.startswith("ray://")
     try:
         with _own_signals(), _no_word():
-            ray.init(address=address, **({"log_to_driver": False} if address.startswith("ray://") else quiet))
+            _ask(lambda: ray.init(address=address, **({"log_to_driver": False} if client else quiet)))
     except (ConnectionError, RuntimeError, RayError, ValueError) as error:
         said = " ".join(str(error).split())
         raise UserError(
             f"the cluster cannot be joined: {said[:300]}", key="--ray", value=address, allowed=_ADDRESSES
         ) from None
+
+
+def _ask(join: Callable[[], object]) -> None:
+    """Join, up to three times: now and then the server of a client dies while the cluster forks it, see ray#63202."""
+    for _ in range(2):
+        try:
+            join()
+        except ConnectionError as error:
+            if "Starting Ray client server failed" not in str(error):
+                raise
+        else:
+            return
+    join()
 
 
 @contextlib.contextmanager

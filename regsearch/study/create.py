@@ -7,10 +7,10 @@ import shutil
 from dataclasses import replace as changed
 
 from regsearch.data import notices, sealing
+from regsearch.driver.executor import warm_up
 from regsearch.errors import UserError
 from regsearch.study.checks import check_cluster, check_model, check_places
 from regsearch.study.progress import Progress, Snapshot
-from regsearch.tracking.mlflow.runs import delete_study as delete_runs
 from regsearch.tracking.tensorboard.writer_process import remove_event_files
 from regsearch.workspace.folder import write_record
 from regsearch.workspace.spec import StudySpec
@@ -43,6 +43,7 @@ def create_study(spec: StudySpec, begun: float, replace: bool, progress: Progres
             check_cluster(spec)  # which takes as long
             manifest = sealed()
             layers = check_model(spec, manifest)
+        warm_up(spec)
         from regsearch.driver.factory import bound_trials  # while nobody waits for it: it takes a second
 
         config, line = bound_trials(config, spec.space_over(layers))
@@ -67,6 +68,8 @@ def delete_study(spec: StudySpec) -> None:
     Of its folder `study.json` alone is read, for its stores: a study can be deleted whatever else of it is damaged, or
     of a newer regsearch.
     """
+    from regsearch.tracking.mlflow.runs import delete_study as delete_runs  # MLflow takes a second
+
     with spec.folder.lock():
         delete_runs(spec.uri, spec.name)
         forget(spec.folder.path)

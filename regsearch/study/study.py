@@ -227,6 +227,9 @@ class Study:
 
 def _go_on(study: Study, timeout: float | None, progress: Progress | None, begun: float) -> Answer:
     """Run a study that is locked to its end."""
+    from regsearch.driver.executor import warm_up
+
+    warm_up(study.spec)  # while this process imports what it needs
     from regsearch.study.runner import StudyRunner
 
     with _event_files(study.spec, progress):

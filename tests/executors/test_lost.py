@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from regsearch.executors.executor import Executor
@@ -47,6 +50,49 @@ def test_a_worker_that_is_killed(here: Path, sign: signal.Signals, peace: Curves
     disturbed, reasons = trained(executor(here), lambda made: os.kill(processes(made)[1], sign))
     assert disturbed == peace and not any(reasons.values())
     assert said == [f"a pack worker was ended by {sign.name}: another one trains its trials again"]
+
+
+@pytest.mark.slow
+def test_the_server_that_workers_are_forked_from_is_killed(here: Path, peace: Curves) -> None:
+    """They end with it, and others are forked from another one."""
+
+    def kill(made: Executor) -> None:
+        server = psutil.Process(processes(made)[0]).parent()
+        assert server is not None and server.pid != os.getpid()
+        server.kill()
+
+    disturbed, reasons = trained(executor(here), kill)
+    assert disturbed == peace and not any(reasons.values())
+    assert len(said) == 2, "both workers were lost"
+
+
+DRIVER = """
+import os, time
+from pathlib import Path
+from tests.executors.lanes import trained
+from tests.executors.test_lost import ALONE, executor, processes
+
+def hang(made):
+    Path("hang").touch()
+    print(*processes(made), flush=True)
+    time.sleep(2)
+    os.kill(os.getpid(), 9)
+
+if __name__ == "__main__":
+    body = ALONE + "while os.path.exists('hang'): pass\\nreturn h"
+    trained(executor(Path("."), body, width=1), hang)
+"""
+
+
+@pytest.mark.slow
+def test_workers_end_in_the_middle_of_a_step_with_a_driver_that_is_killed(here: Path) -> None:
+    (here / "driver.py").write_text(DRIVER)
+    with subprocess.Popen([sys.executable, "driver.py"], stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None
+        workers = [psutil.Process(int(pid)) for pid in driver.stdout.readline().split()]
+        family = [*workers, *workers[0].parents()[:1]]
+    _, alive = psutil.wait_procs(family, timeout=5)
+    assert len(workers) == 2 and not alive
 
 
 @pytest.mark.sweep

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -15,6 +16,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from regsearch.errors import UserError
+from regsearch.executors import ray as on_ray
 from regsearch.executors.executor import Executor
 from regsearch.executors.local import LocalExecutor
 from regsearch.executors.ray import RayExecutor, capacities, connect
@@ -142,12 +144,8 @@ def test_this_machine_as_a_cluster(tmp_path: Path, peace: Curves) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # files that Ray leaves to the collector
-def test_a_client_trains_on_the_cluster_that_it_is_no_part_of(
-    tmp_path: Path, peace: Curves, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_client_trains_on_the_cluster_that_it_is_no_part_of(tmp_path: Path, peace: Curves) -> None:
     """Over Ray Client (ray://): a worker is killed meanwhile, and no bit differs."""
-    # A busy machine needs longer than Ray's half minute to start the server of a client.
-    monkeypatch.setenv("RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S", "120")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -164,6 +162,25 @@ def test_a_client_trains_on_the_cluster_that_it_is_no_part_of(
         assert not ray.is_initialized()
     finally:
         head.shutdown()
+
+
+@pytest.mark.parametrize(("failures", "joins"), [(0, True), (2, True), (3, False)])
+def test_a_client_whose_server_died_asks_again(failures: int, joins: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its failure, which cannot be provoked, is Ray's of version 2.60; see ray#63202."""
+    asked: list[str] = []
+
+    def init(address: str, **how: object) -> None:
+        asked.append(address)
+        if len(asked) <= failures:
+            raise ConnectionAbortedError("Initialization failure from server:\nStarting Ray client server failed.")
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(on_ray, "_refuse_silent", lambda address: None)
+    monkeypatch.setattr(on_ray, "capacities", lambda on_gpu: {"node": 2})
+    with contextlib.nullcontext() if joins else pytest.raises(UserError, match="cannot be joined"):
+        connect("ray://127.0.0.1:10001", "cpu")
+    assert len(asked) == min(failures + 1, 3)
+    on_ray.leave()
 
 
 @pytest.mark.slow

@@ -88,7 +88,7 @@ def test_no_process_of_a_search_opens_the_test(engine: str, tmp_path: Path) -> N
     kinds = (
         "regsearch.cli",
         "sealing",
-        "spawn_main" if engine == "optuna" else "default_worker",
+        "forkserver" if engine == "optuna" else "default_worker",
         "tracking.mlflow.writer",
     )
     for kind in kinds:
