@@ -103,7 +103,7 @@ clean:
 define install
 	@echo "installing $(1) into .venv (once, some minutes)"
 	@touch .venv/installing
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e "$(1)"
+	@$(BIN)/python -m pip install -q --no-compile --disable-pip-version-check -c constraints.txt -e "$(1)"
 	@rm .venv/installing
 endef
 

@@ -21,6 +21,7 @@ from regsearch.cli.report import report
 from regsearch.cli.watching import STOPPED, watched
 from regsearch.errors import UserError, mended_by_hand
 from regsearch.system.files import JsonObject
+from regsearch.system.forking import start_server
 from regsearch.system.garbage import settle_collector
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ def start(
 
     places = {"tracking_uri": tracking_uri, "storage": storage, "device": device, "ray": ray}
     study = Study.from_file(file, trials=trials, seed=seed, **places).with_tensorboard(tensorboard)
+    if not dry_run:
+        start_server()  # which imports, on another core, what this process would wait for
     with _named(file):
         _ = study.space  # refused before anything is begun
         if dry_run:

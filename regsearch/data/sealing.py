@@ -8,15 +8,15 @@ renamed as a whole, so a folder with a manifest is complete.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import hashlib
 import json
+import multiprocessing
 import os
 import shutil
-import signal
-import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -24,16 +24,14 @@ import numpy as np
 
 from regsearch.data.manifest import Manifest
 from regsearch.errors import UserError
-from regsearch.system.garbage import settle_collector
+from regsearch.system.forking import UNGUARDED, start
+from regsearch.system.garbage import importing
 from regsearch.system.guard import SEALED
-from regsearch.system.processes import child_environment
 
 if TYPE_CHECKING:
     from regsearch.config import DataConfig
     from regsearch.data.parts import Parts
     from regsearch.data.sources import Table
-
-_REFUSED = 3
 
 
 def seal(config: DataConfig, folder: str, out: Path, *, test: bool = True, like: Manifest | None = None) -> Manifest:
@@ -60,28 +58,36 @@ def sealing(
         UserError: by that function: the source, the target or the split cannot be used.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    asked = {"config": config.model_dump(mode="json"), "folder": folder, "out": str(out), "test": test}
-    asked |= {"parent": os.getpid(), "every_row": like is None or like.every_row}
-    command = [sys.executable, "-c", "import sys; from regsearch.data.sealing import main; sys.exit(main())"]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, text=True, env=child_environment(), stdin=pipe, stdout=pipe, stderr=pipe) as process:
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(asked))
-        process.stdin.close()
-        process.stdin = None  # for `communicate`
+    ours, theirs = multiprocessing.Pipe()
+    process = start(_serve, theirs, config, folder, out, test, like is None or like.every_row)
+    theirs.close()
 
-        def sealed() -> Manifest:
-            output, errors = process.communicate()
-            if process.returncode == _REFUSED:
-                raise UserError(**json.loads(output.splitlines()[-1]))
-            if process.returncode != 0:
-                raise RuntimeError(f"sealing the data failed:\n{errors[-2000:]}")
-            return Manifest.load(out)
-
+    def sealed() -> Manifest:
         try:
-            yield sealed
-        finally:
-            process.kill()
+            answer = ours.recv()
+        except EOFError:
+            process.join()
+            raise _ended(process.exitcode) from None
+        if isinstance(answer, dict):
+            raise UserError(**answer)
+        if answer is not None:
+            raise RuntimeError(f"sealing the data failed:\n{answer}")
+        return Manifest.load(out)
+
+    try:
+        yield sealed
+    finally:
+        process.kill()
+        process.join()
+        ours.close()
+
+
+def _ended(code: int | None) -> Exception:
+    if code == UNGUARDED:
+        what = "the processes of a study import this script, which would start the study again"
+        allowed = 'put what it does below `if __name__ == "__main__":`'
+        return UserError(what, file=Path(sys.argv[0]).name, allowed=allowed)
+    return RuntimeError(f"the process that seals the data ended with exit code {code}")
 
 
 def verify_digest(config: DataConfig, folder: str, out: Path) -> None:
@@ -220,21 +226,18 @@ def _check_target(table: Table, config: DataConfig) -> None:
             raise UserError("the target has a single class", key="data.target", value=table.target, allowed=allowed)
 
 
-def main() -> int:
-    """Serve one order from standard input."""
-    settle_collector()
-    from regsearch.config import DataConfig
-
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: end with the parent
-    order = json.load(sys.stdin)
-    if os.getppid() != order["parent"]:
-        return 1  # the parent was killed before the line above, and another may be sealing here already
+def _serve(pipe: Connection, config: DataConfig, folder: str, out: Path, test: bool, every_row: bool) -> None:
+    """Cut and write the parts; sends None, the fields of a refusal, or the text of a failure."""
+    with open(os.devnull, "w") as nowhere:  # what libraries and the author's own code print
+        for stream in (1, 2):
+            os.dup2(nowhere.fileno(), stream)
     try:
-        config = DataConfig.model_validate(order["config"])
-        _cut(config, order["folder"], Path(order["out"]), order["test"], order["every_row"])
+        with importing():
+            _cut(config, folder, out, test, every_row)
     except UserError as error:
         fields = {name: getattr(error, name) for name in ("what", "file", "key", "value", "allowed")}
-        print(json.dumps({k: v if isinstance(v, (int, float)) or v is None else str(v) for k, v in fields.items()}))
-        return _REFUSED
-    return 0
+        pipe.send({k: v if isinstance(v, int | float) or v is None else str(v) for k, v in fields.items()})
+    except Exception:
+        pipe.send(traceback.format_exc()[-2000:])
+    else:
+        pipe.send(None)

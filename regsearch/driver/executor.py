@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from regsearch.executors import local
 from regsearch.executors.executor import Executor, ExecutorSettings
+from regsearch.executors.local import LocalExecutor
 from regsearch.workspace.machine import record_machine, recorded_machine
 from regsearch.workspace.spec import StudySpec
 from regsearch.workspace.stores import without_addresses
@@ -35,16 +35,10 @@ def start_executor(
         device=search.device,
     )
     if spec.ray is None or again:
-        return local.LocalExecutor(settings, say)
+        return LocalExecutor(settings, say)
     from regsearch.executors.ray import RayExecutor
 
     return RayExecutor(spec.ray, settings, say)
-
-
-def warm_up(spec: StudySpec) -> None:
-    """Have what workers import imported meanwhile, where they are to run on this machine."""
-    if spec.ray is None:
-        local.warm_up(spec.config.search.device)
 
 
 class StudyExecutors:

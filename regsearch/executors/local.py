@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
 import signal
-import sys
-import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from multiprocessing import forkserver
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -25,21 +20,12 @@ from regsearch.executors.executor import Executor, ExecutorSettings
 from regsearch.executors.messages import Calibrated, Failure, Reply, Request, Stop, WorkerSpec
 from regsearch.executors.worker import Worker, WorkerServer, failure_of
 from regsearch.executors.worker_handle import WorkerHandle, WorkerLost, raise_failure
-from regsearch.system.garbage import end_quickly
+from regsearch.system.forking import MEMORY, ONE_THREAD, start, start_server
 
 # Read by the math libraries when torch loads: one thread, and products that are bitwise the same in every slot.
-THREADS = PRODUCT_SETTINGS | {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-}
-# Read by glibc when a process starts: memory that a step frees stays with the process. Else wide packs give it back and
-# fetch it again, page by page, in every step; packs of 64 small models were a third slower for it.
-MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
+THREADS = PRODUCT_SETTINGS | ONE_THREAD | {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 _SHARE = 0.8
 """Of the memory that is free, for all workers together."""
-_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
-_PRELOADED = "regsearch.executors.preload"
 
 
 class LocalExecutor(Executor):
@@ -86,34 +72,6 @@ class LocalHost:
         end(worker.process for worker in workers)
 
 
-def warm_up(device: str) -> None:
-    """Start the server of the workers, if the device is a CPU: it imports while this process does something else.
-
-    Args:
-        device: as in `ExecutorSettings`.
-    """
-    from regsearch.core.device import devices
-
-    if devices(device) == ["cpu"]:
-        start_server()
-
-
-def start_server() -> ForkServerContext:
-    """Start the process that has imported what every worker needs, unless it runs, and give what forks workers from it.
-
-    Workers on GPUs are not forked: where their parent so much as counts the GPUs, they could use none.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([_PRELOADED])
-    os.environ.update(THREADS | MEMORY)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the driver decides what Ctrl-C means
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return context
-
-
 def cores() -> int:
     """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -132,12 +90,14 @@ class LocalWorker:
     """Reach a worker in a process of its own, at the other end of a pipe."""
 
     def __init__(self, spec: WorkerSpec) -> None:
-        context = start_server() if spec.device == "cpu" else multiprocessing.get_context("spawn")
         os.environ.update(THREADS | MEMORY)
-        self._pipe, theirs = context.Pipe()
-        self.process = context.Process(target=main, args=(spec, theirs, dict(os.environ)), daemon=True)
+        self._pipe, theirs = multiprocessing.Pipe()
         self._killed_before = _killed_for_memory()
-        self.process.start()
+        on_cpu = spec.device == "cpu"
+        if on_cpu:
+            start_server()
+        # No process may use a GPU whose parent has as much as counted them.
+        self.process = start(main, spec, theirs, daemon=True, fork=on_cpu)
         theirs.close()
 
     def ready(self) -> Calibrated:
@@ -205,16 +165,8 @@ def end(processes: Iterable[BaseProcess]) -> None:
             process.join()
 
 
-def main(spec: WorkerSpec, pipe: Connection, environment: Mapping[str, str]) -> None:
-    """Serve requests until the pipe closes, one says stop, or the worker fails.
-
-    Args:
-        environment: of the process that asks for the worker; the server has that of its own start.
-    """
-    _die_with_driver()
-    os.environ.clear()
-    os.environ.update(environment)
-    end_quickly()
+def main(spec: WorkerSpec, pipe: Connection) -> None:
+    """Serve requests until the pipe closes, one says stop, or the worker fails."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what Ctrl-C means
     server = WorkerServer(lambda: Worker(spec))
     try:
@@ -230,17 +182,3 @@ def main(spec: WorkerSpec, pipe: Connection, environment: Mapping[str, str]) -> 
     except Exception as error:  # what is sent takes memory, too
         with contextlib.suppress(OSError):
             pipe.send(failure_of(error))
-
-
-def _die_with_driver() -> None:
-    """End when the process that asked for this worker is gone, and with the server that it was forked from."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
-    driver = multiprocessing.parent_process()
-    assert driver is not None, "a worker is started by multiprocessing"
-    threading.Thread(target=_end_after, args=(driver.sentinel,), name="leash", daemon=True).start()
-
-
-def _end_after(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)

@@ -24,11 +24,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from regsearch.errors import UserError
 from regsearch.executors.executor import Executor, ExecutorSettings
-from regsearch.executors.local import MEMORY, THREADS, cores
+from regsearch.executors.local import THREADS, cores
 from regsearch.executors.messages import Calibrated, Failure, Reply, Request, WorkerSpec
 from regsearch.executors.study_bundle import StudyBundle, bundle_study, unpack_study
 from regsearch.executors.worker import Worker, WorkerServer
 from regsearch.executors.worker_handle import NoDevice, T, WorkerHandle, WorkerLost, raise_failure
+from regsearch.system.forking import MEMORY
 
 _ANSWERS_WITHIN = 5.0
 """Seconds in which an address must answer."""

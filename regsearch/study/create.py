@@ -7,7 +7,6 @@ import shutil
 from dataclasses import replace as changed
 
 from regsearch.data import notices, sealing
-from regsearch.driver.executor import warm_up
 from regsearch.errors import UserError
 from regsearch.study.checks import check_cluster, check_model, check_places
 from regsearch.study.progress import Progress, Snapshot
@@ -43,7 +42,6 @@ def create_study(spec: StudySpec, begun: float, replace: bool, progress: Progres
             check_cluster(spec)  # which takes as long
             manifest = sealed()
             layers = check_model(spec, manifest)
-        warm_up(spec)
         from regsearch.driver.factory import bound_trials  # while nobody waits for it: it takes a second
 
         config, line = bound_trials(config, spec.space_over(layers))

@@ -149,6 +149,8 @@ class StudyRunner:
             return not self.stop.requested and not self._timed_out()
 
         driver.run(watch)
+        if self.progress is not None:
+            self.progress.show(snapshot(self.spec.name, driver, usage))
         self.now_ms = driver.now_ms()
         self.timing |= usage.figures(driver)
         if not driver.done():

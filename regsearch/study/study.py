@@ -14,6 +14,7 @@ from regsearch.space import SearchSpace
 from regsearch.study.options import FinalizeOptions
 from regsearch.study.progress import Snapshot, Stop
 from regsearch.system.files import JsonObject
+from regsearch.system.forking import start_server
 from regsearch.workspace.answer import Answer
 from regsearch.workspace.folder import home, list_studies
 from regsearch.workspace.forms import check_forms
@@ -141,6 +142,7 @@ class Study:
         """
         from regsearch.study.create import create_study
 
+        start_server()
         begun = time.time()
         self.spec = create_study(self.spec, begun, replace, progress)
         with self.spec.folder.lock():
@@ -165,6 +167,7 @@ class Study:
             keep_store(folder, self.uri, _say(progress), needed=False)
             with _event_files(self.spec, progress):
                 return answer
+        start_server()
         check_cluster(self.spec)
         begun = time.time()
         with folder.lock():
@@ -194,6 +197,7 @@ class Study:
         options = FinalizeOptions(top, seeds, splits, refit)
         options.applied(self.config)  # refused before the cluster is joined
         check_forms(self.spec.folder)
+        start_server()
         check_cluster(self.spec)
         begun = time.time()
         with self.spec.folder.lock():
@@ -227,9 +231,6 @@ class Study:
 
 def _go_on(study: Study, timeout: float | None, progress: Progress | None, begun: float) -> Answer:
     """Run a study that is locked to its end."""
-    from regsearch.driver.executor import warm_up
-
-    warm_up(study.spec)  # while this process imports what it needs
     from regsearch.study.runner import StudyRunner
 
     with _event_files(study.spec, progress):

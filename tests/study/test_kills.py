@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import psutil
+import pytest
 
 from regsearch.data import decisions, open_test, openings, seal
 from regsearch.study.study import Study
@@ -29,11 +31,44 @@ def test_every_opening_is_in_the_ledger_and_the_same_decision_counts_once(tmp_pa
     assert decisions(tmp_path / "ledger", manifest.test_digest) == 3
 
 
-def test_sealing_that_lost_its_parent_writes_nothing(tmp_path: Path) -> None:
-    config = {"source": "sklearn:iris"}
-    order = {"config": config, "folder": str(tmp_path), "out": str(tmp_path / "data"), "test": True}
-    order["parent"] = os.getpid() + 1
-    command = [sys.executable, "-c", "import sys; from regsearch.data.sealing import main; sys.exit(main())"]
-    done = subprocess.run(command, input=json.dumps(order), text=True, capture_output=True, check=False)
-    assert done.returncode == 1, done.stderr
-    assert list(tmp_path.iterdir()) == []
+SLOW = """
+import os, time
+from pathlib import Path
+
+def table():
+    import pandas as pd
+    print("printed by the author", flush=True)
+    Path("begun").write_text(str(os.getpid()))
+    while Path("begun").exists():
+        time.sleep(0.1)
+    return pd.DataFrame({"a": range(90), "y": ["u", "v", "w"] * 30})
+"""
+SEAL = """
+from pathlib import Path
+from regsearch.config import DataConfig
+from regsearch.data import seal
+
+if __name__ == "__main__":
+    config = DataConfig.model_validate({"source": "python:slow:table", "target": "y", "task": "classification"})
+    print(seal(config, ".", Path("out") / "data").sizes, flush=True)
+"""
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_sealing_that_lost_its_driver_writes_nothing(killed: bool, tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    (tmp_path / "seal.py").write_text(SEAL)
+    begun = tmp_path / "begun"
+    with subprocess.Popen([sys.executable, "seal.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as driver:
+        while not begun.exists() or not begun.read_text():
+            assert driver.poll() is None
+            time.sleep(0.05)
+        sealing = psutil.Process(int(begun.read_text()))
+        if killed:
+            driver.kill()
+            sealing.wait(5)
+        begun.unlink()
+        printed, _ = driver.communicate()
+    assert printed == ("" if killed else "{'train': 54, 'validation': 18, 'test': 18}\n")
+    assert (tmp_path / "out" / "data").exists() is not killed
+    assert not list((tmp_path / "out").iterdir()) or not killed

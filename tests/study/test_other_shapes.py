@@ -89,3 +89,16 @@ def test_from_python_there_is_one_line_and_none_of_our_frames(tmp_path: Path) ->
     assert line.startswith("regsearch.errors.UserError: ") and "data: {shape: " in line
     assert sum(each.startswith("  File ") for each in frames) == 2, done.stderr
     assert "direct cause" not in done.stderr and "another exception" not in done.stderr
+
+
+@pytest.mark.parametrize("call", ["run()", "check()"])
+def test_a_script_that_would_start_its_study_again_is_told_where_to_put_it(call: str, tmp_path: Path) -> None:
+    file = write(tmp_path, "unguarded", shape=", shape: [8, 8]")
+    (tmp_path / "script.py").write_text(f"from regsearch import Study\nStudy.from_file({str(file)!r}).{call}\n")
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("Traceback") == 1
+    assert done.stderr.strip().splitlines()[-1] == (
+        "regsearch.errors.UserError: script.py: the processes of a study import this script, which would start the "
+        'study again; put what it does below `if __name__ == "__main__":`'
+    )

@@ -1,0 +1,109 @@
+"""Start processes that end with this one; forked from a server, which has imported what they need."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from multiprocessing import forkserver
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
+
+from regsearch.system.garbage import end_quickly
+
+# Read when the math libraries load.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+# Read by glibc when a process starts: memory that a step frees stays with the process. Else wide packs give it back and
+# fetch it again, page by page, in every step; packs of 64 small models were a third slower for it.
+MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
+ORPHANED, UNGUARDED = 75, 76
+"""Exit codes: its driver is gone; the script that it imports, as every such process does, would start a study."""
+_PRELOADED = "regsearch.system.preload"
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
+
+_served = False
+"""Whether this process has started the server."""
+
+
+def start_server() -> None:
+    """Start the server, unless it runs; it imports while this process goes on."""
+    global _served
+    _end_where_imported()
+    multiprocessing.get_context("forkserver").set_forkserver_preload([_PRELOADED])
+    with _environment(ONE_THREAD | MEMORY), _without_interrupts():
+        forkserver.ensure_running()
+    _served = True
+
+
+def start(target: Callable[..., None], *arguments: object, daemon: bool = False, fork: bool = True) -> BaseProcess:
+    """Start a process that calls `target(*arguments)` in the environment of this one, and ends with it.
+
+    Args:
+        target: is found by its module's name.
+        daemon: it may start no processes by `multiprocessing` itself.
+        fork: from the server, where this process has started it; else the process imports what it needs.
+    """
+    _end_where_imported()
+    context: ForkServerContext | SpawnContext = multiprocessing.get_context("spawn")
+    if fork and _served:
+        context = multiprocessing.get_context("forkserver")
+    process = context.Process(target=_run, args=(target, arguments, dict(os.environ)), daemon=daemon)
+    with _without_interrupts():
+        process.start()
+    return process
+
+
+def _end_where_imported() -> None:
+    """End this process if it imports a script that starts a study, for a process that the study has started."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        os._exit(UNGUARDED)
+
+
+def _run(target: Callable[..., None], arguments: tuple[object, ...], environment: Mapping[str, str]) -> None:
+    _end_with_driver()
+    end_quickly()
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.dont_write_bytecode = bool(environment.get("PYTHONDONTWRITEBYTECODE"))  # which Python reads as it starts
+    target(*arguments)
+
+
+def _end_with_driver() -> None:
+    """End this process when the one that asked for it is gone, and with the server, if it was forked from it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
+    driver = multiprocessing.parent_process()
+    assert driver is not None, "it is started by multiprocessing"
+    threading.Thread(target=_end_after, args=(driver.sentinel,), name="leash", daemon=True).start()
+
+
+def _end_after(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(ORPHANED)
+
+
+@contextlib.contextmanager
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Have what is started here never hear of Ctrl-C: what it means is for the driver to decide."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
