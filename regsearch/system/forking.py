@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
@@ -32,13 +32,18 @@ _served = False
 
 
 def start_server() -> None:
-    """Start the server, unless it runs; it imports while this process goes on."""
+    """Start the server, unless it runs; it imports while this process goes on.
+
+    There is none, and processes import for themselves, where the folder for temporary files has a name too long for a
+    socket.
+    """
     global _served
     _end_where_imported()
     multiprocessing.get_context("forkserver").set_forkserver_preload([_PRELOADED])
-    with _environment(ONE_THREAD | MEMORY), _without_interrupts():
+    resource_tracker.ensure_running()  # which lets interrupts through again
+    with _environment(ONE_THREAD | MEMORY), _without_interrupts(), contextlib.suppress(OSError):
         forkserver.ensure_running()
-    _served = True
+        _served = True
 
 
 def start(target: Callable[..., None], *arguments: object, daemon: bool = False, fork: bool = True) -> BaseProcess:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -40,7 +42,10 @@ class Command:
         self.code: int | None = None
         for name in ("tmp", "history"):
             (folder / name).mkdir(parents=True, exist_ok=True)
-        own = {"PYTHONPATH": str(ROOT), "REGSEARCH_HOME": str(self.home), "TMPDIR": str(folder / "tmp")}
+        # By a short way: the server that processes are forked from listens on a file there.
+        self.short = Path(tempfile.mkdtemp(prefix="faults-"))
+        (self.short / "tmp").symlink_to(folder / "tmp")
+        own = {"PYTHONPATH": str(ROOT), "REGSEARCH_HOME": str(self.home), "TMPDIR": str(self.short / "tmp")}
         own["FAULTS_HISTORY"] = str(folder / "history")
         own["FAULTS_LEASE"] = str(setup.lease or "")
         kept = {name: text for name, text in os.environ.items() if name not in OBEYED}
@@ -88,13 +93,15 @@ class Command:
         if self.process.stderr is not None and not self.reader.is_alive():
             self.process.stderr.close()
         self.code = code
+        shutil.rmtree(self.short, ignore_errors=True)
         return code
 
     def workers(self) -> list[psutil.Process]:
-        """Its pack workers on this machine."""
+        """Its pack workers on this machine, forked from its server."""
         with suppress(psutil.Error):
             mine = psutil.Process(self.process.pid).children()
-            return [each for each in mine if any("spawn_main" in word for word in _line(each))]
+            servers = [each for each in mine if any("multiprocessing.forkserver" in word for word in _line(each))]
+            return [worker for server in servers for worker in server.children()]
         return []
 
     def writer(self) -> psutil.Process | None:
