@@ -11,6 +11,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import forked
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
     file.relative_to(ROOT).as_posix()
@@ -109,7 +111,6 @@ def run_both(words: list[str], folder: Path, *path: Path) -> tuple[str, str]:
         assert program == "python", f"a document asks for {program}"
     places = os.pathsep.join(map(str, (ROOT, *path)))
     environment = {**os.environ, "PYTHONPATH": places, "COLUMNS": "80"}
-    command = [sys.executable, *rest]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    done = forked.run(rest, folder, environment)
     assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
     return done.stdout, done.stderr

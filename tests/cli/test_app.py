@@ -22,6 +22,7 @@ from regsearch.config import load_config
 from regsearch.regularizers import all_regularizers
 from regsearch.study.study import Study
 from regsearch.workspace.answer import Answer
+from tests import forked
 from tests.study.small import study_file
 
 ROOT = Path(__file__).parents[2]
@@ -190,8 +191,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (folder / "study.yaml").write_text(SMALL)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     environment = {name: value for name, value in environment.items() if name not in ("REGSEARCH_HOME",)}
-    command = [sys.executable, "-m", "regsearch.cli", "study", "start", "study.yaml", "--json"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, timeout=240)
+    done = forked.run(["-m", "regsearch.cli", "study", "start", "study.yaml", "--json"], folder, environment)
     assert done.returncode == 0, done.stderr
     return {"folder": folder, "stdout": done.stdout, "stderr": done.stderr}
 

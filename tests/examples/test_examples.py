@@ -7,13 +7,12 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from regsearch.config import load_config
+from tests import forked
 from tests.documents import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -48,12 +47,10 @@ for cell in notebook.cells:
 def test_it_runs_and_prints_what_it_says(name: str, tmp_path: Path) -> None:
     shutil.copytree(EXAMPLES, tmp_path / "examples", ignore=shutil.ignore_patterns("mlruns", "__pycache__"))
     script = tmp_path / "examples" / name
-    run = [str(script)]
-    if script.suffix == ".ipynb":
-        run = ["-c", NOTEBOOK, str(script)]
+    run = ["-c", NOTEBOOK, str(script)] if script.suffix == ".ipynb" else [str(script)]
     folder = script.parent if script.suffix == ".ipynb" else tmp_path
     environment = {**os.environ, "REGSEARCH_HOME": str(tmp_path / "mlruns")}
-    done = subprocess.run([sys.executable, *run], cwd=folder, env=environment, capture_output=True, text=True)
+    done = forked.run(run, folder, environment)
     assert done.returncode == 0, done.stdout + done.stderr
     for pattern in (ANSWER, *PRINTED[name]):
         assert re.search(pattern, done.stdout), f"{pattern} is not in what it printed:\n{done.stdout}"

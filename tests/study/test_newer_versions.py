@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from functools import reduce
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 from regsearch.export import export_study
 from regsearch.system import schema
 from regsearch.tracking.mlflow import predict
+from tests import forked
 from tests.fixtures import lay
 from tests.study.refusals import Change, change, refusal, regsearch, seal_again
 from tests.study.small import study_file
@@ -133,10 +132,10 @@ def test_an_exported_folder_of_a_newer_version(root: Path) -> None:
     assert predict.SCHEMA == schema.MANIFEST
     lay("0.1.0", "plain-finished", root)
     export_study("small", "out", onnx=False)
-    command = [sys.executable, "predict.py", "example.csv"]
-    assert subprocess.run(command, cwd="out", capture_output=True, check=False).returncode == 0
+    command = ["predict.py", "example.csv"]
+    assert forked.run(command, Path("out").absolute()).returncode == 0
     change(Path("out/manifest.json"), lambda found: found.update(schema=9))
-    done = subprocess.run(command, cwd="out", capture_output=True, text=True, check=False)
+    done = forked.run(command, Path("out").absolute())
     assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
     what = f"written by a newer regsearch (schema 9, this predict.py reads up to {schema.MANIFEST})"
     assert f"manifest.json: {what}; pip install -U regsearch" in done.stderr

@@ -5,12 +5,11 @@ says how it is made known, and loses nothing.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.documents import run, run_both
 
 SCRIPT = """
@@ -85,8 +84,7 @@ def test_workers_know_what_a_session_imports(tmp_path: Path) -> None:
 def test_a_rule_of_a_session_itself_is_refused(tmp_path: Path) -> None:
     (tmp_path / "scripted.yaml").write_text(STUDY)
     cells = SCRIPT.partition("if __name__")[0] + SESSION
-    command = [sys.executable, "-c", cells]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = forked.run(["-c", cells], tmp_path)
     assert done.returncode == 1
     line = done.stderr.splitlines()[-1]
     assert line.startswith("regsearch.errors.UserError: space.fading: this rule is declared in a notebook or a session")
@@ -103,7 +101,6 @@ def test_workers_that_cannot_import_a_rule_do_not_train_without_it(tmp_path: Pat
         "elsewhere = sys.modules['elsewhere'] = types.ModuleType('elsewhere')  # in no file\n"
         f"exec({declared!r}, vars(elsewhere))\n{SESSION}"
     )
-    command = [sys.executable, "-c", session]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = forked.run(["-c", session], tmp_path)
     assert done.returncode == 1
     assert "UserError: space.fading: this rule is unknown where trials train" in done.stderr.splitlines()[-1]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +19,7 @@ from regsearch.study.study import Study
 from regsearch.tracking.mlflow.changes import STAGES_TAG
 from regsearch.trial import Trial, TrialState, derive_seed
 from regsearch.workspace.folder import StudyFolder
+from tests import forked
 from tests.study.small import study_file
 from tests.study.test_same_answer import answer, assert_whole, kill_at, start
 
@@ -74,8 +73,7 @@ def assert_one_state_everywhere(folder: Path) -> list[Any]:
 
 
 def replayed(folder: Path, number: int) -> str:
-    command = [sys.executable, "-m", "regsearch.cli", "trial", "replay", "small", str(number)]
-    line = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    line = forked.run(["-m", "regsearch.cli", "trial", "replay", "small", str(number)], folder)
     assert line.returncode == 0, line.stdout + line.stderr
     return line.stdout
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from regsearch.study.study import Study
+from tests import forked
 from tests.study.small import study_file
 
 SPACE = """
@@ -28,8 +28,7 @@ space:
 
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "regsearch.cli", *words]
-    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=240)
+    return forked.run(["-m", "regsearch.cli", *words], Path.cwd())
 
 
 @pytest.fixture
