@@ -9,30 +9,58 @@ from __future__ import annotations
 import multiprocessing.process
 import os
 import runpy
+import shutil
 import signal
 import sys
 import tempfile
 from collections.abc import Mapping
 from multiprocessing import forkserver
 from pathlib import Path
-from subprocess import CompletedProcess
+from subprocess import CompletedProcess, TimeoutExpired
 from types import ModuleType
 
 from regsearch.system import forking
 
-_MOST = 600
+_MOST = 600.0
 
 
 def run(words: list[str], folder: Path, environment: Mapping[str, str] = os.environ) -> CompletedProcess[str]:
     """Run `-m MODULE ...`, `-c CODE ...` or `SCRIPT ...` as `python` would in `folder`."""
-    forking.start_server()
-    with tempfile.TemporaryDirectory() as place:
-        streams = Path(place) / "out", Path(place) / "err"
-        process = forking.start(_become, words, folder, dict(environment), streams)
-        process.join(_MOST)
-        assert process.exitcode is not None, f"{words} takes more than {_MOST} s"
-        out, err = (stream.read_text(encoding="utf-8") for stream in streams)
-    return CompletedProcess(words, process.exitcode, out, err)
+    process = Forked(words, folder, environment)
+    out, err = process.communicate()
+    assert process.returncode is not None
+    return CompletedProcess(words, process.returncode, out, err)
+
+
+class Forked:
+    """What `run` runs, while it runs: as much of `subprocess.Popen` as tests use."""
+
+    def __init__(self, words: list[str], folder: Path, environment: Mapping[str, str] = os.environ) -> None:
+        forking.start_server()
+        self._words, self._place = words, Path(tempfile.mkdtemp(prefix="forked-"))
+        self._streams = self._place / "out", self._place / "err"
+        self._process = forking.start(_become, words, folder, dict(environment), self._streams)
+        self.pid = self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def send_signal(self, sign: int) -> None:
+        if self.poll() is None and self.pid is not None:
+            os.kill(self.pid, sign)
+
+    def communicate(self, timeout: float = _MOST) -> tuple[str, str]:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            self._process.kill()
+            raise TimeoutExpired(self._words, timeout)
+        out, err = (stream.read_text(encoding="utf-8") if stream.exists() else "" for stream in self._streams)
+        shutil.rmtree(self._place, ignore_errors=True)
+        return out, err
 
 
 def _become(words: list[str], folder: Path, environment: Mapping[str, str], streams: tuple[Path, Path]) -> None:

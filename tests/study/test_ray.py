@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 from ray.cluster_utils import Cluster
 
+from tests.forked import Forked
 from tests.study.small import study_file
 from tests.study.test_same_answer import answer, assert_whole, start
 
@@ -47,7 +47,7 @@ def lines(folder: Path) -> int:
     return journal.read_bytes().count(b"\n") if journal.exists() else 0
 
 
-def until(process: subprocess.Popen[str], folder: Path, count: int) -> None:
+def until(process: Forked, folder: Path, count: int) -> None:
     end = time.monotonic() + 100
     while process.poll() is None and lines(folder) < count and time.monotonic() < end:
         time.sleep(0.02)

@@ -5,36 +5,32 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.forked import Forked
 from tests.study.small import study_file
 
 ROOT = str(Path(__file__).parents[2])
 
 
-def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+def start(folder: Path, *words: str) -> Forked:
     folder.mkdir(exist_ok=True)
     env = {**os.environ, "PYTHONPATH": ROOT, "REGSEARCH_HOME": str(folder / "mlruns"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", "from regsearch.cli.app import main; main()", "study", *words, "--json"]
-    return subprocess.Popen(
-        command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    return Forked(["-m", "regsearch.cli", "study", *words, "--json"], folder, env)
 
 
-def answer(process: subprocess.Popen[str]) -> dict[str, Any]:
-    out, err = process.communicate(timeout=200)
+def answer(process: Forked) -> dict[str, Any]:
+    out, err = process.communicate(200)
     assert process.returncode == 0, err
     found: dict[str, Any] = json.loads(out)
     return {name: found[name] for name in ("trials", "best", "finals")}
 
 
-def kill_at(process: subprocess.Popen[str], folder: Path, lines: int, within: float, alive: bool = False) -> None:
+def kill_at(process: Forked, folder: Path, lines: int, within: float, alive: bool = False) -> None:
     """Kill a study once its journal has so many lines, or after so many seconds; `alive`: it must not have ended."""
     journal = folder / "mlruns" / "studies" / "small" / "search.journal"
     until = time.monotonic() + within
