@@ -99,7 +99,8 @@ null: .venv/installed-dev
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-# pip is killed now and then half-way: the file `installing` stands while it works.
+# pip is killed now and then half-way: the file `installing` stands while it works. It would compile every module, one by
+# one, for a minute; Python compiles those that are used.
 define install
 	@echo "installing $(1) into .venv (once, some minutes)"
 	@touch .venv/installing
@@ -121,8 +122,10 @@ endef
 	$(call install,.)
 	@touch $@
 
+# The tests import most of it, in many processes at once.
 .venv/installed-dev: .venv/made pyproject.toml constraints.txt
 	$(call install,.[dev])
+	@$(BIN)/python -m compileall -q -j 0 -x '/tests?/' .venv/lib >/dev/null 2>&1 || true
 	@touch .venv/installed $@
 
 .venv/installed-docs: .venv/made pyproject.toml constraints.txt

@@ -11,6 +11,7 @@ import pytest
 from regsearch import Study
 from regsearch.config import load_config
 from regsearch.errors import UserError
+from tests import forked
 
 MODEL = """
 import torch
@@ -95,7 +96,7 @@ def test_from_python_there_is_one_line_and_none_of_our_frames(tmp_path: Path) ->
 def test_a_script_that_would_start_its_study_again_is_told_where_to_put_it(call: str, tmp_path: Path) -> None:
     file = write(tmp_path, "unguarded", shape=", shape: [8, 8]")
     (tmp_path / "script.py").write_text(f"from regsearch import Study\nStudy.from_file({str(file)!r}).{call}\n")
-    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = forked.run(["script.py"], tmp_path)
     assert done.returncode == 1
     assert done.stderr.count("Traceback") == 1
     assert done.stderr.strip().splitlines()[-1] == (
