@@ -39,7 +39,7 @@ class Forked:
         forking.start_server()
         self._words, self._place = words, Path(tempfile.mkdtemp(prefix="forked-"))
         self._streams = self._place / "out", self._place / "err"
-        self._process = forking.start(_become, words, folder, dict(environment), self._streams)
+        self._process = forking.start(_become, words, folder, dict(environment), self._streams, name="regs-test")
         self.pid = self._process.pid
 
     @property

@@ -59,7 +59,8 @@ def sealing(
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     ours, theirs = multiprocessing.Pipe()
-    process = start(_serve, theirs, config, folder, out, test, like is None or like.every_row)
+    given = config, folder, out, test, like is None or like.every_row
+    process = start(_serve, theirs, *given, name="regs-sealing")
     theirs.close()
 
     def sealed() -> Manifest:

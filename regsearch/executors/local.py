@@ -97,7 +97,7 @@ class LocalWorker:
         if on_cpu:
             start_server()
         # No process may use a GPU whose parent has as much as counted them.
-        self.process = start(main, spec, theirs, daemon=True, fork=on_cpu)
+        self.process = start(main, spec, theirs, name="regs-worker", daemon=True, fork=on_cpu)
         theirs.close()
 
     def ready(self) -> Calibrated:

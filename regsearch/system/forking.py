@@ -24,8 +24,9 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
 ORPHANED, UNGUARDED = 75, 76
 """Exit codes: its driver is gone; the script that it imports, as every such process does, would start a study."""
-_PRELOADED = "regsearch.system.preload"
-_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
+PRELOADED = ["regsearch.system.preload"]
+"""What the server imports."""
+_DEATH_SIGNAL, _SET_NAME = 1, 15  # PR_SET_PDEATHSIG and PR_SET_NAME of Linux's prctl
 
 _served = False
 """Whether this process has started the server."""
@@ -39,18 +40,21 @@ def start_server() -> None:
     """
     global _served
     _end_where_imported()
-    multiprocessing.get_context("forkserver").set_forkserver_preload([_PRELOADED])
+    multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
     resource_tracker.ensure_running()  # which lets interrupts through again
     with _environment(ONE_THREAD | MEMORY), _without_interrupts(), contextlib.suppress(OSError):
         forkserver.ensure_running()
         _served = True
 
 
-def start(target: Callable[..., None], *arguments: object, daemon: bool = False, fork: bool = True) -> BaseProcess:
+def start(
+    target: Callable[..., None], *arguments: object, name: str, daemon: bool = False, fork: bool = True
+) -> BaseProcess:
     """Start a process that calls `target(*arguments)` in the environment of this one, and ends with it.
 
     Args:
         target: is found by its module's name.
+        name: as tools that list processes show it, 15 characters at most.
         daemon: it may start no processes by `multiprocessing` itself.
         fork: from the server, where this process has started it; else the process imports what it needs.
     """
@@ -58,7 +62,8 @@ def start(target: Callable[..., None], *arguments: object, daemon: bool = False,
     context: ForkServerContext | SpawnContext = multiprocessing.get_context("spawn")
     if fork and _served:
         context = multiprocessing.get_context("forkserver")
-    process = context.Process(target=_run, args=(target, arguments, dict(os.environ)), daemon=daemon)
+    given = (target, arguments, dict(os.environ))
+    process = context.Process(target=_run, args=given, name=name, daemon=daemon)
     with _without_interrupts():
         process.start()
     return process
@@ -72,6 +77,9 @@ def _end_where_imported() -> None:
 
 def _run(target: Callable[..., None], arguments: tuple[object, ...], environment: Mapping[str, str]) -> None:
     _end_with_driver()
+    if sys.platform == "linux":
+        name = multiprocessing.current_process().name
+        ctypes.CDLL(None).prctl(_SET_NAME, ctypes.c_char_p(name.encode()))
     end_quickly()
     os.environ.clear()
     os.environ.update(environment)

@@ -98,17 +98,15 @@ class Command:
 
     def workers(self) -> list[psutil.Process]:
         """Its pack workers on this machine, forked from its server."""
-        with suppress(psutil.Error):
-            mine = psutil.Process(self.process.pid).children()
-            servers = [each for each in mine if any("multiprocessing.forkserver" in word for word in _line(each))]
-            return [worker for server in servers for worker in server.children()]
-        return []
+        return [each for each in self._forked() if each.name() == "regs-worker"]
 
     def writer(self) -> psutil.Process | None:
+        return next((each for each in self._forked() if each.name() == "regs-writer"), None)
+
+    def _forked(self) -> list[psutil.Process]:
         with suppress(psutil.Error):
-            mine = psutil.Process(self.process.pid).children()
-            return next((each for each in mine if "regsearch.tracking.mlflow.writer" in _line(each)), None)
-        return None
+            return psutil.Process(self.process.pid).children(recursive=True)
+        return []
 
     def left(self) -> list[int]:
         """Processes of this study that outlive its driver by more than two seconds."""
@@ -125,12 +123,6 @@ class Command:
             ours = process.environ().get("REGSEARCH_HOME") == str(self.home)
             return ours and process.status() != psutil.STATUS_ZOMBIE
         return False
-
-
-def _line(process: psutil.Process) -> list[str]:
-    with suppress(psutil.Error):
-        return process.cmdline()
-    return []
 
 
 class Place:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import psutil
 import pytest
 
 from regsearch.system import forking
@@ -22,6 +23,7 @@ def note(path: Path) -> None:
         "folder": str(Path.cwd()),
         "interrupts": signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()),
         "torch": "torch" in sys.modules,
+        "name": psutil.Process().name(),
     }
     path.write_text(json.dumps(found))
 
@@ -34,7 +36,7 @@ def test_a_process_has_the_environment_of_whoever_asks(
     for name, value in (("PLACE", str(tmp_path)), ("PYTHONDONTWRITEBYTECODE", "1" if fork else "")):
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
-    process = forking.start(note, tmp_path / "note.json", fork=fork)
+    process = forking.start(note, tmp_path / "note.json", name="regs-note", fork=fork)
     process.join(60)
     assert process.exitcode == 0
     found = json.loads((tmp_path / "note.json").read_text())
@@ -44,6 +46,7 @@ def test_a_process_has_the_environment_of_whoever_asks(
         "folder": str(tmp_path),
         "interrupts": True,
         "torch": fork,
+        "name": "regs-note",
     }
 
 
@@ -57,6 +60,6 @@ def test_a_folder_whose_name_is_too_long_for_a_socket_means_no_server(
     monkeypatch.setattr(forking.forkserver, "ensure_running", forking.forkserver.ForkServer().ensure_running)
     monkeypatch.setitem(forking.multiprocessing.current_process()._config, "tempdir", None)
     forking.start_server()
-    process = forking.start(note, tmp_path / "note.json")
+    process = forking.start(note, tmp_path / "note.json", name="regs-note")
     process.join(60)
     assert process.exitcode == 0 and not json.loads((tmp_path / "note.json").read_text())["torch"]

@@ -20,7 +20,7 @@ from tests.tracking.studies import EPOCHS, FINALS, TRIALS, study
 
 def life(path: Path, uri: str) -> None:
     """One writer's life, from its start until it is killed."""
-    leash = writer.Leash()
+    leash = writer.Leash(())
     leash.flushing = True
     writer.Writer(path, uri, path.parents[2] / "artifacts", leash).run()
 

@@ -80,7 +80,7 @@ def test_a_damaged_champion_is_not_registered_and_packaged_again_it_is(tmp_path:
             outbox.append(each)
 
     def drained() -> Writer:
-        leash = Leash()
+        leash = Leash(())
         leash.draining = leash.flushing = True
         return Writer(path, uri, tmp_path / "artifacts", leash)
 

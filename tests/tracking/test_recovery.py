@@ -45,7 +45,7 @@ def told(root: Path) -> Path:
 def run_writer(path: Path, uri: str, root: Path) -> Status:
     """Deliver in this process, which has MLflow loaded; it forgets what MLflow keeps by a run's id alone."""
     utils._artifact_repos_cache.clear()
-    leash = writer.Leash()
+    leash = writer.Leash(())
     leash.draining = leash.flushing = True
     mine = writer.Writer(path, uri, root / "artifacts", leash)
     mine.run()
@@ -165,7 +165,7 @@ def test_an_experiment_deleted_while_a_study_runs_loses_nothing(
         for record in everything[:20]:
             outbox.append(record)
         outbox.commit()
-        leash = writer.Leash()
+        leash = writer.Leash(())
         leash.flushing = True
         mine = writer.Writer(path, uri, tmp_path / "artifacts", leash)
         mine._round()

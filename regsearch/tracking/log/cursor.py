@@ -12,9 +12,6 @@ from pathlib import Path
 
 from regsearch.tracking.log.outbox import fingerprint
 
-URI = "REGSEARCH_WRITER_URI"
-"""What the writer finds the store's address under, in its environment."""
-
 
 @dataclass
 class Status:

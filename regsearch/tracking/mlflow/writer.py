@@ -1,20 +1,19 @@
-"""Deliver an outbox to MLflow: the process `python -m regsearch.tracking.mlflow.writer DRIVER OUTBOX [ARTIFACTS]`.
+"""Deliver an outbox to MLflow, in a process of its own.
 
 It follows the outbox while the driver appends, delivers what is new in one batch every second or two, and remembers in
-the cursor file how far it came. Standard input is its leash: the line `flush` asks for a delivery at once, `drain`
-for the rest and a normal end; a closed pipe without `drain` means that the driver is gone, and so is the writer.
+the cursor file how far it came. The driver's words are its leash: `flush` asks for a delivery at once, `drain` for the
+rest and a normal end; none more without `drain` means that the driver is gone, and so is the writer.
 """
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import logging
 import os
 import signal
-import sys
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,6 @@ from regsearch.system.addresses import scrub
 from regsearch.system.garbage import settle_collector
 from regsearch.system.guard import guard
 from regsearch.tracking.log.cursor import (
-    URI,
     Status,
     read_cursor,
     read_refused,
@@ -51,22 +49,26 @@ BATCH_BYTES = 4 << 20
 RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 CHECKS = 5
 """How often a refusal has a writer look for what the store lost; what is refused again and again is so for itself."""
-PR_SET_PDEATHSIG = 1
 EXIT_REFUSED, EXIT_ORPHANED = 2, 3
 
 
 class Leash(threading.Thread):
-    """Reads the driver's words from standard input and dies with the driver."""
+    """Follow the driver's words, and die with the driver.
 
-    def __init__(self) -> None:
-        super().__init__(daemon=True, name="leash")
+    Args:
+        words: its words, until there are no more.
+    """
+
+    def __init__(self, words: Iterable[str]) -> None:
+        super().__init__(daemon=True, name="words")
+        self._words = words
         self.draining = False
         self.flushing = False
         self.woken = threading.Event()
 
     def run(self) -> None:
-        """Follow the driver's words until its pipe closes."""
-        for word in sys.stdin:
+        """Follow the driver's words until there are no more."""
+        for word in self._words:
             self.draining |= word.strip() == "drain"
             self.flushing = True
             self.woken.set()
@@ -278,19 +280,13 @@ def _size(file: Path) -> int:
         return 0
 
 
-def die_with(parent: int) -> None:
-    """Ask the kernel to end this process with its parent (Linux; elsewhere the closed pipe does it)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(EXIT_ORPHANED)
+def deliver(outbox: Path, uri: str, artifacts: Path | None, words: Iterable[str]) -> int:
+    """Deliver an outbox until the driver says that it is whole, or is gone; the exit code.
 
-
-def main(arguments: list[str]) -> int:
-    """Deliver an outbox until the driver says that it is whole, or is gone."""
-    parent, outbox, uri = int(arguments[0]), Path(arguments[1]), os.environ.pop(URI)
-    artifacts = Path(arguments[2]) if len(arguments) > 2 else None
-    die_with(parent)
+    Args:
+        artifacts: where a store kept by a database puts files.
+        words: of the driver.
+    """
     settle_collector()
     guard()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -302,7 +298,7 @@ def main(arguments: list[str]) -> int:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
-    leash = Leash()
+    leash = Leash(words)
     leash.start()
     with open(outbox.with_suffix(".writer.lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -314,7 +310,3 @@ def main(arguments: list[str]) -> int:
             return EXIT_REFUSED
         writer.say("drained")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

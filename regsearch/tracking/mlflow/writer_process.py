@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from regsearch.errors import UserError
-from regsearch.system.processes import child_environment
-from regsearch.tracking.log.cursor import URI, Status, read_cursor, read_status, status_path
+from regsearch.system.forking import start
+from regsearch.tracking.log.cursor import Status, read_cursor, read_status, status_path
 from regsearch.tracking.mlflow.store import SCHEMES
 
 LOOK_SECONDS = 0.02
@@ -24,20 +26,25 @@ DATABASES = tuple(scheme for scheme in SCHEMES if scheme not in ("http", "https"
 
 @dataclass
 class WriterHandle:
-    """A running writer. It must be started from a thread that lives as long as the driver: it dies with that thread."""
+    """Hold a running writer.
+
+    Attributes:
+        words: to it.
+    """
 
     outbox: Path
-    process: subprocess.Popen[bytes]
+    process: BaseProcess
+    words: Connection
     _heard: int = 0
 
     def alive(self) -> bool:
         """Tell whether the writer is running."""
-        return self.process.poll() is None
+        return self.process.is_alive()
 
     def status(self) -> Status:
         """Read the writer's latest status."""
-        status = read_status(status_path(self.outbox))
-        return status if status.pid == self.process.pid else Status(pid=self.process.pid)
+        status, pid = read_status(status_path(self.outbox)), self.process.pid or 0
+        return status if status.pid == pid else Status(pid=pid)
 
     def delivered(self) -> bool:
         """Tell whether everything in the outbox is at the store."""
@@ -88,9 +95,7 @@ class WriterHandle:
     def no_more(self) -> None:
         """Say that the outbox gets no more records: the writer delivers the rest and ends, meanwhile."""
         self._say("drain")
-        with contextlib.suppress(OSError):
-            if self.process.stdin is not None:
-                self.process.stdin.close()
+        self.words.close()
 
     def drain(self, timeout: float) -> bool:
         """Wait until the rest is delivered and the writer ends; False if it could not within `timeout` seconds.
@@ -98,26 +103,21 @@ class WriterHandle:
         What is not delivered stays in the outbox for the next writer.
         """
         self.no_more()
-        try:
-            ended = self.process.wait(timeout) == 0
-        except subprocess.TimeoutExpired:
+        self.process.join(timeout)
+        if self.alive():
             self.kill()
             return False
-        return ended and self.delivered()
+        return self.process.exitcode == 0 and self.delivered()
 
     def kill(self) -> None:
         """End the writer at once; nothing acknowledged is lost."""
         self.process.kill()
-        self.process.wait()
-        with contextlib.suppress(OSError):
-            if self.process.stdin is not None:
-                self.process.stdin.close()
+        self.process.join()
+        self.words.close()
 
     def _say(self, word: str) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            if self.process.stdin is not None:
-                self.process.stdin.write(f"{word}\n".encode())
-                self.process.stdin.flush()
+        with contextlib.suppress(OSError):  # it has been told that there is no more, or is gone
+            self.words.send(word)
 
 
 def bring_up_to_date(outbox: Path, uri: str, say: Callable[[str], None], timeout: float) -> None:
@@ -164,17 +164,26 @@ def start_writer(outbox: str | Path, uri: str, artifacts: str | Path | None = No
     """
     path = Path(outbox).absolute()
     folder = Path(artifacts).absolute() if artifacts is not None else path.parents[2] / "artifacts"
-    command = [sys.executable, "-m", "regsearch.tracking.mlflow.writer", str(os.getpid()), str(path)]
-    if uri.split(":", 1)[0].split("+", 1)[0] in DATABASES:
-        command.append(str(folder))
-    with open(path.with_suffix(".log"), "ab") as log:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            # Everyone sees a command line, and an address may hold a password.
-            env={**child_environment(), URI: uri},
-            start_new_session=True,  # Ctrl-C is the driver's to handle
-        )
-    return WriterHandle(path, process)
+    kept_by_database = uri.split(":", 1)[0].split("+", 1)[0] in DATABASES
+    theirs, ours = multiprocessing.Pipe(duplex=False)
+    given = path, uri, folder if kept_by_database else None
+    process = start(_deliver, theirs, *given, daemon=True, name="regs-writer")
+    theirs.close()
+    return WriterHandle(path, process, ours)
+
+
+def _deliver(words: Connection, outbox: Path, uri: str, artifacts: Path | None) -> None:
+    """Be the writer."""
+    os.setsid()  # Ctrl-C is the driver's to handle
+    with open(outbox.with_suffix(".log"), "ab") as log:
+        for stream in (1, 2):
+            os.dup2(log.fileno(), stream)
+    from regsearch.tracking.mlflow.writer import deliver
+
+    sys.exit(deliver(outbox, uri, artifacts, _heard(words)))
+
+
+def _heard(words: Connection) -> Iterator[str]:
+    with contextlib.suppress(EOFError):
+        while True:
+            yield words.recv()

@@ -15,6 +15,7 @@ epochs that it voids stay in the file, and readers that know no purge show them.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import signal
@@ -34,7 +35,7 @@ from regsearch.system.garbage import end_quickly
 from regsearch.tracking.log.history import RunHistory, StudyHistory
 from regsearch.tracking.log.outbox import read_from
 from regsearch.tracking.log.records import Metrics, Note, Record, RunEnd, RunStages, RunStart
-from regsearch.tracking.mlflow.writer import Leash, die_with
+from regsearch.tracking.mlflow.writer import EXIT_ORPHANED, Leash
 from regsearch.tracking.tensorboard.writer_process import OURS, remove_event_files
 
 ROUND_SECONDS = 1.0
@@ -221,14 +222,22 @@ def _plain(name: str, value: object) -> bool | float | str:
     return str(value)
 
 
+def _die_with(parent: int) -> None:
+    """Ask the kernel to end this process with its parent (Linux; elsewhere the closed pipe does it)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        os._exit(EXIT_ORPHANED)
+
+
 def main(arguments: list[str]) -> int:
     """Write event files until the driver says that the outbox is whole, or is gone."""
     parent, outbox, folder = int(arguments[0]), Path(arguments[1]), Path(arguments[2])
-    die_with(parent)
+    _die_with(parent)
     end_quickly()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(10)
-    leash = Leash()
+    leash = Leash(sys.stdin)
     leash.start()
     try:
         follow(outbox, folder, leash)
