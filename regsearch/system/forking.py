@@ -36,10 +36,12 @@ def start_server() -> None:
     """Start the server, unless it runs; it imports while this process goes on.
 
     There is none, and processes import for themselves, where the folder for temporary files has a name too long for a
-    socket.
+    socket, and on other systems than Linux, whose libraries may not live through a fork.
     """
     global _served
     _end_where_imported()
+    if sys.platform != "linux":
+        return
     multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
     resource_tracker.ensure_running()  # which lets interrupts through again
     with _environment(ONE_THREAD | MEMORY), _without_interrupts(), contextlib.suppress(OSError):
