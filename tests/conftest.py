@@ -38,29 +38,6 @@ gc.set_threshold(100_000, 50, 100)
 _HERE = {None, "", "localhost", "0.0.0.0", "::", "::1", socket.gethostname()}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Deal the files with long tests to the workers in turn, each at the start of its share; what is left is short."""
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    files: dict[Path, list[pytest.Item]] = {}
-    for item in items:
-        files.setdefault(item.path, []).append(item)
-    long = [tests for tests in files.values() if any(map(_is_long, tests))]
-    short = [item for tests in files.values() if not any(map(_is_long, tests)) for item in tests]
-    share = -(-len(items) // workers)
-    dealt: list[pytest.Item] = []
-    for worker in range(workers):
-        first = [item for tests in long[worker::workers] for item in tests]
-        room = max(0, share - len(first))
-        dealt += first + short[:room]
-        del short[:room]
-    items[:] = dealt + short
-
-
-def _is_long(item: pytest.Item) -> bool:
-    limit = item.get_closest_marker("timeout")
-    return limit is not None and limit.args[0] >= 600
-
-
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory, not `tmp_path`: what a test leaves there by accident meets no other test."""
