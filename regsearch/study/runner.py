@@ -141,16 +141,19 @@ class StudyRunner:
             self._say(note)
         usage = SearchUsage(executor, writer)
 
+        def show() -> None:
+            if self.progress is not None:
+                self.progress.show(snapshot(self.spec.name, driver, usage))
+
         def watch() -> bool:
             if self.progress is not None and self.progress.due():
-                self.progress.show(snapshot(self.spec.name, driver, usage))
+                show()
             if not writer.alive():
                 writer.refuse()
             return not self.stop.requested and not self._timed_out()
 
         driver.run(watch)
-        if self.progress is not None:
-            self.progress.show(snapshot(self.spec.name, driver, usage))
+        show()
         self.now_ms = driver.now_ms()
         self.timing |= usage.figures(driver)
         if not driver.done():
