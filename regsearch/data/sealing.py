@@ -60,7 +60,8 @@ def sealing(
     out.parent.mkdir(parents=True, exist_ok=True)
     ours, theirs = multiprocessing.Pipe()
     given = config, folder, out, test, like is None or like.every_row
-    process = start(_serve, theirs, *given, name="regs-sealing")
+    unheard = Path(os.devnull)  # what libraries and the author's own code print
+    process = start(_serve, theirs, *given, output=unheard, name="regs-sealing")
     theirs.close()
 
     def sealed() -> Manifest:
@@ -229,9 +230,6 @@ def _check_target(table: Table, config: DataConfig) -> None:
 
 def _serve(pipe: Connection, config: DataConfig, folder: str, out: Path, test: bool, every_row: bool) -> None:
     """Cut and write the parts; sends None, the fields of a refusal, or the text of a failure."""
-    with open(os.devnull, "w") as nowhere:  # what libraries and the author's own code print
-        for stream in (1, 2):
-            os.dup2(nowhere.fileno(), stream)
     try:
         with importing():
             _cut(config, folder, out, test, every_row)

@@ -16,7 +16,7 @@ from regsearch.study.options import FinalizeOptions
 from regsearch.system.files import JsonObject
 from regsearch.system.guard import guarded
 from regsearch.tracking.log.history import StudyHistory
-from regsearch.tracking.tensorboard.writer_process import check_tensorboard
+from regsearch.tracking.tensorboard.folder import check_tensorboard
 from regsearch.workspace.spec import StudySpec
 from regsearch.workspace.stores import check_stores, keep_store
 

@@ -10,7 +10,7 @@ from regsearch.data import notices, sealing
 from regsearch.errors import UserError
 from regsearch.study.checks import check_cluster, check_model, check_places
 from regsearch.study.progress import Progress, Snapshot
-from regsearch.tracking.tensorboard.writer_process import remove_event_files
+from regsearch.tracking.tensorboard.folder import remove_event_files
 from regsearch.workspace.folder import write_record
 from regsearch.workspace.spec import StudySpec
 from regsearch.workspace.stores import at_store, forget

@@ -157,7 +157,7 @@ class Study:
         from regsearch.data import verify_digest
         from regsearch.study.checks import check_cluster
         from regsearch.tracking.log.cursor import all_delivered
-        from regsearch.tracking.tensorboard.writer_process import check_tensorboard
+        from regsearch.tracking.tensorboard.folder import check_tensorboard
 
         folder, config = self.spec.folder, self.config
         check_tensorboard(config.tracking.tensorboard)

@@ -14,6 +14,7 @@ from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 from regsearch.system.garbage import end_quickly
 
@@ -50,21 +51,31 @@ def start_server() -> None:
 
 
 def start(
-    target: Callable[..., None], *arguments: object, name: str, daemon: bool = False, fork: bool = True
+    target: Callable[..., None],
+    *arguments: object,
+    name: str,
+    output: Path | None = None,
+    daemon: bool = False,
+    fork: bool = True,
 ) -> BaseProcess:
     """Start a process that calls `target(*arguments)` in the environment of this one, and ends with it.
 
     Args:
         target: is found by its module's name.
         name: as tools that list processes show it, 15 characters at most.
+        output: the file that what it prints is appended to, errors too; by default that of this process.
         daemon: it may start no processes by `multiprocessing` itself.
         fork: from the server, where this process has started it; else the process imports what it needs.
+
+    Raises:
+        OSError: the system starts no process.
+        EOFError: the server is gone.
     """
     _end_where_imported()
     context: ForkServerContext | SpawnContext = multiprocessing.get_context("spawn")
     if fork and _served:
         context = multiprocessing.get_context("forkserver")
-    given = (target, arguments, dict(os.environ))
+    given = (target, arguments, dict(os.environ), output)
     process = context.Process(target=_run, args=given, name=name, daemon=daemon)
     with _without_interrupts():
         process.start()
@@ -77,8 +88,14 @@ def _end_where_imported() -> None:
         os._exit(UNGUARDED)
 
 
-def _run(target: Callable[..., None], arguments: tuple[object, ...], environment: Mapping[str, str]) -> None:
+def _run(
+    target: Callable[..., None], arguments: tuple[object, ...], environment: Mapping[str, str], output: Path | None
+) -> None:
     _end_with_driver()
+    if output is not None:
+        with open(output, "ab") as file:
+            for stream in (1, 2):
+                os.dup2(file.fileno(), stream)
     if sys.platform == "linux":
         name = multiprocessing.current_process().name
         ctypes.CDLL(None).prctl(_SET_NAME, ctypes.c_char_p(name.encode()))

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from regsearch.tracking.log.commands import Commands
 from regsearch.tracking.log.cursor import cursor_path, read_cursor
 from regsearch.tracking.log.outbox import Outbox
 from regsearch.tracking.mlflow import champion, delivery, delivery_sqlite, writer  # noqa: F401  # imported before the forks, for speed
@@ -20,9 +21,9 @@ from tests.tracking.studies import EPOCHS, FINALS, TRIALS, study
 
 def life(path: Path, uri: str) -> None:
     """One writer's life, from its start until it is killed."""
-    leash = writer.Leash(())
-    leash.flushing = True
-    writer.Writer(path, uri, path.parents[2] / "artifacts", leash).run()
+    commands = Commands(())
+    commands.flushing = True
+    writer.Writer(path, uri, path.parents[2] / "artifacts", commands).run()
 
 
 def first_delivery(path: Path) -> float:

@@ -17,8 +17,9 @@ from regsearch.errors import UserError
 from regsearch.study.study import Study
 from regsearch.tracking.log.outbox import Outbox
 from regsearch.tracking.log.records import Metrics, Note, Record, RunEnd, RunStart
+from regsearch.tracking.tensorboard.folder import check_tensorboard, remove_event_files
 from regsearch.tracking.tensorboard.writer import EventFiles, scalar_tag
-from regsearch.tracking.tensorboard.writer_process import check_tensorboard, event_files, remove_event_files
+from regsearch.tracking.tensorboard.writer_process import event_files
 from regsearch.workspace.folder import write_record
 from tests.study.small import study_file
 from tests.tracking.studies import BEGIN, study

@@ -9,10 +9,11 @@ import pytest
 from mlflow import MlflowClient
 
 from regsearch.errors import UserError
+from regsearch.tracking.log.commands import Commands
 from regsearch.tracking.log.outbox import Outbox
 from regsearch.tracking.log.records import Model
 from regsearch.tracking.mlflow.package import SUMS, DamagedPackage, check, seal
-from regsearch.tracking.mlflow.writer import Leash, Writer
+from regsearch.tracking.mlflow.writer import Writer
 from tests.tracking.studies import study
 from tests.tracking.test_champion import package
 
@@ -80,9 +81,9 @@ def test_a_damaged_champion_is_not_registered_and_packaged_again_it_is(tmp_path:
             outbox.append(each)
 
     def drained() -> Writer:
-        leash = Leash(())
-        leash.draining = leash.flushing = True
-        return Writer(path, uri, tmp_path / "artifacts", leash)
+        commands = Commands(())
+        commands.draining = commands.flushing = True
+        return Writer(path, uri, tmp_path / "artifacts", commands)
 
     with pytest.raises(UserError, match=r"model\.pt2: the packaged model is damaged"):
         drained().run()

@@ -12,6 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.tracking._tracking_service import utils
 
+from regsearch.tracking.log.commands import Commands
 from regsearch.tracking.log.cursor import Status, read_cursor, write_cursor
 from regsearch.tracking.log.outbox import Outbox
 from regsearch.tracking.log.records import Artifact, Model, Record
@@ -45,9 +46,9 @@ def told(root: Path) -> Path:
 def run_writer(path: Path, uri: str, root: Path) -> Status:
     """Deliver in this process, which has MLflow loaded; it forgets what MLflow keeps by a run's id alone."""
     utils._artifact_repos_cache.clear()
-    leash = writer.Leash(())
-    leash.draining = leash.flushing = True
-    mine = writer.Writer(path, uri, root / "artifacts", leash)
+    commands = Commands(())
+    commands.draining = commands.flushing = True
+    mine = writer.Writer(path, uri, root / "artifacts", commands)
     mine.run()
     mine.say("drained")
     utils._artifact_repos_cache.clear()
@@ -165,15 +166,15 @@ def test_an_experiment_deleted_while_a_study_runs_loses_nothing(
         for record in everything[:20]:
             outbox.append(record)
         outbox.commit()
-        leash = writer.Leash(())
-        leash.flushing = True
-        mine = writer.Writer(path, uri, tmp_path / "artifacts", leash)
+        commands = Commands(())
+        commands.flushing = True
+        mine = writer.Writer(path, uri, tmp_path / "artifacts", commands)
         mine._round()
         client.delete_experiment(client.get_experiment_by_name("digits").experiment_id)
         for record in everything[20:]:
             outbox.append(record)
         outbox.commit()
-    leash.draining = True
+    commands.draining = True
     mine.run()
     assert mine.status.refused == 0
     assert "is restored" in "".join(mine.status.notices)

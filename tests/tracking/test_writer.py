@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from regsearch.tracking.log.commands import Commands
 from regsearch.tracking.log.cursor import cursor_path
 from regsearch.tracking.log.outbox import Outbox
 from regsearch.tracking.log.records import Artifact, RunEnd, StudyStart
@@ -231,9 +232,9 @@ def test_a_store_that_loses_answers_takes_a_batch_bit_by_bit(
     with Outbox(outbox_path(tmp_path)) as outbox:
         for record in study(6, 2):
             outbox.append(record)
-    leash = writer.Leash(())
-    leash.draining = leash.flushing = True
-    writer.Writer(outbox.path, uri, tmp_path / "artifacts", leash).run()
+    commands = Commands(())
+    commands.draining = commands.flushing = True
+    writer.Writer(outbox.path, uri, tmp_path / "artifacts", commands).run()
     assert lost >= 4
     found = snapshot(uri)
     assert len(found) == 7 and not [name for name, run in found.items() if run["status"] == "RUNNING"]

@@ -1,8 +1,8 @@
 """Deliver an outbox to MLflow, in a process of its own.
 
 It follows the outbox while the driver appends, delivers what is new in one batch every second or two, and remembers in
-the cursor file how far it came. The driver's words are its leash: `flush` asks for a delivery at once, `drain` for the
-rest and a normal end; none more without `drain` means that the driver is gone, and so is the writer.
+the cursor file how far it came. The driver's commands may ask for a delivery at
+once, and for the rest and a normal end.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import fcntl
 import logging
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +20,7 @@ from regsearch.errors import UserError
 from regsearch.system.addresses import scrub
 from regsearch.system.garbage import settle_collector
 from regsearch.system.guard import guard
+from regsearch.tracking.log.commands import Commands
 from regsearch.tracking.log.cursor import (
     Status,
     read_cursor,
@@ -49,38 +49,14 @@ BATCH_BYTES = 4 << 20
 RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 CHECKS = 5
 """How often a refusal has a writer look for what the store lost; what is refused again and again is so for itself."""
-EXIT_REFUSED, EXIT_ORPHANED = 2, 3
-
-
-class Leash(threading.Thread):
-    """Follow the driver's words, and die with the driver.
-
-    Args:
-        words: its words, until there are no more.
-    """
-
-    def __init__(self, words: Iterable[str]) -> None:
-        super().__init__(daemon=True, name="words")
-        self._words = words
-        self.draining = False
-        self.flushing = False
-        self.woken = threading.Event()
-
-    def run(self) -> None:
-        """Follow the driver's words until there are no more."""
-        for word in self._words:
-            self.draining |= word.strip() == "drain"
-            self.flushing = True
-            self.woken.set()
-        if not self.draining:
-            os._exit(EXIT_ORPHANED)
+EXIT_REFUSED = 2
 
 
 class Writer:
     """Follows one outbox until it is told to drain."""
 
-    def __init__(self, outbox: Path, uri: str, artifacts: Path | None, leash: Leash) -> None:
-        self._outbox, self._uri, self._artifacts, self._leash = outbox, uri, artifacts, leash
+    def __init__(self, outbox: Path, uri: str, artifacts: Path | None, commands: Commands) -> None:
+        self._outbox, self._uri, self._artifacts, self._commands = outbox, uri, artifacts, commands
         self._offset, self._not_taken = read_cursor(outbox), read_refused(outbox)
         self._history = self._delivered_history()
         # What an earlier writer delivered is looked for in the store before anything else.
@@ -101,9 +77,9 @@ class Writer:
         """Deliver until drained."""
         next_round = 0.0
         while True:
-            self._leash.woken.clear()
-            draining = self._leash.draining
-            urgent = draining or self._leash.flushing
+            self._commands.woken.clear()
+            draining = self._commands.draining
+            urgent = draining or self._commands.flushing
             if _size(self._outbox) > self._offset or self._unchecked:
                 if urgent or time.monotonic() >= next_round:
                     spent = self.status.cpu.get("delivery", 0.0)
@@ -112,10 +88,10 @@ class Writer:
                     next_round = time.monotonic() + max(ROUND_SECONDS, spent / ROUND_SHARE)
                     continue
             else:
-                self._leash.flushing = self._leash.flushing and self._leash.woken.is_set()
+                self._commands.flushing = self._commands.flushing and self._commands.woken.is_set()
                 if draining and self._settled():
                     return
-            self._leash.woken.wait(LOOK_SECONDS)
+            self._commands.woken.wait(LOOK_SECONDS)
 
     def _settled(self) -> bool:
         """Look once more for runs that the store made late, of requests whose answer nobody waited for."""
@@ -153,7 +129,7 @@ class Writer:
             self._open()
             self._reconcile()
             if not self._steps and not self._take():
-                self._leash.woken.wait(LOOK_SECONDS)
+                self._commands.woken.wait(LOOK_SECONDS)
                 return
             while self._steps:
                 self._delivery.deliver(self._steps[0])
@@ -166,7 +142,7 @@ class Writer:
         except UserError:
             raise
         except Exception as error:
-            if isinstance(error, DamagedPackage) and self._leash.draining:
+            if isinstance(error, DamagedPackage) and self._commands.draining:
                 raise UserError(str(error)) from error  # waiting would not mend it; `resume` packages it again
             self._failures = 1 if self._left() < left else self._failures + 1
             self._unsure = self._troubled = True
@@ -280,12 +256,12 @@ def _size(file: Path) -> int:
         return 0
 
 
-def deliver(outbox: Path, uri: str, artifacts: Path | None, words: Iterable[str]) -> int:
+def deliver(outbox: Path, uri: str, artifacts: Path | None, commands: Iterable[str]) -> int:
     """Deliver an outbox until the driver says that it is whole, or is gone; the exit code.
 
     Args:
         artifacts: where a store kept by a database puts files.
-        words: of the driver.
+        commands: of the driver.
     """
     settle_collector()
     guard()
@@ -298,11 +274,11 @@ def deliver(outbox: Path, uri: str, artifacts: Path | None, words: Iterable[str]
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
-    leash = Leash(words)
-    leash.start()
+    following = Commands(commands)
+    following.start()
     with open(outbox.with_suffix(".writer.lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        writer = Writer(outbox, uri, artifacts, leash)
+        writer = Writer(outbox, uri, artifacts, following)
         try:
             writer.run()
         except UserError as error:

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from regsearch.errors import UserError
 from regsearch.system.forking import start
+from regsearch.tracking.log.commands import DRAIN, FLUSH, receive
 from regsearch.tracking.log.cursor import Status, read_cursor, read_status, status_path
 from regsearch.tracking.mlflow.store import SCHEMES
 
@@ -29,12 +30,12 @@ class WriterHandle:
     """Hold a running writer.
 
     Attributes:
-        words: to it.
+        commands: to it.
     """
 
     outbox: Path
     process: BaseProcess
-    words: Connection
+    commands: Connection
     _heard: int = 0
 
     def alive(self) -> bool:
@@ -72,7 +73,7 @@ class WriterHandle:
         Raises:
             UserError: the writer refused the store.
         """
-        self._say("flush")
+        self._ask(FLUSH)
         deadline = time.monotonic() + timeout
         while self.alive() and time.monotonic() < deadline:
             status = self.status()
@@ -84,7 +85,7 @@ class WriterHandle:
 
     def flush(self, timeout: float) -> bool:
         """Flush the outbox to the store now; False if that took more than `timeout` seconds, or the writer ended."""
-        self._say("flush")
+        self._ask(FLUSH)
         deadline = time.monotonic() + timeout
         while not self.delivered():
             if time.monotonic() > deadline or not self.alive():
@@ -94,8 +95,8 @@ class WriterHandle:
 
     def no_more(self) -> None:
         """Say that the outbox gets no more records: the writer delivers the rest and ends, meanwhile."""
-        self._say("drain")
-        self.words.close()
+        self._ask(DRAIN)
+        self.commands.close()
 
     def drain(self, timeout: float) -> bool:
         """Wait until the rest is delivered and the writer ends; False if it could not within `timeout` seconds.
@@ -113,11 +114,11 @@ class WriterHandle:
         """End the writer at once; nothing acknowledged is lost."""
         self.process.kill()
         self.process.join()
-        self.words.close()
+        self.commands.close()
 
-    def _say(self, word: str) -> None:
-        with contextlib.suppress(OSError):  # it has been told that there is no more, or is gone
-            self.words.send(word)
+    def _ask(self, command: str) -> None:
+        with contextlib.suppress(OSError):  # it knows that there is no more, or is gone
+            self.commands.send(command)
 
 
 def bring_up_to_date(outbox: Path, uri: str, say: Callable[[str], None], timeout: float) -> None:
@@ -167,23 +168,15 @@ def start_writer(outbox: str | Path, uri: str, artifacts: str | Path | None = No
     kept_by_database = uri.split(":", 1)[0].split("+", 1)[0] in DATABASES
     theirs, ours = multiprocessing.Pipe(duplex=False)
     given = path, uri, folder if kept_by_database else None
-    process = start(_deliver, theirs, *given, daemon=True, name="regs-writer")
+    log = path.with_suffix(".log")
+    process = start(_deliver, theirs, *given, daemon=True, output=log, name="regs-writer")
     theirs.close()
     return WriterHandle(path, process, ours)
 
 
-def _deliver(words: Connection, outbox: Path, uri: str, artifacts: Path | None) -> None:
+def _deliver(commands: Connection, outbox: Path, uri: str, artifacts: Path | None) -> None:
     """Be the writer."""
     os.setsid()  # Ctrl-C is the driver's to handle
-    with open(outbox.with_suffix(".log"), "ab") as log:
-        for stream in (1, 2):
-            os.dup2(log.fileno(), stream)
     from regsearch.tracking.mlflow.writer import deliver
 
-    sys.exit(deliver(outbox, uri, artifacts, _heard(words)))
-
-
-def _heard(words: Connection) -> Iterator[str]:
-    with contextlib.suppress(EOFError):
-        while True:
-            yield words.recv()
+    sys.exit(deliver(outbox, uri, artifacts, receive(commands)))

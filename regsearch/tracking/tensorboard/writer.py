@@ -1,8 +1,7 @@
-"""Write records as event files: the process `python -m regsearch.tracking.tensorboard.writer DRIVER OUTBOX FOLDER`.
+"""Write records as event files, in a process of its own.
 
-One folder for each trial and final (`FOLDER/trial-017`), and one file in it, written from the outbox by a process of
-its own. Each start writes all files anew from the first record, so a kill leaves nothing twice. Like the writer of
-MLflow's store it follows the outbox and is held by standard input: the line `drain` asks for the rest and a normal end.
+One folder for each trial and final (`FOLDER/trial-017`), and one file in it, written from the outbox. Each start writes
+all files anew from the first record, so a kill leaves nothing twice.
 
 Scalars stand at their epoch, grouped by what they measure: `loss/train`, `loss/val`, `loss/gap`, the same for each
 metric, `schedule/<knob>`, and `training/<name>` for the rest. `kept/<metric>` is that of the epoch whose weights the
@@ -15,11 +14,9 @@ epochs that it voids stay in the file, and readers that know no purge show them.
 
 from __future__ import annotations
 
-import ctypes
 import math
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -31,12 +28,11 @@ from tensorboard.plugins.hparams import metadata as hparams
 from tensorboard.plugins.text import metadata as text
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from regsearch.system.garbage import end_quickly
+from regsearch.tracking.log.commands import Commands
 from regsearch.tracking.log.history import RunHistory, StudyHistory
 from regsearch.tracking.log.outbox import read_from
 from regsearch.tracking.log.records import Metrics, Note, Record, RunEnd, RunStages, RunStart
-from regsearch.tracking.mlflow.writer import EXIT_ORPHANED, Leash
-from regsearch.tracking.tensorboard.writer_process import OURS, remove_event_files
+from regsearch.tracking.tensorboard.folder import OURS, remove_event_files
 
 ROUND_SECONDS = 1.0
 BATCH_BYTES = 4 << 20
@@ -167,12 +163,21 @@ class EventFiles:
         yield "", event_pb2.Event(wall_time=time.time(), step=self._answers, summary=summary_pb2.Summary(value=[value]))
 
 
-def follow(outbox: Path, folder: Path, leash: Leash) -> None:
-    """Write what is in the outbox, and what is appended to it, until drained."""
+def deliver(outbox: Path, folder: Path, commands: Iterable[str]) -> None:
+    """Deliver an outbox to event files until the driver says that it is whole, or is gone.
+
+    Raises:
+        OSError: a file cannot be written.
+        ValueError: a record cannot be read.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(10)
+    following = Commands(commands)
+    following.start()
     files, offset = EventFiles(folder), 0
     while True:
-        leash.woken.clear()
-        draining = leash.draining
+        following.woken.clear()
+        draining = following.draining
         records: list[Record] = []
         if outbox.exists():
             for record, until in read_from(outbox, offset, BATCH_BYTES):
@@ -183,7 +188,7 @@ def follow(outbox: Path, folder: Path, leash: Leash) -> None:
         elif draining:
             return
         if not draining:
-            leash.woken.wait(ROUND_SECONDS)
+            following.woken.wait(ROUND_SECONDS)
 
 
 def _tagged(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -220,32 +225,3 @@ def _plain(name: str, value: object) -> bool | float | str:
     if isinstance(value, int | float) and name not in NAMING:
         return float(value) if math.isfinite(value) else str(value)
     return str(value)
-
-
-def _die_with(parent: int) -> None:
-    """Ask the kernel to end this process with its parent (Linux; elsewhere the closed pipe does it)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    if os.getppid() != parent:
-        os._exit(EXIT_ORPHANED)
-
-
-def main(arguments: list[str]) -> int:
-    """Write event files until the driver says that the outbox is whole, or is gone."""
-    parent, outbox, folder = int(arguments[0]), Path(arguments[1]), Path(arguments[2])
-    _die_with(parent)
-    end_quickly()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(10)
-    leash = Leash(sys.stdin)
-    leash.start()
-    try:
-        follow(outbox, folder, leash)
-    except (OSError, ValueError) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
