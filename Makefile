@@ -40,9 +40,9 @@ help:
 demo: .venv/installed
 	$(BIN)/regsearch study start studies/digits.yaml --replace
 	@echo
-	@echo "Browse it:  $(BIN)/regsearch ui"
-	@echo "Again:      $(BIN)/regsearch study resume digits   (prints the answer; nothing is trained twice)"
-	@echo "Your table: $(BIN)/regsearch study init TABLE.csv --target COLUMN"
+	@echo "The command is $(BIN)/regsearch here: 'source $(BIN)/activate' has the shell find it as regsearch."
+	@echo "Again:      regsearch study resume digits   (prints the answer; nothing is trained twice)"
+	@echo "Your table: regsearch study init TABLE.csv --target COLUMN"
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -m "not slow and not sweep and not faults" -n 2 --dist worksteal

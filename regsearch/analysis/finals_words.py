@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from regsearch.analysis.finals_summary import FinalsSummary
 from regsearch.analysis.statistics import Contrast, Interval, metric_of
-from regsearch.space import TRAIN, active_regularizers, knob_of, regularizer_of
+from regsearch.space import TRAIN, active_regularizers, knob_of, regularizer_of, value_names
 from regsearch.system.files import JsonObject
 
 Row = tuple[str, str, str, str]
@@ -35,11 +35,20 @@ def describe(params: Mapping[str, float | str]) -> str:
         elif active_regularizers(params, [strength]):
             title = group.upper() if len(group) == 2 else group.replace("_", " ")
             sign = "λ=" if key == "strength" else ""
-            main = f"{title} {sign}{knobs[key]:.2g}" if key in knobs else f"{title} by layer"
-            shapes = {name.removeprefix(f"{key}."): each for name, each in knobs.items() if name != key}
+            values = value_names(params, strength.name)
+            main = f"{title} {sign}{_reach([float(params[name]) for name in values])}"
+            shapes = {
+                name.removeprefix(f"{key}."): each for name, each in knobs.items() if f"{group}.{name}" not in values
+            }
             others = [_knob(name, each) for name, each in shapes.items() if each != "constant"]
             words.append(main + (f" ({', '.join(others)})" if others else ""))
     return ", ".join(words)
+
+
+def _reach(values: Sequence[float]) -> str:
+    """The value of a strength, or how far those of its layers reach."""
+    low, high = min(values), max(values)
+    return f"{low:.2g}" if len(values) == 1 else f"{low:.2g} to {high:.2g} by layer"
 
 
 def _knob(name: str, value: float | str) -> str:
@@ -70,7 +79,8 @@ def sentence(summary: FinalsSummary, rows: str = "rows", target: str | None = No
     winner, baseline = (measure.level(each.test_metric.value) for each in (summary.winner, summary.baseline))
     if summary.same:
         known = f"{lead}training {summary.baseline.label} {measure.verb} {baseline}{measure.note.rstrip(',')}"
-        return f"{known}; the search found nothing better, so there is no difference to claim."
+        why = "nothing that the search found had a lower validation loss in the finals"
+        return f"{known}; {why}, so there is no difference to claim."
     model = f"the model found ({summary.winner.label or 'no regularization'})"
     text = f"{lead}{model} {measure.verb} {winner}{measure.note} against {baseline} {summary.baseline.label}: "
     text += measure.difference(contrast)
@@ -146,6 +156,18 @@ def others(summary: FinalsSummary) -> list[tuple[str, ...]]:
             spans = (_span(test, decimals, ""), _span(change, decimals, "+"))
             rows.append((f"  {100 * contrast.level:g} % interval", "", *spans, ""))
     return rows
+
+
+def decided(summary: FinalsSummary) -> str:
+    """Say by which validation losses the winner won; one alone has beaten nobody, and nothing is said."""
+    rivals = [] if summary.same else [("baseline", summary.baseline.val_loss)]
+    rivals += [(ROLES.get(other.role, other.role), other.summary.val_loss) for other in summary.others]
+    losses = [loss for loss in (summary.winner.val_loss, *(loss for _, loss in rivals)) if math.isfinite(loss)]
+    decimals = _decimals(max(losses, default=0.0))
+    cannot = {ROLES["default"]: " (which cannot win)"}
+    words = [f"{_fixed(loss, decimals)} of the {role}{cannot.get(role, '')}" for role, loss in rivals]
+    against = " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+    return f"won by validation loss: {_fixed(summary.winner.val_loss, decimals)} against {against}" if against else ""
 
 
 def held(summary: FinalsSummary) -> str:

@@ -59,12 +59,12 @@ def answer_tables(answer: Answer) -> list[list[tuple[str, ...]]]:
 
 def answer_notes(answer: Answer) -> list[str]:
     """Say what else a reader of the finals should know, a line each: how they were held, and what to allow for."""
-    from regsearch.analysis.finals_words import flattery, held
+    from regsearch.analysis.finals_words import decided, flattery, held
 
     summary = answer.summary
     if summary is None:
         return [answer.openings()] if answer.test_opened else []
-    lines = [f"{held(summary)}; {answer.openings()}", *summary.missing]
+    lines = [f"{held(summary)}; {answer.openings()}", *filter(None, [decided(summary)]), *summary.missing]
     return lines if summary.same else [*lines, flattery(summary)]
 
 

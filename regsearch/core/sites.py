@@ -58,6 +58,11 @@ def _sites_needed(rule: type[Regularizer], model: Lifted) -> str | None:
     return None
 
 
+def idle_markers(rules: tuple[type[Regularizer], ...], model: Lifted) -> tuple[str, ...]:
+    """List the named markers of a model, once its sites are found, that none of the rules acts at."""
+    return tuple(sorted(set(model.markers) - {rule.marker for rule in rules}))
+
+
 def refuse_to_watch(layout: Layout, names: tuple[str, ...]) -> None:
     """Refuse measures of the weights (`sparsity`, `weight_norm`) where no weight tensor is trained.
 

@@ -35,7 +35,7 @@ def describe_features(manifest: Manifest) -> dict[str, str]:
         shape = " × ".join(map(str, manifest.inputs))
         return {"x": f"{math.prod(manifest.inputs):,} {'codes' if manifest.vocabulary else 'numbers'} a row ({shape})"}
     columns = manifest.preprocessing["columns"]
-    words = {str(column["name"]): _features(column) for column in columns}
+    words = {str(column["name"]): _features(column) + _filled(column, manifest) for column in columns}
     by, series = manifest.split["by"], manifest.preprocessing.get("series")
     idle = {} if isinstance(by, str) else dict.fromkeys(by.values(), "no feature: the split goes by it")
     idle |= {} if series is None else {series: "no feature: tells the series apart"}
@@ -82,6 +82,20 @@ def _features(column: Mapping[str, Any]) -> str:
     more = ", ..." if len(categories) > SHOWN else ""
     shown = ", ".join(_short(category) for category in categories[:SHOWN])
     return f"{_count(len(categories), 'category', 'categories')}, a feature each: {shown}{more}"
+
+
+def _filled(column: Mapping[str, Any], manifest: Manifest) -> str:
+    """How many training rows lack a value, and what they get."""
+    count = (manifest.filled or {}).get(str(column["name"]), 0)
+    if not count:
+        return ""
+    numeric = column["kind"] == "numeric"
+    value = (
+        f"the median, {column['median']:.6g}" if numeric else f"the most frequent, {_short(column['most_frequent'])}"
+    )
+    among = "" if manifest.task == "forecasting" else f" of {manifest.sizes['train']:,}"  # which counts windows
+    rows = "training row lacks it and gets" if count == 1 and not among else "training rows lack it and get"
+    return f"; {count:,}{among} {rows} {value}"
 
 
 def _short(category: str, most: int = 24) -> str:

@@ -41,14 +41,19 @@ class Opened:
         times: for how many different decisions these very cases were, whichever of their columns were used.
         others: for how many decisions other splits were that share cases with these.
         share: of these cases, the share that other splits have tested on.
+        by: the studies that opened these very cases, by name.
     """
 
     times: int
     others: int = 0
     share: float = 0.0
+    by: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         words = f"test opened {_times(self.times)}"
+        if len(self.by) > 1:
+            *names, last = self.by
+            words += f" (by {', '.join(names)} and {last})"
         if not self.others:
             return words
         share = f"{100 * self.share:.0f} %" if self.share >= 0.005 else "under 1 %"
@@ -136,11 +141,14 @@ def _others(ledger: Path, digest: str) -> Iterator[_Other]:
 def opened(ledger: Path, digest: str) -> Opened:
     """Count how often the cases of the rows with this digest have been opened, by themselves and in part."""
     pages = list(_others(ledger, digest))
-    times = decisions(ledger, digest) + sum(decisions(ledger, page.digest) for page in pages if page.same)
+    here = [digest, *(page.digest for page in pages if page.same)]
+    times = sum(decisions(ledger, page) for page in here)
     parts = [page for page in pages if not page.same]
     orders = [[page.shared for page in parts if page.by_cells == by_cells] for by_cells in (True, False)]
     share = max((float(np.any(order, axis=0).mean()) for order in orders if order), default=0.0)
-    return Opened(times, sum(decisions(ledger, page.digest) for page in parts), share)
+    studies = {line.get("study") for page in here for line in _lines(ledger, page)}
+    names = tuple(sorted(name for name in studies if isinstance(name, str)))
+    return Opened(times, sum(decisions(ledger, page.digest) for page in parts), share, names)
 
 
 def _marks(file: Path) -> np.ndarray | None:

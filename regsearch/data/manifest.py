@@ -48,6 +48,8 @@ class Manifest:
         rows, left_out: how many rows the source gave, and those that are in no part by what leaves them out, see
         `regsearch.data.split.left_out`; None in manifests of regsearch 0.2.0 and earlier, which left out more.
         dates: by column of dates that became categories, how many values it has.
+        filled: by column, how many training rows lack a value, see `regsearch.data.preprocess.filled_values`; None in
+        manifests of versions that did not count them.
     """
 
     digest: str
@@ -70,6 +72,7 @@ class Manifest:
     rows: int | None = None
     left_out: dict[str, int] | None = None
     dates: dict[str, int] | None = None
+    filled: dict[str, int] | None = None
 
     @property
     def every_row(self) -> bool:

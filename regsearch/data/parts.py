@@ -14,7 +14,7 @@ import pandas as pd
 
 from regsearch.data.arrays import no_column
 from regsearch.data.columns import FIRST, Preprocessing, Vocabulary, as_text, tokens, windows
-from regsearch.data.preprocess import far_values, fit, fit_codes, fit_tokens, is_numeric
+from regsearch.data.preprocess import far_values, filled_values, fit, fit_codes, fit_tokens, is_numeric
 from regsearch.data.series import cut_windows, rows_of_windows
 from regsearch.data.sources import missing_signs
 from regsearch.data.split import PARTS, Rows, left_out, split_rows
@@ -74,7 +74,8 @@ def make_parts(table: Table, config: DataConfig, every_row: bool = True) -> Part
     about |= {"rows": len(table.y), "left_out": left_out(rows, len(table.y), config.split)}
     if fitted is not None and isinstance(table.x, pd.DataFrame):
         about["dates"] = _dates(table.x, fitted)
-        about["far"] = far_values(fitted, *(table.x.iloc[rows[part]] for part in ("train", "validation")))
+        train, validation = (table.x.iloc[rows[part]] for part in ("train", "validation"))
+        about |= {"far": far_values(fitted, train, validation), "filled": filled_values(fitted, train)}
     preprocessing = None if fitted is None else _saved(fitted, config)
     return Parts(_cut(x, rows), _cut(y, rows), rows, preprocessing, example, about)
 
@@ -206,6 +207,7 @@ def _forecasts(table: Table, config: DataConfig, every_row: bool) -> Parts:
     example = _example(cut.frame.iloc[first].head(size + 4))
     cases = cut.source[rows_of_windows(test + size, horizon)]
     about |= {"outputs": horizon, "far": far, "dates": _dates(features, fitted)}
+    about |= {"filled": filled_values(fitted, features.iloc[seen])}
     about |= {"rows": len(table.y), "left_out": cut.left_out}
     return Parts(
         _cut(x, cut.rows), _cut(y, cut.rows), cut.rows, _saved(served, config), example, about, np.unique(cases)

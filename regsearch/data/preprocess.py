@@ -111,6 +111,20 @@ def far_values(fitted: Preprocessing, train: pd.DataFrame, other: pd.DataFrame) 
     return {name: count for name, count in counts.items() if count}
 
 
+def filled_values(fitted: Preprocessing, train: pd.DataFrame) -> dict[str, int]:
+    """Count the values that each column lacks among the training rows, where it gets the median or the most frequent
+    one; columns that lack none are left out.
+    """
+    counts = {}
+    for column in fitted.columns:
+        values = train[column["name"]]
+        if column["kind"] == "numeric":
+            counts[str(column["name"])] = int(np.isnan(_plain(values)).sum())
+        elif column["kind"] == "categorical":
+            counts[str(column["name"])] = sum(text is None for text in as_text(values))
+    return {name: count for name, count in counts.items() if count}
+
+
 def _plain(values: pd.Series) -> np.ndarray:
     """Numbers as float64, NaN where they are missing or infinite."""
     raw = np.array(values.to_numpy(dtype=np.float64, na_value=np.nan))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from regsearch.analysis.finals_words import ROLES, flattery, held, others, table
+from regsearch.analysis.finals_words import ROLES, decided, flattery, held, others, table
 from regsearch.analysis.statistics import metric_of
 from regsearch.pages.forest import Estimate, forest
 from regsearch.pages.parts import Lines, Paragraph, Part, Section, Table, Verdict
@@ -27,7 +27,8 @@ def answer(record: StudyRecord) -> Section:
     else:
         parts.append(Verdict("No claim:", f"the {level} interval does not lie on the winner's side as a whole.", False))
     header, rows = table(summary)
-    said = [held(summary)] if summary.same else [held(summary), flattery(summary)]
+    said = [held(summary), *filter(None, [decided(summary)])]
+    said += [] if summary.same else [flattery(summary)]
     note = " ".join(f"{each[:1].upper()}{each[1:]}." for each in said)
     parts.append(Table("Finals: winner against baseline", header, rows, note=note))
     if summary.others:

@@ -22,6 +22,7 @@ from regsearch.workspace.stores import check_stores, keep_store
 
 if TYPE_CHECKING:
     from regsearch.core.cost import Cost
+    from regsearch.core.program import Program
 
 
 def check_places(spec: StudySpec) -> None:
@@ -51,8 +52,8 @@ def check_tune(spec: StudySpec) -> None:
         raise UserError(what, key="--ray", value=spec.ray, allowed=allowed)
 
 
-def check_model(spec: StudySpec, manifest: Manifest) -> dict[str, tuple[str, ...]]:
-    """Refuse a model that cannot be searched so; give its layers, for each strength that has a number for each.
+def check_model(spec: StudySpec, manifest: Manifest) -> Program:
+    """Refuse a model that cannot be searched so; give its program otherwise.
 
     Raises:
         UserError: the model, the device, an objective or a constraint; or a rule that no worker could know.
@@ -65,7 +66,7 @@ def check_model(spec: StudySpec, manifest: Manifest) -> dict[str, tuple[str, ...
     _refuse_sessions(spec)
     check_measures(spec.config.search, measures(task_of(manifest).metrics_names), spec.space.regularizers())
     with guarded():  # the model is the author's own code
-        return build_program(spec.config, manifest, spec.space).layers
+        return build_program(spec.config, manifest, spec.space)
 
 
 def _refuse_sessions(spec: StudySpec) -> None:
@@ -105,11 +106,13 @@ def check_all(spec: StudySpec) -> JsonObject:
     Raises:
         UserError: what would be refused.
     """
+    from regsearch.core.sites import idle_markers
     from regsearch.driver.factory import bound_trials
 
     check_places(spec)
     with sealed_for_now(spec) as (manifest, _):
-        space = spec.space_over(check_model(spec, manifest))
+        program = check_model(spec, manifest)
+    space, idle = spec.space_over(program.layers), idle_markers(program.rules, program.model)
     bounded, line = bound_trials(spec.config, space)
     dropped = {name: "no feature: dropped" for name in spec.config.data.drop}
     features = {**dropped, **describe_features(manifest)}
@@ -122,6 +125,7 @@ def check_all(spec: StudySpec) -> JsonObject:
             "split": describe_split(manifest),
             **remarks(manifest),
         },
+        **({"model": {"markers": f"no rule of the study acts at {', '.join(idle)}"}} if idle else {}),
         "features": features,
         "trials": bounded.search.trials,
         **({"grid": line} if line else {}),

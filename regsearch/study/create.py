@@ -41,7 +41,7 @@ def create_study(spec: StudySpec, begun: float, replace: bool, progress: Progres
         with sealing(config.data, config.folder, new / "data") as sealed:
             check_cluster(spec)  # which takes as long
             manifest = sealed()
-            layers = check_model(spec, manifest)
+            layers = check_model(spec, manifest).layers
         from regsearch.driver.factory import bound_trials  # while nobody waits for it: it takes a second
 
         config, line = bound_trials(config, spec.space_over(layers))

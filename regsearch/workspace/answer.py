@@ -46,6 +46,7 @@ class _Front:
 class _Shared:
     others: int = 0
     share: float = 0.0
+    by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ class Answer:
         finals: what the finals say, as `regsearch.analysis.finals_words.answer` gives it; None where there were none.
         sentence: the answer in one sentence.
         test_opened: for how many decisions the sealed test of these data has been opened, by whatever study.
-        test_shared: what is known of other tests that have some of its rows, see `regsearch.data.Opened`.
+        test_shared: what is known of other studies that opened it, and of other tests that have some of its rows, see
+            `regsearch.data.Opened`.
         front: with several objectives the trials that no other dominates: `number`, `values` by objective, `params`.
         constraints: where there are some: `asked`, and `kept_by` so many `of` the complete trials.
         timing: seconds per part, shares, and trial-steps per second, by name; parts that end later are added to it.
@@ -186,7 +188,9 @@ class Answer:
 
     def after(self, opened: Opened) -> Answer:
         """Copy this answer, with how often its test has been opened."""
-        shared = {"others": opened.others, "share": opened.share} if opened.others else {}
+        shared: JsonObject = {"others": opened.others, "share": opened.share} if opened.others else {}
+        if len(opened.by) > 1:
+            shared["by"] = [*opened.by]
         return replace(self, test_opened=opened.times, test_shared=shared)
 
     @cached_property

@@ -9,6 +9,7 @@ from regsearch.analysis.finals_summary import Other
 from regsearch.analysis.finals_words import (
     answer,
     baseline_label,
+    decided,
     describe,
     flattery,
     held,
@@ -89,7 +90,8 @@ def test_winner_is_the_baseline() -> None:
     made = replace(summary(difference=0.0, low=0.0, high=0.0), same=True)
     assert sentence(made, "patients") == (
         "On 360 unseen patients, training without regularization is right in 88.0 % of cases, every class counting "
-        "alike; the search found nothing better, so there is no difference to claim."
+        "alike; nothing that the search found had a lower validation loss in the finals, so there is no difference to "
+        "claim."
     )
 
 
@@ -118,6 +120,11 @@ def test_skipped() -> None:
         ({"elastic_net.l1_ratio": 0.5, "elastic_net.strength": 1.2e-5}, "elastic net λ=1.2e-05 (l1 ratio 0.5)"),
         ({"clip_by_norm.max_norm": 1.5, "train.learning_rate": 0.003}, "clip by norm 1.5, learning rate 0.003"),
         ({"dropout.p": 0.0, "clip_by_norm.max_norm": math.inf}, ""),
+        (
+            {"l2.strength.0": 1e-5, "l2.strength.2": 0.02, "l2.strength.schedule": "cosine", "l2.strength.warmup": 0.1},
+            "L2 λ=1e-05 to 0.02 by layer (schedule cosine, warmup 0.1)",
+        ),
+        ({"dropout.p.inner": 0.2, "dropout.p.branch": 0.4}, "dropout 0.2 to 0.4 by layer"),
     ],
 )
 def test_describe(params: dict[str, float], words: str) -> None:
@@ -190,6 +197,22 @@ def test_others_stand_below_with_their_intervals_and_corrected_p() -> None:
         ("  95 % interval", "", "0.880 to 0.920", "+0.090 to +0.110", ""),
         ("best single", "no regularization", "0.900", "+0.012", ""),
     ]
+
+
+def test_what_decided_is_said() -> None:
+    made = summary(difference=0.032, low=0.019, high=0.046)
+    one, other = replace(made.winner, val_loss=0.1312), replace(made.baseline, val_loss=0.158)
+    rest = (
+        Other("runner_up", replace(made.winner, val_loss=0.1399), made.contrast, 0.08, 0.16),
+        Other("default", replace(made.winner, val_loss=0.1301), made.contrast, 0.08, 0.16),
+    )
+    made = replace(made, winner=one, baseline=other, others=rest)
+    against = "0.140 of the runner-up and 0.130 of the library default (which cannot win)"
+    assert decided(made) == f"won by validation loss: 0.131 against 0.158 of the baseline, {against}"
+    assert (
+        decided(replace(made, same=True, others=rest[:1]))
+        == "won by validation loss: 0.131 against 0.140 of the runner-up"
+    )
 
 
 def test_how_finals_were_held() -> None:

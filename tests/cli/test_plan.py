@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -74,3 +75,30 @@ def test_the_start_says_what_the_dry_run_says_of_rows_and_dates() -> None:
     assert lines[0] == "rows left out: 16 of 60 (the sizes in data.split add up to less)"
     assert lines[1].startswith("dates as words: column day (60 values) holds dates and becomes words")
     assert len(lines) == 2
+
+
+def test_a_dry_run_says_how_many_training_rows_lack_a_value_and_what_they_get() -> None:
+    """Counted here among the first rows of time, which are the training rows."""
+    rows = pd.DataFrame({"when": range(60), "age": np.arange(60.0), "dose": ["low", "mid", "mid"] * 20})
+    rows["y"] = np.arange(60) % 2
+    rows.loc[[1, 5, 50], "age"], rows.loc[[0], "dose"] = None, None
+    rows.to_csv("t.csv", index=False)
+    text = 'name: t\ndata: {source: "csv:t.csv", task: classification, target: y, split: {by: {time: when}}}\n'
+    Path("t.yaml").write_text(text + "model: {name: mlp}\n")
+    features = json.loads(planned("--json"))["features"]
+    median = np.median([age for age in range(36) if age not in (1, 5)])
+    assert features["age"] == f"1 number; 2 of 36 training rows lack it and get the median, {median:.6g}"
+    assert features["dose"].endswith("low, mid; 1 of 36 training rows lack it and get the most frequent, mid")
+    text = 'name: t\ndata: {source: "csv:t.csv", task: forecasting, target: y, window: 4, split: {by: {time: when}}}\n'
+    Path("t.yaml").write_text(text + "model: {name: mlp}\n")
+    features = json.loads(planned("--json"))["features"]
+    assert re.fullmatch(r"1 number; 2 training rows lack it and get the median, \d+", features["age"])
+
+
+def test_a_dry_run_names_markers_that_no_rule_acts_at() -> None:
+    pd.DataFrame({"a": range(60), "y": [0, 1] * 30}).to_csv("t.csv", index=False)
+    text = 'name: t\ndata: {source: "csv:t.csv", task: classification, target: y}\nmodel: {name: mlp, hidden: [8, 8], residual: true}\n'
+    Path("t.yaml").write_text(text + "space: {dropout: search}\n")
+    assert json.loads(planned("--json"))["model"] == {"markers": "no rule of the study acts at residual"}
+    Path("t.yaml").write_text(text + "space: {dropout: search, stochastic_depth: search}\n")
+    assert "model" not in json.loads(planned("--json"))

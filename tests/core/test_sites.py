@@ -14,10 +14,21 @@ from regsearch.core.effects import Place
 from regsearch.core.lifted_module import Lifted
 from regsearch.core.pack import Load, Pack
 from regsearch.core.program import Program
+from regsearch.core.sites import idle_markers
 from regsearch.core.trained_module import trained_module
 from regsearch.core.training import Training
 from regsearch.errors import UserError
-from regsearch.regularizers import Batch, Context, Paper, Parameter, Penalty, Strength, knob, regularizer
+from regsearch.regularizers import (
+    Batch,
+    Context,
+    Paper,
+    Parameter,
+    Penalty,
+    Strength,
+    all_regularizers,
+    knob,
+    regularizer,
+)
 from regsearch.tasks import Classification, Regression
 from regsearch.testing import CASES as CASES_OF_RULES
 from regsearch.testing import check_all, exclusion
@@ -81,6 +92,9 @@ def test_a_named_marker_is_a_site_of_its_own() -> None:
     made, visits = lifted(Net(torch.relu, regsearch.Site("residual"), nn.Dropout(0.1), regsearch.Site("residual")))
     assert (made.kind, made.sites, made.markers["residual"]) == ("dropout", 1, 2)
     assert visits == [(0.0, "residual"), (0.1, None), (0.0, "residual")]
+    known = all_regularizers()
+    assert idle_markers((known["dropout"], known["l2"]), made) == ("residual",)
+    assert idle_markers((known["dropout"], known["stochastic_depth"]), made) == ()
 
 
 def test_evaluation_visits_no_site() -> None:

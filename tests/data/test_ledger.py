@@ -58,9 +58,10 @@ def test_other_splits_of_the_same_rows_are_told_of(tmp_path: Path) -> None:
     rows = [set(np.load(ledger / f"{digest}.npy")) for digest in digests]
     share = len(rows[0] & rows[1]) / len(rows[1])
     assert digests[0] != digests[1] and 0 < share < 1
-    assert opened(ledger, digests[1]) == Opened(1, 1, share)
+    assert opened(ledger, digests[1]) == Opened(1, 1, share, ("s1",))
     assert str(Opened(1, 2, 0.4)) == "test opened once; 40 % of its rows were in other tests too, opened 2 times"
-    assert str(Opened(3)) == "test opened 3 times"
+    assert str(Opened(3)) == str(Opened(3, by=("a",))) == "test opened 3 times"
+    assert str(Opened(3, by=("a", "b", "c"))) == "test opened 3 times (by a, b and c)"
 
 
 def test_torn_and_edited_lines(tmp_path: Path) -> None:
@@ -80,6 +81,8 @@ def test_torn_and_edited_lines(tmp_path: Path) -> None:
     assert decisions(ledger, digest) == 2
     (ledger / f"{digest}.npy").write_bytes(b"no array")
     assert opened(ledger, digest) == Opened(2)
+    open_test(tmp_path / "s" / "data", ledger, "e", "finals", {"winner": 1})
+    assert opened(ledger, digest) == Opened(3, by=("e",)), "and lines that cannot be read name nobody"
 
 
 def test_a_guarded_process_opens_no_test_but_by_the_ledger(tmp_path: Path) -> None:
