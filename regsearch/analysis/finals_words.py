@@ -163,7 +163,7 @@ def decided(summary: FinalsSummary) -> str:
     rivals = [] if summary.same else [("baseline", summary.baseline.val_loss)]
     rivals += [(ROLES.get(other.role, other.role), other.summary.val_loss) for other in summary.others]
     losses = [loss for loss in (summary.winner.val_loss, *(loss for _, loss in rivals)) if math.isfinite(loss)]
-    decimals = _decimals(max(losses, default=0.0))
+    decimals = _apart(losses, _decimals(max(losses, default=0.0)))
     cannot = {ROLES["default"]: " (which cannot win)"}
     words = [f"{_fixed(loss, decimals)} of the {role}{cannot.get(role, '')}" for role, loss in rivals]
     against = " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
@@ -273,6 +273,14 @@ def _span(of: Interval, decimals: int, sign: str) -> str:
 def _decimals(value: float) -> int:
     """Decimals that show three significant digits of `value`."""
     return max(0, 2 - math.floor(math.log10(abs(value)))) if value else 2
+
+
+def _apart(values: list[float], decimals: int) -> int:
+    """`decimals`, or up to three more where numbers that differ from the first would read like it."""
+    for more in range(decimals, decimals + 4):
+        if all(value == values[0] or f"{value:.{more}f}" != f"{values[0]:.{more}f}" for value in values):
+            return more
+    return decimals + 3
 
 
 def _enough(values: list[float], decimals: int) -> int:

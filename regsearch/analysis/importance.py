@@ -135,7 +135,7 @@ def _complete(frame: pd.DataFrame) -> pd.DataFrame:
     if len(trials) < LEAST:
         raise UserError(
             f"{LEAST} complete trials are needed to say what mattered, there {_are(len(trials))}",
-            allowed="pruned trials do not count: more trials, or search: {pruner: none}, give more",
+            allowed=f"more trials: from {LEAST} on pruned ones count, too, in an epoch that they reached",
         )
     return trials
 

@@ -181,7 +181,8 @@ def print_cost(cost: Cost) -> None:
     sys.stdout.write(f"{cost.step * 1e6:.0f} µs per training step of one trial, on one core ({way}, {how})\n\n")
     table = _table("regularizer", "adds", "share of the step")
     for name, seconds in sorted(cost.rules.items(), key=lambda item: -item[1]):
-        table.add_row(escape(name), f"{seconds * 1e6:.1f} µs", f"{seconds / cost.step:.1%}")
+        added, share = f"{seconds * 1e6:.1f} µs", f"{seconds / cost.step:.1%}"
+        table.add_row(escape(name), *((added, share) if seconds > 0 else ("less than the noise", "")))
     _print(table)
 
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeGuard
+from typing import Literal, TypeGuard
 
 from regsearch.config.training import TRAIN_KNOBS
 from regsearch.config.words import brief, one_of, unknown_regularizer
@@ -105,7 +105,10 @@ class _Reader:
         }
         for name in beside:
             if name in members:
-                allowed = "leave it in one of the two: in from it is drawn, beside it acts in every trial"
+                allowed = (
+                    "leave it in one of the two: in from it is drawn, beside it acts in every trial; from takes ranges "
+                    f"too, like {{{name}: {{...}}, l2: search}}"
+                )
                 raise UserError("stands both in from and beside it", key=f"space.{name}", allowed=allowed)
         space = SearchSpace(
             choose=choose,
@@ -126,10 +129,7 @@ class _Reader:
         if choose not in ("one", "any"):
             what = "is missing beside from" if choose is None else "cannot be used"
             raise UserError(what, key="space.choose", value=brief(choose), allowed="allowed are one and any")
-        if isinstance(named, list):
-            entries: list[tuple[Any, object]] = [(name, _SEARCH) for name in named]
-        else:
-            entries = list(named.items()) if isinstance(named, dict) else []
+        entries = _entries(named)
         if not entries:
             what = "is missing beside choose" if named is None else "cannot be used"
             allowed = "allowed are a list of regularizers, like [l1, l2], and a mapping of them to their knobs"
@@ -195,6 +195,19 @@ class _Reader:
             if knob.is_strength and short not in given:
                 what = f"{', '.join(given)} of {name} mean nothing while it is off"
                 raise UserError(what, key=key, allowed=f"name its strength too, like {short}: search")
+
+
+def _entries(named: object) -> list[tuple[str, object]]:
+    """What stands in `from`: regularizers, and what is said of each."""
+    if isinstance(named, dict):
+        return list(named.items())
+    for entry in named if isinstance(named, list) else ():
+        if isinstance(entry, dict | list):
+            rule = next(iter(entry), "l1") if isinstance(entry, dict) else "l1"
+            mapping = f"{{{rule}: {{...}}, l2: search}}"
+            allowed = f"a list holds names alone; to say more of one write a mapping, like {mapping}"
+            raise UserError("cannot be used", key="space.from", value=brief(entry), allowed=allowed)
+    return [(name, _SEARCH) for name in named] if isinstance(named, list) else []
 
 
 def _declared(knob: Knob) -> Range:

@@ -12,6 +12,7 @@ from typing import cast
 
 import torch
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from regsearch.core.evaluation import Evaluation
 from regsearch.core.forward import Differentiate, slopes_by_autograd, slopes_by_transform
@@ -189,7 +190,7 @@ class Program:
 
         Args:
             x: the rows.
-            advice: what a study file may say where the model wants rows of another shape.
+            advice: what a study file may say where a convolution wants rows of another shape.
 
         Raises:
             UserError: the forward pass fails, or its output is not of `Task.shape`, or a rule changes rows of codes.
@@ -206,6 +207,8 @@ class Program:
         except UserError:
             raise
         except Exception as error:
+            if not any(isinstance(layer, _ConvNd) for layer in self.model.modules()):
+                advice = ""
             raise UserError(
                 f"the model fails on a batch of rows of shape {tuple(x.shape[1:])}: {said_by(error)}",
                 key="model",

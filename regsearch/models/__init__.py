@@ -54,7 +54,7 @@ def build_model(
     """
     maker = one_of_these("model.name", name, MODELS) if factory is None else _import(factory, folder)
     if factory is None and "vocabulary" in options and name not in _OF_CODES:
-        allowed = "for rows of codes allowed are " + ", ".join(_OF_CODES)
+        allowed = f"for rows of codes, which are whole numbers, allowed are {', '.join(_OF_CODES)}; else make x float"
         raise UserError("takes numbers, not codes", key="model.name", value=name, allowed=allowed)
     try:
         module = maker(inputs=inputs, outputs=outputs, **options)
@@ -62,6 +62,7 @@ def build_model(
         raise
     except Exception as error:
         codes = ", vocabulary" if "vocabulary" in options else ""
+        advice = "" if isinstance(error, TypeError) else advice  # which is of its arguments
         raise UserError(
             f"the model could not be built from inputs={inputs}, outputs={outputs}: {said_by(error)}",
             key="model.factory" if factory else "model",

@@ -51,7 +51,7 @@ def _bars(importance: Importance) -> Picture:
     rows = [(name, short(share), short(importance.gap.get(name, 0.0))) for name, share in importance.loss.items()]
     numbers = Table("Importance: the numbers", ("knob", "for the validation loss", "for the gap"), rows, folded=True)
     first = next(iter(importance.loss))
-    over = f"over {importance.trials} complete trials (PED-ANOVA)"
+    over = f"over {importance.basis} (PED-ANOVA)"
     text = f"What tells the best trials from all, {over}; shares add up to 1. "
     text += f"For the validation loss it is {first} most."
     return Picture("importance-bars", "Importance", text, plot.drawn(), plot.height, numbers)

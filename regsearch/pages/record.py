@@ -101,8 +101,8 @@ class Importance(Protocol):
         ...
 
     @property
-    def trials(self) -> int:
-        """How many trials it is about."""
+    def basis(self) -> str:
+        """The trials that it rests on, in words."""
         ...
 
 

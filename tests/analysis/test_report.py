@@ -213,6 +213,8 @@ def test_what_decided_is_said() -> None:
         decided(replace(made, same=True, others=rest[:1]))
         == "won by validation loss: 0.131 against 0.140 of the runner-up"
     )
+    near = replace(made, baseline=replace(other, val_loss=0.13124), others=())
+    assert decided(near) == "won by validation loss: 0.13120 against 0.13124 of the baseline"
 
 
 def test_how_finals_were_held() -> None:

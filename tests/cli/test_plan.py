@@ -97,7 +97,8 @@ def test_a_dry_run_says_how_many_training_rows_lack_a_value_and_what_they_get() 
 
 def test_a_dry_run_names_markers_that_no_rule_acts_at() -> None:
     pd.DataFrame({"a": range(60), "y": [0, 1] * 30}).to_csv("t.csv", index=False)
-    text = 'name: t\ndata: {source: "csv:t.csv", task: classification, target: y}\nmodel: {name: mlp, hidden: [8, 8], residual: true}\n'
+    text = 'name: t\ndata: {source: "csv:t.csv", task: classification, target: y}\n'
+    text += "model: {name: mlp, hidden: [8, 8], residual: true}\n"
     Path("t.yaml").write_text(text + "space: {dropout: search}\n")
     assert json.loads(planned("--json"))["model"] == {"markers": "no rule of the study acts at residual"}
     Path("t.yaml").write_text(text + "space: {dropout: search, stochastic_depth: search}\n")

@@ -200,6 +200,13 @@ BAD = [
     ("{choose: one, from: {drop: search}}", "from.drop", "'drop'", "(did you mean dropout?)"),
     ("{choose: one, from: [train]}", "from", "'train'", "space.train"),
     ("{choose: one, from: [3]}", "from", "3", "dropout"),
+    (
+        "{choose: one, from: [{l1: {strength: 0.1}}, l2]}",
+        "from",
+        "{'l1': {'strength': 0.1}}",
+        "like {l1: {...}, l2: search}",
+    ),
+    ("{choose: one, from: [[l1, l2]]}", "from", "['l1', 'l2']", "names alone"),
     ("{choose: one, from: [none, l1]}", "from", "'none'", "leave it out"),
     ("{choose: one, from: [l1, l1]}", "from", "'l1'", "leave it out"),
     ("{choose: one, from: []}", "from", "[]", "a list of regularizers"),

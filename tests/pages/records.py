@@ -44,7 +44,7 @@ class Importance:
     gap: dict[str, float]
     dependence: list[Dependence]
     interaction: Interaction | None
-    trials: int
+    basis: str
 
 
 def trials(count: int = 60, label: str = "dropout") -> pd.DataFrame:
@@ -100,7 +100,7 @@ def importance() -> Importance:
     line = Dependence("l2.strength", True, [1e-5, 1e-4, 1e-3], [0.5, 0.4, 0.45], [0.2, 0.1, -0.05])
     pair = Interaction("dropout.p", "l2.strength", x.tolist(), x.tolist(), grid, 0.21)
     shares = ({"dropout.p": 0.7, "l2.strength": 0.3}, {"dropout.p": 0.9, "l2.strength": 0.1})
-    return Importance(*shares, [bowl, line], pair, 44)
+    return Importance(*shares, [bowl, line], pair, "44 trials, in epoch 3")
 
 
 def other() -> Other:

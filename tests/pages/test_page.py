@@ -39,6 +39,7 @@ def test_the_answer_comes_first() -> None:
         "What to be careful about",
         "Intervals of the finals",
     ]
+    assert "over 44 trials, in epoch 3 (PED-ANOVA)" in root.words()
 
 
 def test_what_users_name_is_text() -> None:
