@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,9 @@ from mlflow.entities import Run
 from regsearch.tracking.log.outbox import Outbox
 from regsearch.tracking.log.records import Artifact
 from regsearch.tracking.mlflow.writer_process import start_writer
+from tests import forked
 from tests.browse.browser import OUTPUT, Browser, chromium, served
+from tests.made_store import made_store
 from tests.study.small import study_file
 
 pytestmark = pytest.mark.slow
@@ -43,9 +43,10 @@ class Place:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("browse")
     home, uri = folder / "mlruns", f"sqlite:///{folder / 'mlruns' / 'mlflow.db'}"
-    start = [sys.executable, "-m", "regsearch.cli", "study", "start", str(study_file(folder)), "--trials", "12"]
-    environment = {**os.environ, "REGSEARCH_HOME": str(home)}
-    subprocess.run(start, cwd=folder, env=environment, check=True, capture_output=True, timeout=200)
+    start = ["-m", "regsearch.cli", "study", "start", str(study_file(folder)), "--trials", "12"]
+    environment = {**os.environ, "REGSEARCH_HOME": str(made_store(home))}
+    done = forked.run(start, folder, environment)
+    assert done.returncode == 0, done.stderr
     add_page(home, uri, folder)
     client = MlflowClient(uri, uri)
     experiment = client.get_experiment_by_name("small").experiment_id

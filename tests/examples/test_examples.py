@@ -14,6 +14,7 @@ import pytest
 from regsearch.config import load_config
 from tests import forked
 from tests.documents import ROOT
+from tests.made_store import made_store
 
 EXAMPLES = ROOT / "examples"
 PRINTED = {
@@ -49,7 +50,7 @@ def test_it_runs_and_prints_what_it_says(name: str, tmp_path: Path) -> None:
     script = tmp_path / "examples" / name
     run = ["-c", NOTEBOOK, str(script)] if script.suffix == ".ipynb" else [str(script)]
     folder = script.parent if script.suffix == ".ipynb" else tmp_path
-    environment = {**os.environ, "REGSEARCH_HOME": str(tmp_path / "mlruns")}
+    environment = {**os.environ, "REGSEARCH_HOME": str(made_store(tmp_path / "mlruns"))}
     done = forked.run(run, folder, environment)
     assert done.returncode == 0, done.stdout + done.stderr
     for pattern in (ANSWER, *PRINTED[name]):

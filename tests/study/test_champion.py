@@ -19,6 +19,7 @@ from regsearch.core.pack import Load, Pack
 from regsearch.core.trained_module import trained_module
 from regsearch.data import Manifest
 from regsearch.data.columns import Preprocessing
+from tests.made_store import made_store
 
 STUDY = """
 name: small
@@ -127,7 +128,7 @@ def test_predictions_equal_those_of_the_trained_weights(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case = CASES[name]
-    monkeypatch.setenv("REGSEARCH_HOME", str(tmp_path / "mlruns"))
+    monkeypatch.setenv("REGSEARCH_HOME", str(made_store(tmp_path / "mlruns")))
     table = case.table()
     table.to_csv(tmp_path / "t.csv", index=False)
     (tmp_path / "small.yaml").write_text(STUDY.replace("DATA", case.data).replace("MODEL", case.model))
@@ -163,7 +164,7 @@ def test_predictions_equal_those_of_the_trained_weights(
 @pytest.mark.parametrize("seeds", [0, 2])
 def test_the_models_that_are_asked_for_are_kept(seeds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All complete trials and, where there are some, all finals; the champion of a search alone is its best trial."""
-    monkeypatch.setenv("REGSEARCH_HOME", str(tmp_path / "mlruns"))
+    monkeypatch.setenv("REGSEARCH_HOME", str(made_store(tmp_path / "mlruns")))
     text = STUDY.replace("DATA", 'source: "sklearn:iris"').replace("MODEL", "name: mlp, hidden: [8]")
     text = text.replace("seeds: 3", f"seeds: {seeds}").replace("width: 2", "width: 2, pruner: none")
     (tmp_path / "small.yaml").write_text(text + "tracking: {models: all}\n")

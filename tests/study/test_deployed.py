@@ -24,6 +24,7 @@ from regsearch.data.columns import Preprocessing
 from regsearch.export import export_study
 from regsearch.tracking.log.history import StudyHistory
 from regsearch.tracking.tensorboard.writer import scalar_tag
+from tests.made_store import made_store
 from tests.servers import model_server
 from tests.tracking.test_events import points
 
@@ -79,7 +80,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     (root / "study.yaml").write_text(STUDY)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        patch.setenv("REGSEARCH_HOME", str(root / "mlruns"))
+        patch.setenv("REGSEARCH_HOME", str(made_store(root / "mlruns")))
         study = Study.from_file("study.yaml")
         study.run()
         yield Done(root, study, table.drop(columns="group").iloc[:40])

@@ -19,6 +19,7 @@ from regsearch.study.study import Study
 from regsearch.tracking.log.outbox import Outbox
 from regsearch.tracking.log.records import RunEnd
 from regsearch.workspace.folder import write_record
+from tests.made_store import made_store
 
 STUDY = """
 name: small
@@ -32,7 +33,7 @@ finalize: {top: 3, seeds: 2, splits: 2, refit: true}
 
 
 def study(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str = STUDY) -> Study:
-    monkeypatch.setenv("REGSEARCH_HOME", str(folder / "mlruns"))
+    monkeypatch.setenv("REGSEARCH_HOME", str(made_store(folder / "mlruns")))
     (folder / "small.yaml").write_text(text)
     return Study.from_file(folder / "small.yaml")
 

@@ -11,6 +11,7 @@ from sklearn.datasets import load_wine
 
 from regsearch import Study
 from regsearch.errors import UserError
+from tests.made_store import made_store
 
 MODEL = """
 import torch
@@ -47,7 +48,7 @@ finalize: {seeds: 2}
 
 @pytest.fixture
 def study_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("REGSEARCH_HOME", str(tmp_path / "mlruns"))
+    monkeypatch.setenv("REGSEARCH_HOME", str(made_store(tmp_path / "mlruns")))
     (tmp_path / "frozen_net.py").write_text(MODEL)
     path = tmp_path / "frozen.yaml"
     path.write_text(STUDY)

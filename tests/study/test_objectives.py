@@ -15,6 +15,7 @@ from regsearch.analysis.pareto import front
 from regsearch.cli.app import app
 from regsearch.study.runner import Interrupted
 from regsearch.tracking.log.history import StudyHistory
+from tests.made_store import made_store
 from tests.study.small import study_file
 
 SEARCH = "search: {trials: 24, parallel: 8, width: 2, workers: 1"
@@ -69,7 +70,7 @@ def regsearch(*words: str) -> str:
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("REGSEARCH_HOME", str(tmp_path / "mlruns"))
+    monkeypatch.setenv("REGSEARCH_HOME", str(made_store(tmp_path / "mlruns")))
     return written(tmp_path, "objective: [val_loss, gap, sparsity]", ("{seeds: 3}", "{seeds: 2, top: 3}"))
 
 
@@ -125,7 +126,7 @@ def test_a_resumed_study_gives_the_front_of_an_undisturbed_one(
 def test_under_a_constraint_the_best_trial_is_the_best_that_keeps_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("REGSEARCH_HOME", str(tmp_path / "mlruns"))
+    monkeypatch.setenv("REGSEARCH_HOME", str(made_store(tmp_path / "mlruns")))
     search = "constraint: ['gap <= 0.5', 'epochs <= 10'], pruner: none"
     space = "finalize: {seeds: 0}\nspace: {dropout: search, l2: search, early_stopping: {patience: {low: 1, high: 3}}}"
     longer = ("epochs: 6, batch_size: 32, learning_rate: 5.0e-3", "epochs: 12, batch_size: 32, learning_rate: 5.0e-2")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.forked import Forked
+from tests.made_store import made_store
 from tests.study.small import study_file
 
 ROOT = str(Path(__file__).parents[2])
@@ -19,7 +20,8 @@ ROOT = str(Path(__file__).parents[2])
 
 def start(folder: Path, *words: str) -> Forked:
     folder.mkdir(exist_ok=True)
-    env = {**os.environ, "PYTHONPATH": ROOT, "REGSEARCH_HOME": str(folder / "mlruns"), "OMP_NUM_THREADS": "1"}
+    home = str(made_store(folder / "mlruns"))
+    env = {**os.environ, "PYTHONPATH": ROOT, "REGSEARCH_HOME": home, "OMP_NUM_THREADS": "1"}
     return Forked(["-m", "regsearch.cli", "study", *words, "--json"], folder, env)
 
 

@@ -18,6 +18,7 @@ import pytest
 from regsearch.errors import UserError
 from regsearch.study.study import Study
 from tests.faults.contents import differences
+from tests.made_store import made_store
 from tests.servers import Server, create_database, execute, free_port, mlflow_server, postgres
 from tests.study.small import study_file
 from tests.tracking.readback import snapshot
@@ -32,7 +33,7 @@ def command(folder: Path, *words: str, **env: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "regsearch.cli", "study", *words, "--json"],
             cwd=folder,
-            env={**os.environ, "REGSEARCH_HOME": str(folder / "mlruns"), **env},
+            env={**os.environ, "REGSEARCH_HOME": str(made_store(folder / "mlruns")), **env},
             stdout=subprocess.PIPE,
             stderr=said,
             text=True,

@@ -1,9 +1,8 @@
-"""A made store that tests copy, since making one takes over a second."""
+"""An empty store, writers that end with their test, and the warnings of third parties."""
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import mlflow
 import pytest
 
 from regsearch.tracking.mlflow.writer_process import WriterHandle, start_writer
+from tests.made_store import empty_store, made_store
 
 # MLflow's own uses of what its dependencies have deprecated.
 THIRD_PARTY = (
@@ -26,18 +26,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from regsearch.tracking.mlflow.store import ensure_store
-
-    path = tmp_path_factory.mktemp("template") / "mlflow.db"
-    ensure_store(f"sqlite:///{path}")
-    return path
+def template() -> Path:
+    """The file of an empty store, to be copied."""
+    return empty_store()
 
 
 @pytest.fixture
-def uri(template: Path, tmp_path: Path) -> Iterator[str]:
+def uri(tmp_path: Path) -> Iterator[str]:
     """The address of an empty store at `tmp_path/mlflow.db`."""
-    shutil.copy(template, tmp_path / "mlflow.db")
+    made_store(tmp_path)
     yield f"sqlite:///{tmp_path / 'mlflow.db'}"
     # A delivered model makes its store that of the process and of its environment; a later test would obey it.
     mlflow.set_tracking_uri(None)  # type: ignore[arg-type]

@@ -22,6 +22,7 @@ from regsearch.tracking.log.records import Model, StudyStart
 from regsearch.tracking.mlflow import champion
 from regsearch.tracking.mlflow.delivery import ClientLane
 from regsearch.tracking.mlflow.package import seal
+from tests import forked
 from tests.tracking.studies import study
 from tests.tracking.test_lanes import client_lane, deliver
 
@@ -235,9 +236,7 @@ def test_it_is_fetched_from_the_store_that_is_named_not_from_the_process_own(tmp
     here.mkdir()
     known = {name: text for name, text in os.environ.items() if not name.startswith("MLFLOW_")}
     for environment in (known, {**known, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'another.db'}"}):
-        done = subprocess.run(
-            [sys.executable, "-c", code, uri], cwd=here, env=environment, capture_output=True, text=True, check=False
-        )
+        done = forked.run(["-c", code, uri], here, environment)
         assert done.stdout.strip() == "1", done.stderr
         assert [path.name for path in here.iterdir()] == ["out"], "it leaves no store of its own"
         shutil.rmtree(here / "out")
