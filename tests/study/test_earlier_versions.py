@@ -124,11 +124,14 @@ def test_a_killed_population_goes_on(tmp_path: Path) -> None:
     assert (folder / "outbox.jsonl").read_bytes().startswith(before)
     trials = remembered(tmp_path)
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 24
-    first = {trial.number: (trial.stages[0].params if trial.stages else trial.params) for trial in trials}
-    assert all(
-        first[number] == {name: each for name, each in run.params.items() if name != "seed"}
+    # A copy's first stage is that of the trial it was copied from; the others begin with what they were begun with.
+    own = [trial for trial in trials if not trial.stages or trial.stages[0].trial == trial.number]
+    first = {trial.number: (trial.stages[0].params if trial.stages else trial.params) for trial in own}
+    begun = {
+        number: {name: value for name, value in run.params.items() if name != "seed"}
         for number, run in known.items()
-        if not run.stages
-    )
+        if number in first and not run.stages
+    }
+    assert begun and all(first[number] == params for number, params in begun.items())
     assert_whole(tmp_path)
     assert_trained_alone(tmp_path, trials, 9)
