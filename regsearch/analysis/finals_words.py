@@ -79,8 +79,7 @@ def sentence(summary: FinalsSummary, rows: str = "rows", target: str | None = No
     winner, baseline = (measure.level(each.test_metric.value) for each in (summary.winner, summary.baseline))
     if summary.same:
         known = f"{lead}training {summary.baseline.label} {measure.verb} {baseline}{measure.note.rstrip(',')}"
-        why = "nothing that the search found had a lower validation loss in the finals"
-        return f"{known}; {why}, so there is no difference to claim."
+        return f"{known}; the search found nothing better, so there is no difference to claim."
     model = f"the model found ({summary.winner.label or 'no regularization'})"
     text = f"{lead}{model} {measure.verb} {winner}{measure.note} against {baseline} {summary.baseline.label}: "
     text += measure.difference(contrast)

@@ -90,8 +90,7 @@ def test_winner_is_the_baseline() -> None:
     made = replace(summary(difference=0.0, low=0.0, high=0.0), same=True)
     assert sentence(made, "patients") == (
         "On 360 unseen patients, training without regularization is right in 88.0 % of cases, every class counting "
-        "alike; nothing that the search found had a lower validation loss in the finals, so there is no difference to "
-        "claim."
+        "alike; the search found nothing better, so there is no difference to claim."
     )
 
 
