@@ -69,6 +69,10 @@ def no_column(table: Table, key: str, name: object) -> UserError:
     return UserError("no such column", key=key, value=name, allowed=f"{columns}{near}")
 
 
+LARGEST = float(np.finfo(np.float32).max)
+"""What single precision holds, in which models compute."""
+
+
 def arrays(given: Mapping[str, Any], config: DataConfig) -> Table:
     """Make a table of a mapping of `x` [N, F...] and `y` [N] (texts to be continued: both [N, L]).
 
@@ -86,8 +90,9 @@ def arrays(given: Mapping[str, Any], config: DataConfig) -> Table:
         vocabulary = _vocabulary(x, given.get("vocabulary"), config)
         x = x.astype(np.int64)
     else:
-        vocabulary, x = None, x.astype(np.float32)
         _refuse(~np.isfinite(x), "x holds NaN or infinity", config)
+        _refuse(np.abs(x) > LARGEST, f"x holds a number beyond ±{LARGEST:.2g}", config)
+        vocabulary, x = None, x.astype(np.float32)
     if vocabulary is None and config.task in _OF_CODES:
         raise _bad(f"x of type {found_type(given['x'])} cannot be read as codes", config, "whole numbers, 64 bits")
     if config.task == "language_modelling":
@@ -101,7 +106,7 @@ def arrays(given: Mapping[str, Any], config: DataConfig) -> Table:
 
 
 def check_cells(frame: pd.DataFrame, config: DataConfig) -> None:
-    """Refuse a table in whose cells stand lists or infinite numbers; what is missing is filled in later.
+    """Refuse a table in whose cells stand lists or numbers beyond `LARGEST`; what is missing is filled in later.
 
     Raises:
         UserError: names the column and the row.
@@ -109,8 +114,10 @@ def check_cells(frame: pd.DataFrame, config: DataConfig) -> None:
     for name in frame.columns:
         values = frame[name]
         if pd.api.types.is_numeric_dtype(values):
-            bad = np.isinf(values.to_numpy(dtype=np.float64, na_value=np.nan))
-            _refuse(bad, f"column {name} holds infinity", config, "leave the value out: what is missing is filled in")
+            sizes = np.abs(values.to_numpy(dtype=np.float64, na_value=np.nan))
+            allowed = "leave the value out: what is missing is filled in"
+            _refuse(np.isinf(sizes), f"column {name} holds infinity", config, allowed)
+            _refuse(sizes > LARGEST, f"column {name} holds a number beyond ±{LARGEST:.2g}", config, allowed)
         elif values.dtype == np.dtype(object):
             bad = np.array([isinstance(value, list | tuple | dict | set | np.ndarray) for value in values], dtype=bool)
             allowed = "cells hold one value each; for sequences return a mapping of arrays x and y"

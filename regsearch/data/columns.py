@@ -98,7 +98,8 @@ class Preprocessing:
 
         Raises:
             ValueError: a column is missing, or a numeric one holds something else, or one of words a number or a truth
-                value that no word of it is, or there are fewer rows than one window has.
+                value that no word of it is, or an unbounded one a number that single precision does not hold then, or
+                there are fewer rows than one window has.
         """
         missing = [c["name"] for c in self.columns if c["name"] not in table.columns]
         if missing:
@@ -106,7 +107,11 @@ class Preprocessing:
         signs = None if trained else frozenset(self.missing)
         parts = [_feature(column, _plain(column, table[column["name"]], signs)) for column in self.columns]
         codes = any(column["kind"] in CODES for column in self.columns)
-        features: np.ndarray = np.concatenate(parts, axis=1).astype(np.int64 if codes else np.float32)
+        with np.errstate(over="ignore"):
+            features: np.ndarray = np.concatenate(parts, axis=1).astype(np.int64 if codes else np.float32)
+        far = np.flatnonzero(~np.isfinite(features).all(axis=1))
+        if len(far):
+            raise ValueError(f"row {far[0] + 1} holds a number too far from those of training for single precision")
         if self.shape is not None:
             features = features.reshape(len(features), *self.shape)
         if self.window is None:

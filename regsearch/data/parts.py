@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from regsearch.data.arrays import no_column
+from regsearch.data.arrays import LARGEST, no_column
 from regsearch.data.columns import FIRST, Preprocessing, Vocabulary, as_text, tokens, windows
 from regsearch.data.preprocess import far_values, filled_values, fit, fit_codes, fit_tokens, is_numeric
 from regsearch.data.series import cut_windows, rows_of_windows
@@ -70,6 +70,8 @@ def make_parts(table: Table, config: DataConfig, every_row: bool = True) -> Part
     rows = split_rows(table, config.split, every_row)
     x, fitted, example = _features(table, config, rows)
     y, about = _targets(table, rows["train"], x)
+    if every_row and table.task == "classification":
+        _refuse_unseen(table, rows["train"])
     about |= {"auc": config.area_under_curve, "vocabulary": _vocabulary(table, fitted)}
     about |= {"rows": len(table.y), "left_out": left_out(rows, len(table.y), config.split)}
     if fitted is not None and isinstance(table.x, pd.DataFrame):
@@ -100,7 +102,16 @@ def _features(table: Table, config: DataConfig, rows: Rows) -> tuple[Array, Prep
     if config.shape:
         _shaped(fitted.apply(train.head(1), trained=True), config)
         fitted = Preprocessing(fitted.columns, tuple(config.shape))
-    return fitted.apply(frame, trained=True), fitted, _example(train.head(5))
+    return _applied(fitted, frame, config), fitted, _example(train.head(5))
+
+
+def _applied(fitted: Preprocessing, frame: pd.DataFrame, config: DataConfig) -> Array:
+    """The rows of x, preprocessed."""
+    try:
+        return fitted.apply(frame, trained=True)
+    except ValueError as error:
+        allowed = "allowed are standard, robust and quantile, which hold it at a bound"
+        raise UserError(str(error), key="data.scaling", value=config.scaling, allowed=allowed) from None
 
 
 def _feature_columns(table: Table, config: DataConfig) -> pd.DataFrame:
@@ -176,6 +187,21 @@ def _targets(table: Table, train: Array, x: Array) -> tuple[Array, JsonObject]:
     return _standardised(table.y.to_numpy(dtype=np.float64), train)
 
 
+def _refuse_unseen(table: Table, train: Array) -> None:
+    """Refuse a class that has no training row, which no model would ever say."""
+    unseen = np.flatnonzero(~table.y.isin(table.y.iloc[train]).to_numpy())
+    if len(unseen):
+        label = table.y.iloc[int(unseen[0])]
+        count = int((table.y == label).sum())
+        rows = f"row {unseen[0] + 1} alone" if count == 1 else f"{count} rows, first in row {unseen[0] + 1}"
+        raise UserError(
+            f"class {label} has no training row ({rows})",
+            key="data.split",
+            value=table.target,
+            allowed="split so that training has some of each class, or leave those rows out",
+        )
+
+
 def _codes(labels: pd.Series) -> tuple[Array, list[object]]:
     classes = sorted(set(labels.tolist()), key=lambda label: (str(type(label)), label))
     code = {label: index for index, label in enumerate(classes)}
@@ -185,7 +211,12 @@ def _codes(labels: pd.Series) -> tuple[Array, list[object]]:
 def _standardised(values: Array, train: Array) -> tuple[Array, JsonObject]:
     mean, scale = float(values[train].mean()), float(values[train].std()) or 1.0
     about = {"outputs": 1, "target_mean": mean, "target_scale": scale}
-    return ((values - mean) / scale).astype(np.float32), about
+    scaled = (values - mean) / scale
+    far = np.flatnonzero(np.abs(scaled) > math.sqrt(LARGEST))  # whose squared error would be infinite
+    if len(far):
+        lies = f"lies {abs(scaled[far[0]]):.2g} standard deviations of the training rows off"
+        raise UserError(f"the target of row {far[0] + 1} {lies}", key="data.target", allowed="leave that row out")
+    return scaled.astype(np.float32), about
 
 
 def _forecasts(table: Table, config: DataConfig, every_row: bool) -> Parts:
@@ -196,7 +227,7 @@ def _forecasts(table: Table, config: DataConfig, every_row: bool) -> Parts:
     features = cut.frame.drop(columns=[config.series] if config.series else [])
     seen = rows_of_windows(train, size)
     fitted = Preprocessing(fit(features.iloc[seen], config.scaling).columns)
-    x = windows(fitted.apply(features, trained=True), size)[cut.starts]
+    x = windows(_applied(fitted, features, config), size)[cut.starts]
     values = cut.frame[table.target].to_numpy(dtype=np.float64)
     scaled, about = _standardised(values, rows_of_windows(train, size + horizon))
     ahead = windows(scaled[:, None], horizon)[cut.starts + size, :, 0]

@@ -186,8 +186,17 @@ def _durable(path: Path, mode: int) -> Iterator[IO[bytes]]:
         os.fsync(file.fileno())
 
 
+def _refuse_targets(bad: np.ndarray, what: str, table: Table) -> None:
+    if bad.any():
+        rows = f"{int(bad.sum())} of {len(bad)} rows, first in row {int(np.flatnonzero(bad)[0]) + 1}"
+        allowed = "every row needs one: fill it in, or leave the row out"
+        raise UserError(f"the target is {what} in {rows}", key="data.target", value=table.target, allowed=allowed)
+
+
 def _check_target(table: Table, config: DataConfig) -> None:
     import pandas as pd
+
+    from regsearch.data.arrays import LARGEST
 
     values = table.y
     numeric = pd.api.types.is_numeric_dtype(values)
@@ -197,15 +206,10 @@ def _check_target(table: Table, config: DataConfig) -> None:
         raise UserError(what, key="data.target", value=table.target, allowed=allowed)
     bad = values.isna().to_numpy()
     if numeric:
-        bad = bad | ~np.isfinite(values.to_numpy(dtype=np.float64, na_value=np.nan))
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        raise UserError(
-            f"the target is missing or not finite in {int(bad.sum())} of {len(bad)} rows, first in row {row + 1}",
-            key="data.target",
-            value=table.target,
-            allowed="every row needs one: fill it in, or leave the row out",
-        )
+        sizes = np.abs(values.to_numpy(dtype=np.float64, na_value=np.nan))
+        _refuse_targets((sizes > LARGEST) & np.isfinite(sizes), f"beyond ±{LARGEST:.2g}", table)
+        bad = bad | ~np.isfinite(sizes)
+    _refuse_targets(bad, "missing or not finite", table)
     if config.classes is not None:
         outside = np.flatnonzero(~values.isin(config.classes).to_numpy())
         if len(outside):

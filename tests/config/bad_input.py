@@ -46,6 +46,7 @@ class Growing(torch.nn.Linear):
         return super().forward(x)
 X, Y = numpy.arange(120.0).reshape(40, 3), numpy.arange(40) % 2
 def infinite(): return {"x": numpy.where(X == 62, numpy.inf, X), "y": Y}
+def huge(): return {"x": numpy.where(X == 62, 1e39, X), "y": Y}
 def missing(): return {"x": numpy.where(X == 62, numpy.nan, X), "y": Y}
 def strange(): return {"x": X, "y": numpy.where(numpy.arange(40) == 16, 7, Y)}
 def ragged(): return {"x": [[1, 2, 3]] * 12 + [[1, 2]] * 28, "y": Y}
@@ -269,5 +270,34 @@ OWN = [
         value="column b holds infinity in 1 of 60 rows, first in row 5",
         allowed="leave the value out",
         table=rows(lambda i: i % 3).replace("\n4,6,", "\n4,inf,"),
+    ),
+    Bad(
+        "huge column",
+        key="data.source",
+        value="column b holds a number beyond ±3.4e+38 in 1 of 60 rows, first in row 5",
+        allowed="leave the value out",
+        table=rows(lambda i: i % 3).replace("\n4,6,", "\n4,-1e39,"),
+    ),
+    Bad(
+        "huge array", *arrays("huge", "x holds a number beyond ±3.4e+38 in 1 of 40 rows, first in row 21", "python:net")
+    ),
+    Bad(
+        "huge target",
+        "task: classification",
+        REGRESSION,
+        "data.target",
+        "the target is beyond ±3.4e+38 in 1 of 60 rows, first in row 5",
+        "leave the row out",
+        table=rows(lambda i: 1e200 if i == 4 else i),
+        more=(("dropout: s", "l2: s"),),
+    ),
+    Bad(
+        "class of the latest rows",
+        "{seed: 1}",
+        "{by: {time: a}}",
+        "data.split",
+        "class 2 has no training row (6 rows, first in row 55)",
+        "leave those rows out",
+        table=rows(lambda i: 2 if i > 53 else i % 2),
     ),
 ]

@@ -158,3 +158,29 @@ def test_columns_that_hardly_vary(values: list[float | None]) -> None:
     for scaling in ("standard", "robust", "quantile"):
         x = fit(train, scaling).apply(other)
         assert np.isfinite(x).all() and np.abs(x).max() <= REACH, scaling
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "line"),
+    [
+        ("never", 1e38, "data.scaling: row 161 holds a number too far from those of training for single precision"),
+        ("y", 1e38, "data.target: the target of row 161 lies "),
+    ],
+)
+def test_what_single_precision_does_not_hold_once_scaled_is_refused(
+    column: str, value: float, line: str, tmp_path: Path
+) -> None:
+    frame = table().astype({"y": float})
+    frame["never"] = np.where(np.arange(ROWS) < 100, 1e-3 * np.arange(ROWS), 0.0)
+    frame.loc[160, column] = value
+    with pytest.raises(UserError) as refused:
+        cut(tmp_path, frame, task="regression", scaling="unbounded")
+    assert str(refused.value).startswith(line)
+    if column == "never":  # at a bound it is a number like others, for a served row as well
+        made = cut(tmp_path, frame, task="regression")
+        assert made.preprocessing is not None
+        row = frame.drop(columns=["y", "part"]).iloc[[160]]
+        assert np.isfinite(Preprocessing.from_json(made.preprocessing).apply(row)).all()
+        fitted = fit(frame.drop(columns=["y", "part"]).iloc[:100], "unbounded")
+        with pytest.raises(ValueError, match="row 1 holds a number too far from those of training"):
+            fitted.apply(row)
