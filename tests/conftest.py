@@ -20,7 +20,7 @@ os.environ.update({"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "
 os.environ["MPLBACKEND"] = "agg"
 # Children started from a test's own folder find the package as the tests do.
 os.environ["PYTHONPATH"] = os.pathsep.join(
-    dict.fromkeys([str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+    dict.fromkeys([str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
 )
 # What a developer's shell may hold and a study would obey.
 OBEYED = ("REGSEARCH_HOME", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID", "COLUMNS", "LINES")

@@ -23,6 +23,7 @@ from regsearch.errors import UserError, mended_by_hand
 from regsearch.system.files import JsonObject
 from regsearch.system.forking import start_server
 from regsearch.system.garbage import settle_collector
+from regsearch.system.streams import open_streams
 
 if TYPE_CHECKING:
     from regsearch.workspace.answer import Answer
@@ -46,6 +47,7 @@ P = ParamSpec("P")
 
 def main() -> None:
     """Run the command."""
+    open_streams()
     settle_collector()
     try:
         app(prog_name="regsearch")

@@ -167,11 +167,17 @@ def print_plan(plan: JsonMapping) -> None:
     print_mapping({name: value for name, value in plan.items() if name != "features"})
     table = _table("column", "becomes")
     for column, words in [*plan["features"].items()][:COLUMNS]:
-        table.add_row(escape(column), escape(words))
+        table.add_row(_plain(column), _plain(words, 500))
     sys.stdout.write("\n")
     _print(table)
     if len(plan["features"]) > COLUMNS:
         sys.stdout.write(f"and {len(plan['features']) - COLUMNS:,} more\n")
+
+
+def _plain(text: str, most: int = 40) -> str:
+    """What people named, on one line: cut where it is long, and nothing in it is markup or moves the cursor."""
+    line = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+    return escape(line if len(line) <= most else f"{line[: most - 3]}...")
 
 
 def print_cost(cost: Cost) -> None:
@@ -293,7 +299,7 @@ def _table(*titles: str) -> Table:
 
 def _print(what: RenderableType) -> None:
     """To standard output; where it is no terminal nothing is styled, and no line ends in blanks."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     if sys.stdout.isatty():
         console.print(what)
         return

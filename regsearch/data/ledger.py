@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from regsearch.data.cells import Cells, shared_rows
-from regsearch.data.manifest import Manifest, load_array
+from regsearch.data.manifest import Manifest, load_array, refuse_changed
 from regsearch.errors import UserError
 from regsearch.system.files import JsonObject
 from regsearch.system.guard import SEALED, lifted
@@ -171,6 +171,8 @@ def open_test(
     manifest = Manifest.load(data)
     if not manifest.sizes["test"]:
         raise UserError("the split has no test rows", key="data.split.test", value=0.0, allowed="say finalize.seeds: 0")
+    with lifted():
+        refuse_changed(data, sealed=True)
     line = {"study": study, "purpose": purpose, "decision": decision}
     ledger.mkdir(parents=True, exist_ok=True)
     text = json.dumps({**line, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})

@@ -12,6 +12,7 @@ from regsearch.config.data import Task
 from regsearch.system import documents, schema
 from regsearch.system.files import JsonObject
 from regsearch.system.guard import SEALED
+from regsearch.system.sums import SUMS, read_sums, sum_of
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def load_search_data(folder: Path) -> SearchData:
 
 
 def check_rows(folder: Path) -> None:
-    """Refuse a sealed split some of whose rows are gone or cut; test rows are looked for, not read.
+    """Refuse a sealed split some of whose files are gone, cut or changed; test rows are looked for, not read.
 
     Raises:
         DamagedFile: names the file, and what to do.
@@ -145,6 +146,37 @@ def check_rows(folder: Path) -> None:
         file = folder / SEALED / f"{name}.npy"
         if not file.is_file():
             raise documents.DamagedFile("is missing", file=file, allowed=documents.FROM_A_COPY)
+    refuse_changed(folder, sealed=False)
+
+
+def refuse_changed(folder: Path, sealed: bool) -> None:
+    """Refuse files of a sealed split that are not as they were written; those of regsearch 0.2.0 and earlier have no
+    sums to tell.
+
+    Args:
+        sealed: look at the test rows, instead of at all else.
+
+    Raises:
+        DamagedFile: names the file, and what to do.
+    """
+    if not (folder / SUMS).exists():
+        return
+    try:
+        known = read_sums(folder)
+    except (OSError, ValueError) as error:
+        what = f"is damaged ({error})"
+        raise documents.DamagedFile(what, file=folder / SUMS, allowed=documents.FROM_A_COPY) from None
+    for name, digest in known.items():
+        if name.startswith(f"{SEALED}/") == sealed and _changed(folder / name, digest):
+            what = "is damaged: its content is not what was sealed"
+            raise documents.DamagedFile(what, file=folder / name, allowed=documents.FROM_A_COPY)
+
+
+def _changed(file: Path, digest: str) -> bool:
+    try:
+        return sum_of(file) != digest
+    except OSError as error:
+        raise documents.unreadable(file, error, documents.FROM_A_COPY) from None
 
 
 def load_array(file: Path, mapped: bool = False) -> np.ndarray:

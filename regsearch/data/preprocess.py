@@ -53,7 +53,10 @@ def fit(train: pd.DataFrame, scaling: str = "standard") -> Preprocessing:
     for name in train.columns:
         values = train[name]
         if values.isna().all():
-            raise UserError("column has no value among the training rows", key="data.source", value=str(name))
+            allowed = f"leave it out: data.drop: [{name}]"
+            raise UserError(
+                "column has no value among the training rows", key="data.source", value=str(name), allowed=allowed
+            )
         if is_numeric(values):
             columns.append({"name": name, "kind": "numeric", **_numbers(values, scaling)})
         else:

@@ -24,9 +24,10 @@ import numpy as np
 
 from regsearch.data.manifest import Manifest
 from regsearch.errors import UserError
-from regsearch.system.forking import UNGUARDED, start
+from regsearch.system.forking import UNGUARDED, describe_end, start
 from regsearch.system.garbage import importing
 from regsearch.system.guard import SEALED
+from regsearch.system.sums import write_sums
 
 if TYPE_CHECKING:
     from regsearch.config import DataConfig
@@ -89,7 +90,10 @@ def _ended(code: int | None) -> Exception:
         what = "the processes of a study import this script, which would start the study again"
         allowed = 'put what it does below `if __name__ == "__main__":`'
         return UserError(what, file=Path(sys.argv[0]).name, allowed=allowed)
-    return RuntimeError(f"the process that seals the data ended with exit code {code}")
+    what = f"the process that seals the data {describe_end(code)}"
+    if code is not None and code < 0:
+        return UserError(what, allowed="start again; where memory is short the system ends a process so")
+    return RuntimeError(what)
 
 
 def verify_digest(config: DataConfig, folder: str, out: Path) -> None:
@@ -138,9 +142,8 @@ def _cut(config: DataConfig, folder: str, out: Path, test: bool, every_row: bool
         _write_part(aside, parts, part, digest, test)
     if test and len(marks):
         _write(aside / SEALED / "test_rows.npy", marks, mode=0o600)
-        cells = cells_of_test(table, parts)
         with _durable(aside / SEALED / "test_cells.npz", 0o600) as file:
-            cells.write(file)
+            cells_of_test(table, parts).write(file)
     manifest = Manifest(
         digest=digest.hexdigest(),
         test_digest=digest_of(marks),
@@ -156,6 +159,7 @@ def _cut(config: DataConfig, folder: str, out: Path, test: bool, every_row: bool
     )
     (aside / "example.json").write_text(json.dumps(parts.example))
     (aside / "manifest.json").write_text(manifest.to_json())
+    write_sums(aside, [str(path.relative_to(aside)) for path in aside.rglob("*") if path.is_file()])
     shutil.rmtree(out, ignore_errors=True)
     os.replace(aside, out)
 

@@ -20,7 +20,7 @@ from regsearch.executors.executor import Executor, ExecutorSettings
 from regsearch.executors.messages import Calibrated, Failure, Reply, Request, Stop, WorkerSpec
 from regsearch.executors.worker import Worker, WorkerServer, failure_of
 from regsearch.executors.worker_handle import WorkerHandle, WorkerLost, raise_failure
-from regsearch.system.forking import MEMORY, ONE_THREAD, start, start_server
+from regsearch.system.forking import MEMORY, ONE_THREAD, describe_end, start, start_server
 
 # Read by the math libraries when torch loads: one thread, and products that are bitwise the same in every slot.
 THREADS = PRODUCT_SETTINGS | ONE_THREAD | {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
@@ -129,9 +129,7 @@ class LocalWorker:
         code = self.process.exitcode
         if code == -signal.SIGKILL and _killed_for_memory() > self._killed_before:
             return WorkerLost("was ended for want of memory", memory=True)
-        if code is not None and code < 0:
-            return WorkerLost(f"was ended by {signal.Signals(-code).name}")
-        return WorkerLost(f"ended with exit code {code}")
+        return WorkerLost(describe_end(code))
 
     def stop(self) -> None:
         """Tell the worker to end by itself, after what it is doing; it is not waited for."""

@@ -18,7 +18,8 @@ from regsearch.publish.champion import CHAMPION
 from regsearch.system import schema
 from regsearch.system.documents import FROM_A_COPY, unreadable
 from regsearch.system.files import JsonObject
-from regsearch.tracking.mlflow.package import PREDICT, SUMS, DamagedPackage, check, seal
+from regsearch.system.sums import SUMS
+from regsearch.tracking.mlflow.package import PREDICT, DamagedPackage, check, seal
 from regsearch.workspace.answer import Answer
 from regsearch.workspace.folder import StudyFolder, home
 from regsearch.workspace.forms import check_versions

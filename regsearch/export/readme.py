@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from regsearch.system.files import JsonMapping
-from regsearch.tracking.mlflow.package import SUMS
+from regsearch.system.sums import SUMS
 
 VALUES = ("regression", "forecasting", "recommendation")
 _MOST_WORDS = 8

@@ -150,6 +150,8 @@ class StudyRunner:
                 show()
             if not writer.alive():
                 writer.refuse()
+                if line := writer.begin_anew():
+                    self._say(line)
             return not self.stop.requested and not self._timed_out()
 
         driver.run(watch)

@@ -17,14 +17,21 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from regsearch.system.garbage import end_quickly
+from regsearch.system.streams import open_streams
 
 # Read when the math libraries load.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 # Read by glibc when a process starts: memory that a step frees stays with the process. Else wide packs give it back and
 # fetch it again, page by page, in every step; packs of 64 small models were a third slower for it.
 MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
-ORPHANED, UNGUARDED = 75, 76
-"""Exit codes: its driver is gone; the script that it imports, as every such process does, would start a study."""
+# Read when Python starts. Without it a process that is started with code of its own would take a file in the working
+# folder, say a random.py, for the module of that name.
+SAFE = {"PYTHONSAFEPATH": "1"}
+ORPHANED, UNGUARDED, SERVER_GONE = 75, 76, 255
+"""Exit codes: its driver is gone; the script that it imports, as every such process does, would start a study;
+what Python gives where the server that it was forked from is gone."""
+SERVER = ONE_THREAD | MEMORY | SAFE
+"""The environment that the server starts in."""
 PRELOADED = ["regsearch.system.preload"]
 """What the server imports."""
 _DEATH_SIGNAL, _SET_NAME = 1, 15  # PR_SET_PDEATHSIG and PR_SET_NAME of Linux's prctl
@@ -41,11 +48,13 @@ def start_server() -> None:
     """
     global _served
     _end_where_imported()
+    open_streams()
     if sys.platform != "linux":
         return
     multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
-    resource_tracker.ensure_running()  # which lets interrupts through again
-    with _environment(ONE_THREAD | MEMORY), _without_interrupts(), contextlib.suppress(OSError):
+    with _environment(SAFE):
+        resource_tracker.ensure_running()  # which lets interrupts through again
+    with _environment(SERVER), _without_interrupts(), contextlib.suppress(OSError):
         forkserver.ensure_running()
         _served = True
 
@@ -69,17 +78,31 @@ def start(
 
     Raises:
         OSError: the system starts no process.
-        EOFError: the server is gone.
     """
     _end_where_imported()
+    open_streams()
     context: ForkServerContext | SpawnContext = multiprocessing.get_context("spawn")
     if fork and _served:
         context = multiprocessing.get_context("forkserver")
     given = (target, arguments, dict(os.environ), output)
-    process = context.Process(target=_run, args=given, name=name, daemon=daemon)
-    with _without_interrupts():
-        process.start()
-    return process
+
+    def begin() -> BaseProcess:
+        process = context.Process(target=_run, args=given, name=name, daemon=daemon)
+        with _environment(SERVER if fork and _served else SAFE), _without_interrupts():
+            process.start()
+        return process
+
+    try:
+        return begin()
+    except (EOFError, ConnectionError):  # the server was killed just now: it is started anew
+        return begin()
+
+
+def describe_end(code: int | None) -> str:
+    """Say how a process ended, by its exit code: `was ended by SIGKILL`."""
+    if code is not None and code < 0:
+        return f"was ended by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}"
 
 
 def _end_where_imported() -> None:

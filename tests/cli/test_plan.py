@@ -103,3 +103,14 @@ def test_a_dry_run_names_markers_that_no_rule_acts_at() -> None:
     assert json.loads(planned("--json"))["model"] == {"markers": "no rule of the study acts at residual"}
     Path("t.yaml").write_text(text + "space: {dropout: search, stochastic_depth: search}\n")
     assert "model" not in json.loads(planned("--json"))
+
+
+def test_names_of_columns_are_shown_as_they_are_and_on_a_line() -> None:
+    names = ["[red]x[/red]", ":smile:", "two\nlines", "long" * 99]
+    pd.DataFrame({**{name: range(60) for name in names}, "y": [0, 1] * 30}).to_csv("t.csv", index=False)
+    text = 'name: t\ndata: {source: "csv:t.csv", task: classification, target: y}\nmodel: {name: mlp}\n'
+    Path("t.yaml").write_text(text)
+    rows = planned().partition("becomes\n")[2].splitlines()
+    begins = ["[red]x[/red] ", ":smile: ", "two\\nlines ", "long" * 9 + "l... "]
+    assert len(rows) == 4 and all(row.startswith(begin) for row, begin in zip(rows, begins, strict=True))
+    assert all(row.endswith(" 1 number") for row in rows)

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from regsearch.config import DataConfig
-from regsearch.data import Manifest, Opened, decisions, open_test, opened, openings
+from regsearch.data import Manifest, Opened, check_rows, decisions, open_test, opened, openings
 from regsearch.data.sealing import _cut
+from regsearch.errors import UserError
 from regsearch.system.guard import guarded
 
 
@@ -114,3 +115,20 @@ def test_whoever_only_looks_has_no_test_written(tmp_path: Path) -> None:
     sealed = tmp_path / "s" / "data" / "sealed"
     assert oct(sealed.stat().st_mode & 0o777) == "0o700"
     assert {oct(file.stat().st_mode & 0o777) for file in sealed.iterdir()} == {"0o600"}
+
+
+@pytest.mark.parametrize("file", ["train_x.npy", "validation_y.npy", "example.json", "sealed/test_y.npy"])
+def test_files_that_were_changed_are_refused_before_the_test_is_opened(file: str, tmp_path: Path) -> None:
+    """One bit, which no shape tells."""
+    cut(tmp_path / "s", table())
+    data, ledger = tmp_path / "s" / "data", tmp_path / "ledger"
+    check_rows(data)
+    content = bytearray((data / file).read_bytes())
+    content[-1] ^= 1
+    (data / file).write_bytes(content)
+    with pytest.raises(UserError, match=f"{file}: is damaged: its content is not what was sealed"):
+        open_test(data, ledger, "s", "finals", {"winner": 1}) if "sealed" in file else check_rows(data)
+    assert not ledger.exists()
+    (data / "SHA256SUMS").unlink()  # as earlier versions left it
+    check_rows(data)
+    assert len(open_test(data, ledger, "s", "finals", {"winner": 1})[1]) == 60

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -48,6 +49,35 @@ def test_a_process_has_the_environment_of_whoever_asks(
         "torch": fork,
         "name": "regs-note",
     }
+
+
+def test_a_server_that_is_killed_is_started_anew(tmp_path: Path) -> None:
+    forking.start_server()
+    server = forking.forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    os.kill(server, signal.SIGKILL)  # and at once, so that it may be seen to live
+    process = forking.start(note, tmp_path / "note.json", name="regs-note")
+    process.join(60)
+    assert process.exitcode == 0 and json.loads((tmp_path / "note.json").read_text())["name"] == "regs-note"
+    assert forking.describe_end(-9) == "was ended by SIGKILL" and forking.describe_end(3) == "ended with exit code 3"
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_standard_streams_may_be_closed(closed: str, tmp_path: Path) -> None:
+    """And modules of the working folder are not taken for those of the libraries."""
+    for name in ("torch", "random", "queue"):
+        (tmp_path / f"{name}.py").write_text("x = 1\n")
+    (tmp_path / "t.yaml").write_text("name: t\ndata: {source: 'sklearn:iris'}\nmodel: {name: mlp}\n")
+    script = tmp_path / "elsewhere" / "script.py"
+    script.parent.mkdir()
+    script.write_text(
+        "from regsearch.cli.app import main\nimport sys\nsys.argv[1:] = ['study', 'start', 't.yaml', '--dry-run']\n"
+        "if __name__ == '__main__':\n    main()\n"
+    )
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} elsewhere/script.py {closed}"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "" and ("column" in done.stdout) == (">&-" not in closed.replace("2>&-", ""))
 
 
 def test_a_folder_whose_name_is_too_long_for_a_socket_means_no_server(

@@ -9,10 +9,11 @@ import pytest
 from mlflow import MlflowClient
 
 from regsearch.errors import UserError
+from regsearch.system.sums import SUMS
 from regsearch.tracking.log.commands import Commands
 from regsearch.tracking.log.outbox import Outbox
 from regsearch.tracking.log.records import Model
-from regsearch.tracking.mlflow.package import SUMS, DamagedPackage, check, seal
+from regsearch.tracking.mlflow.package import DamagedPackage, check, seal
 from regsearch.tracking.mlflow.writer import Writer
 from tests.tracking.studies import study
 from tests.tracking.test_champion import package

@@ -132,6 +132,32 @@ def test_the_driver_sees_progress_and_cost(tmp_path: Path, uri: str, writers: Wr
     assert not handle.alive()
 
 
+def test_a_writer_that_is_killed_is_followed_by_another(
+    tmp_path: Path, uri: str, writers: Writers, undisturbed: dict[str, object]
+) -> None:
+    """As the kernel does when memory is short: at its start, while the driver waits for the store, at the end."""
+    path = told_outbox(tmp_path)
+    handle = writers(path, uri)
+    handle.process.kill()
+    handle.process.join()
+    assert handle.begin_anew() == "the process that writes to MLflow was ended by SIGKILL: another one goes on"
+    assert handle.begin_anew() == "", "it is at work"
+    handle.process.kill()
+    handle.process.join()
+    handle.await_store(30)
+    assert handle.alive() and handle.status().state in ("waiting", "delivering")
+    handle.process.kill()
+    handle.process.join()
+    assert handle.drain(60)
+    assert snapshot(uri) == undisturbed
+    other = writers(path, uri)
+    for _ in range(4):
+        other.process.kill()
+        other.process.join()
+        said = other.begin_anew()
+    assert said == "", "not for ever"
+
+
 def test_the_writer_dies_with_a_killed_driver(tmp_path: Path, uri: str) -> None:
     code = (
         "import sys, time; from regsearch.tracking.mlflow.writer_process import start_writer;"

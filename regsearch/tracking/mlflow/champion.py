@@ -21,10 +21,11 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 
 from regsearch.system.files import JsonObject
+from regsearch.system.sums import SUMS
 from regsearch.tracking.log.records import Model
 from regsearch.tracking.mlflow.changes import SOURCE_TAG, START_TAG
 from regsearch.tracking.mlflow.delivery import ClientLane
-from regsearch.tracking.mlflow.package import PREDICT, SUMS, check
+from regsearch.tracking.mlflow.package import PREDICT, check
 from regsearch.tracking.mlflow.recovery import source_of
 from regsearch.tracking.mlflow.registry import logged_model_id
 

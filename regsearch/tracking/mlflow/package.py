@@ -1,15 +1,14 @@
 """A packaged model on its way to MLflow: the SHA-256 of each file beside them, so that damage is seen before it is
-registered. Standard library only.
+registered.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
-SUMS = "SHA256SUMS"
-"""The file of the sums, as `sha256sum --check` reads it."""
+from regsearch.system.sums import SUMS, read_sums, sum_of, write_sums
+
 PREDICT = Path(__file__).with_name("predict.py")
 """What turns raw columns into answers, in a registered model and in an exported folder alike."""
 
@@ -20,9 +19,7 @@ class DamagedPackage(RuntimeError):
 
 def seal(folder: Path) -> None:
     """Write the sums of all files of a package beside them, and see to it that all are on disk."""
-    names = sorted(path.name for path in folder.iterdir() if path.name != SUMS)
-    lines = [f"{_sum(folder / name)}  {name}\n" for name in names]
-    (folder / SUMS).write_text("".join(lines))
+    write_sums(folder, [path.name for path in folder.iterdir() if path.name != SUMS])
     for path in (*folder.iterdir(), folder):
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -41,10 +38,7 @@ def check(package: Path, copies: Path | None = None) -> None:
         DamagedPackage: a file is missing, or differs in a single bit.
     """
     try:
-        *lines, end = (package / SUMS).read_text().split("\n")
-        if end:
-            raise ValueError("it is cut")
-        known = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+        known = read_sums(package)
     except (OSError, ValueError) as error:
         raise DamagedPackage(f"{package / SUMS}: the sums of the packaged model cannot be read ({error})") from error
     missing = [path.name for path in package.iterdir() if path.name != SUMS and path.name not in known]
@@ -53,13 +47,8 @@ def check(package: Path, copies: Path | None = None) -> None:
     for name, digest in known.items():
         path = copies / name if copies is not None and (copies / name).exists() else package / name
         try:
-            measured = _sum(path)
+            measured = sum_of(path)
         except OSError as error:
             raise DamagedPackage(f"{path}: a file of the packaged model cannot be read ({error.strerror})") from error
         if measured != digest:
             raise DamagedPackage(f"{path}: the packaged model is damaged: its SHA-256 is not the one beside it")
-
-
-def _sum(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,8 +15,8 @@ from mlflow.exceptions import MlflowException
 
 from regsearch.errors import UserError
 from regsearch.system.addresses import scrub
+from regsearch.system.sums import SUMS
 from regsearch.tracking.mlflow.changes import NUMBER_TAG, PARENT_TAG
-from regsearch.tracking.mlflow.package import SUMS
 from regsearch.tracking.mlflow.store import open_store
 
 ALIAS = "champion"

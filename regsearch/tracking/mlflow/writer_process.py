@@ -14,12 +14,14 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from regsearch.errors import UserError
-from regsearch.system.forking import start
+from regsearch.system.forking import SERVER_GONE, describe_end, start
 from regsearch.tracking.log.commands import DRAIN, FLUSH, receive
 from regsearch.tracking.log.cursor import Status, read_cursor, read_status, status_path
 from regsearch.tracking.mlflow.store import SCHEMES
 
 LOOK_SECONDS = 0.02
+AGAIN = 3
+"""How often another writer is started at most."""
 DRAIN_SECONDS = 120.0
 """How long the end of a study waits for its store."""
 DATABASES = tuple(scheme for scheme in SCHEMES if scheme not in ("http", "https", "databricks"))
@@ -31,16 +33,32 @@ class WriterHandle:
 
     Attributes:
         commands: to it.
+        begin: starts the process, and gives it with the pipe to it.
     """
 
     outbox: Path
     process: BaseProcess
     commands: Connection
+    begin: Callable[[], tuple[BaseProcess, Connection]]
     _heard: int = 0
+    _begun_anew: int = 0
 
     def alive(self) -> bool:
         """Tell whether the writer is running."""
         return self.process.is_alive()
+
+    def begin_anew(self) -> str:
+        """Start another writer where something else ended this one, as the kernel does when memory is short, or whoever
+        ends the server of forks; some times, not for ever. The line that says so; empty where nothing was to do.
+        """
+        code = self.process.exitcode
+        killed = code is not None and (code < 0 or code == SERVER_GONE)
+        if not killed or self._begun_anew == AGAIN:
+            return ""
+        self.commands.close()
+        self.process, self.commands = self.begin()
+        self._heard, self._begun_anew = 0, self._begun_anew + 1
+        return f"the process that writes to MLflow {describe_end(code)}: another one goes on"
 
     def status(self) -> Status:
         """Read the writer's latest status."""
@@ -75,7 +93,11 @@ class WriterHandle:
         """
         self._ask(FLUSH)
         deadline = time.monotonic() + timeout
-        while self.alive() and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
+            if self.begin_anew():
+                self._ask(FLUSH)
+            if not self.alive():
+                break
             status = self.status()
             behind = status.notices and not self.delivered()
             if status.state == "retrying" or (status.state != "starting" and not behind):
@@ -103,8 +125,12 @@ class WriterHandle:
 
         What is not delivered stays in the outbox for the next writer.
         """
+        deadline = time.monotonic() + timeout
         self.no_more()
         self.process.join(timeout)
+        while self.begin_anew():
+            self.no_more()
+            self.process.join(max(0.0, deadline - time.monotonic()))
         if self.alive():
             self.kill()
             return False
@@ -166,12 +192,16 @@ def start_writer(outbox: str | Path, uri: str, artifacts: str | Path | None = No
     path = Path(outbox).absolute()
     folder = Path(artifacts).absolute() if artifacts is not None else path.parents[2] / "artifacts"
     kept_by_database = uri.split(":", 1)[0].split("+", 1)[0] in DATABASES
-    theirs, ours = multiprocessing.Pipe(duplex=False)
-    given = path, uri, folder if kept_by_database else None
-    log = path.with_suffix(".log")
-    process = start(_deliver, theirs, *given, daemon=True, output=log, name="regs-writer")
-    theirs.close()
-    return WriterHandle(path, process, ours)
+
+    def begin() -> tuple[BaseProcess, Connection]:
+        theirs, ours = multiprocessing.Pipe(duplex=False)
+        given = path, uri, folder if kept_by_database else None
+        log = path.with_suffix(".log")
+        process = start(_deliver, theirs, *given, daemon=True, output=log, name="regs-writer")
+        theirs.close()
+        return process, ours
+
+    return WriterHandle(path, *begin(), begin)
 
 
 def _deliver(commands: Connection, outbox: Path, uri: str, artifacts: Path | None) -> None:

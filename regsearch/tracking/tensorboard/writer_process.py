@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from regsearch.system.forking import start
+from regsearch.system.forking import describe_end, start
 from regsearch.tracking.log.commands import DRAIN, receive
 
 DRAIN_SECONDS = 120.0
@@ -36,8 +36,8 @@ def event_files(outbox: Path, folder: Path | None, say: Callable[[str], None]) -
         try:
             yield
         finally:
-            if not _drain(process, ours):
-                lines = log.read_text(errors="replace").strip().splitlines() or ["it took too long"]
+            if trouble := _drain(process, ours):
+                lines = log.read_text(errors="replace").strip().splitlines() or [trouble]
                 say(f"TensorBoard's files in {folder} are not whole: {lines[-1]}")
 
 
@@ -52,14 +52,17 @@ def _deliver(commands: Connection, outbox: Path, folder: Path) -> None:
         sys.exit(" ".join(str(error).split()))
 
 
-def _drain(process: BaseProcess, commands: Connection) -> bool:
+def _drain(process: BaseProcess, commands: Connection) -> str:
+    """Have it write the rest and end; what went wrong, if anything did."""
     with contextlib.suppress(OSError):  # it is gone
         commands.send(DRAIN)
     commands.close()
     process.join(DRAIN_SECONDS)
-    process.kill()
-    process.join()
-    return process.exitcode == 0
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+        return "writing them took too long"
+    return "" if process.exitcode == 0 else f"the process that writes them {describe_end(process.exitcode)}"
 
 
 __all__ = ["event_files"]
