@@ -111,6 +111,23 @@ def test_a_damaged_champion_is_refused(home: Path, file: str) -> None:
     assert "regsearch study finalize people" in line and "champion" in line
 
 
+@pytest.mark.parametrize("file", ["model.pt2", "columns.py", "manifest.json"])
+def test_an_exported_folder_that_is_damaged_answers_nothing(home: Path, file: str) -> None:
+    finished_study(home)
+    assert export("people", "out", "--no-onnx").exit_code == 0
+    load("out")
+    path = Path("out", file)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"out/{file} is damaged: "):
+        load("out")
+    Path("out", "SHA256SUMS").unlink()
+    Path("out", "manifest.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"out/manifest\.json is damaged: it holds no JSON object"):
+        load("out")
+
+
 def test_without_the_packages_of_onnx_the_rest_is_written(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
@@ -146,4 +163,4 @@ def test_a_package_that_is_gone_is_named_in_a_line(home: Path) -> None:
     command = [sys.executable, "-S", "out/predict.py", "out/example.csv"]
     done = subprocess.run(command, env={"PYTHONPATH": str(site)}, capture_output=True, text=True, check=False)
     line = "the model needs torch, which is not installed: pip install -r requirements.txt"
-    assert (done.returncode, done.stderr) == (2, f"predict.py: out/example.csv: {line}\n")
+    assert (done.returncode, done.stderr) == (2, f"predict.py: {line}\n")

@@ -17,6 +17,7 @@ Each value is read by itself, whatever stands in other rows.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import sys
@@ -44,12 +45,12 @@ class Model:
         folder: holds `model.pt2`, `manifest.json` and, for tables, `columns.py`.
 
     Raises:
-        ValueError: a newer regsearch wrote the manifest.
+        ValueError: a newer regsearch wrote the manifest, or a file is not as it was written; in one line.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
-        _check_schema(self.manifest.get("schema", 1), folder / "manifest.json")
+        self.manifest = _manifest(folder / "manifest.json")
+        _check_sums(folder)
         self._program = _torch().export.load(folder / "model.pt2").module()
         self._preprocessing: Any = None
         if self.manifest.get("preprocessing") is not None:
@@ -157,6 +158,26 @@ def load(folder: str | Path | None = None) -> Model:
     return Model(Path(folder) if folder is not None else Path(__file__).resolve().parent)
 
 
+def _manifest(file: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged: {' '.join(str(error).split())}") from None
+    if not isinstance(manifest, dict):
+        raise ValueError(f"{file} is damaged: it holds no JSON object")
+    _check_schema(manifest.get("schema", 1), file)
+    return manifest
+
+
+def _check_sums(folder: Path) -> None:
+    """Hold what the answers are made of against the sums beside it; a model without them is taken as it is."""
+    sums = folder / "SHA256SUMS"
+    known = dict(line.split("  ", 1)[::-1] for line in sums.read_text().splitlines()) if sums.is_file() else {}
+    for name in ("model.pt2", "manifest.json", "columns.py"):
+        if name in known and hashlib.sha256((folder / name).read_bytes()).hexdigest() != known[name]:
+            raise ValueError(f"{folder / name} is damaged: its SHA-256 is not that in {sums.name}")
+
+
 def _check_schema(version: object, file: Path) -> None:
     if not isinstance(version, int) or version > SCHEMA:
         written = f"written by a newer regsearch (schema {version}, this predict.py reads up to {SCHEMA})"
@@ -191,6 +212,10 @@ def main(words: list[str]) -> int:
         return 0 if words in (["-h"], ["--help"]) else 2
     try:
         model = load()
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        print(f"predict.py: {error}", file=sys.stderr)
+        return 2
+    try:
         answers = model(model.read(words[0]))
     except (ValueError, OSError, ModuleNotFoundError) as error:
         print(f"predict.py: {words[0]}: {error}", file=sys.stderr)
