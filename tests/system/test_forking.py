@@ -61,7 +61,9 @@ def test_a_server_that_is_killed_is_started_anew(tmp_path: Path) -> None:
     assert forking.describe_end(-9) == "was ended by SIGKILL" and forking.describe_end(3) == "ended with exit code 3"
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "closed", ["<&- >&- 2>&-", *(pytest.param(one, marks=pytest.mark.slow) for one in (">&-", "2>&-"))]
+)
 def test_standard_streams_may_be_closed(closed: str, tmp_path: Path) -> None:
     """And modules of the working folder are not taken for those of the libraries."""
     for name in ("torch", "random", "queue"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from tests.shells import bare
 
 RULES = ("l1", "dropout", "max_norm")
@@ -30,6 +32,7 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=bare(), timeout=120)
 
 
+@pytest.mark.slow
 def test_shipped_rules_keep_their_properties_in_a_bare_shell() -> None:
     done = python(checks(*RULES))
     assert done.stdout == "kept\n", done.stderr
