@@ -135,14 +135,12 @@ def _cut(config: DataConfig, folder: str, out: Path, test: bool, every_row: bool
     digest, marks = hashlib.sha256(), marks_of_test(table, parts)
     digest.update(json.dumps([config.source, table.target, table.task]).encode())
     aside = out.with_name(f"{out.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    (aside / SEALED).mkdir(mode=0o700)
+    into = _Folder(aside)
     for part in PARTS:
-        _write_part(aside, parts, part, digest, test)
+        _write_part(into, parts, part, digest, test)
     if test and len(marks):
-        _write(aside / SEALED / "test_rows.npy", marks, mode=0o600)
-        with _durable(aside / SEALED / "test_cells.npz", 0o600) as file:
+        into.save(f"{SEALED}/test_rows.npy", marks, mode=0o600)
+        with into.file(f"{SEALED}/test_cells.npz", 0o600) as file:
             cells_of_test(table, parts).write(file)
     manifest = Manifest(
         digest=digest.hexdigest(),
@@ -157,37 +155,52 @@ def _cut(config: DataConfig, folder: str, out: Path, test: bool, every_row: bool
         dtype=str(parts.x["train"].dtype),
         **about,
     )
-    (aside / "example.json").write_text(json.dumps(parts.example))
-    (aside / "manifest.json").write_text(manifest.to_json())
-    write_sums(aside, [str(path.relative_to(aside)) for path in aside.rglob("*") if path.is_file()])
+    into.write("example.json", json.dumps(parts.example))
+    into.write("manifest.json", manifest.to_json())
+    write_sums(aside, into.sums)
     shutil.rmtree(out, ignore_errors=True)
     os.replace(aside, out)
 
 
-def _write_part(folder: Path, parts: Parts, part: str, digest: hashlib._Hash, test: bool) -> None:
+class _Folder:
+    """A new folder whose files are on disk once they are written, with the sum of each."""
+
+    def __init__(self, path: Path) -> None:
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
+        (path / SEALED).mkdir(mode=0o700)
+        self.path = path
+        self.sums: dict[str, str] = {}
+
+    @contextlib.contextmanager
+    def file(self, name: str, mode: int = 0o644) -> Iterator[IO[bytes]]:
+        """A new file."""
+        with open(os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_TRUNC, mode), "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            file.seek(0)
+            self.sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
+
+    def save(self, name: str, array: np.ndarray, mode: int = 0o644) -> None:
+        with self.file(name, mode) as file:
+            np.save(file, array)
+
+    def write(self, name: str, text: str) -> None:
+        with self.file(name) as file:
+            file.write(text.encode())
+
+
+def _write_part(folder: _Folder, parts: Parts, part: str, digest: hashlib._Hash, test: bool) -> None:
     """Write the arrays of one part, the test's only with `test`; the digest takes in all of them and their rows."""
     for name, arrays in (("x", parts.x), ("y", parts.y)):
         array = np.ascontiguousarray(arrays[part])
         digest.update(array.tobytes())
         if part != "test":
-            _write(folder / f"{part}_{name}.npy", array)
+            folder.save(f"{part}_{name}.npy", array)
         elif test and len(array):
-            _write(folder / SEALED / f"{part}_{name}.npy", array, mode=0o600)
+            folder.save(f"{SEALED}/{part}_{name}.npy", array, mode=0o600)
     digest.update(parts.rows[part].tobytes())
-
-
-def _write(path: Path, array: np.ndarray, mode: int = 0o644) -> None:
-    with _durable(path, mode) as file:
-        np.save(file, array)
-
-
-@contextlib.contextmanager
-def _durable(path: Path, mode: int) -> Iterator[IO[bytes]]:
-    """A new file that is on disk when the context ends."""
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _refuse_targets(bad: np.ndarray, what: str, table: Table) -> None:

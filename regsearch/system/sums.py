@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
 SUMS = "SHA256SUMS"
 """The file of the sums."""
 
 
-def write_sums(folder: Path, names: Iterable[str]) -> None:
-    """Write the sums of these files of a folder into its `SHA256SUMS`."""
-    (folder / SUMS).write_text("".join(f"{sum_of(folder / name)}  {name}\n" for name in sorted(names)))
+def write_sums(folder: Path, sums: Mapping[str, str]) -> None:
+    """Write the sums of files of a folder, by their names, into its `SHA256SUMS`."""
+    (folder / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())))
 
 
 def read_sums(folder: Path) -> dict[str, str]:

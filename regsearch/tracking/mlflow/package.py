@@ -19,7 +19,7 @@ class DamagedPackage(RuntimeError):
 
 def seal(folder: Path) -> None:
     """Write the sums of all files of a package beside them, and see to it that all are on disk."""
-    write_sums(folder, [path.name for path in folder.iterdir() if path.name != SUMS])
+    write_sums(folder, {path.name: sum_of(path) for path in folder.iterdir() if path.name != SUMS})
     for path in (*folder.iterdir(), folder):
         handle = os.open(path, os.O_RDONLY)
         try:
