@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from regsearch.analysis.finals_summary import FinalsSummary
 from regsearch.analysis.statistics import Contrast, Interval, metric_of
+from regsearch.config.words import listed
 from regsearch.space import TRAIN, active_regularizers, knob_of, regularizer_of, value_names
 from regsearch.system.files import JsonObject
 
@@ -161,12 +162,13 @@ def decided(summary: FinalsSummary) -> str:
     """Say by which validation losses the winner won; one alone has beaten nobody, and nothing is said."""
     rivals = [] if summary.same else [("baseline", summary.baseline.val_loss)]
     rivals += [(ROLES.get(other.role, other.role), other.summary.val_loss) for other in summary.others]
+    if not rivals:
+        return ""
     losses = [loss for loss in (summary.winner.val_loss, *(loss for _, loss in rivals)) if math.isfinite(loss)]
     decimals = _apart(losses, _decimals(max(losses, default=0.0)))
     cannot = {ROLES["default"]: " (which cannot win)"}
     words = [f"{_fixed(loss, decimals)} of the {role}{cannot.get(role, '')}" for role, loss in rivals]
-    against = " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
-    return f"won by validation loss: {_fixed(summary.winner.val_loss, decimals)} against {against}" if against else ""
+    return f"won by validation loss: {_fixed(summary.winner.val_loss, decimals)} against {listed(words)}"
 
 
 def held(summary: FinalsSummary) -> str:
@@ -276,18 +278,19 @@ def _decimals(value: float) -> int:
 
 def _apart(values: list[float], decimals: int) -> int:
     """`decimals`, or up to three more where numbers that differ from the first would read like it."""
-    for more in range(decimals, decimals + 4):
-        if all(value == values[0] or f"{value:.{more}f}" != f"{values[0]:.{more}f}" for value in values):
-            return more
-    return decimals + 3
+    return _fewest(
+        decimals, lambda more: all(v == values[0] or f"{v:.{more}f}" != f"{values[0]:.{more}f}" for v in values)
+    )
 
 
 def _enough(values: list[float], decimals: int) -> int:
     """`decimals`, or up to three more where a number that is not 0 would read as 0."""
-    for more in range(decimals, decimals + 4):
-        if all(value == 0 or float(f"{value:.{more}f}") for value in values):
-            return more
-    return decimals + 3
+    return _fewest(decimals, lambda more: all(value == 0 or float(f"{value:.{more}f}") for value in values))
+
+
+def _fewest(decimals: int, do: Callable[[int], bool]) -> int:
+    """The fewest decimals, from `decimals` to three more, that do; three more where none do."""
+    return next((more for more in range(decimals, decimals + 3) if do(more)), decimals + 3)
 
 
 def _significant(value: float) -> str:

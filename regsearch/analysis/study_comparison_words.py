@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
 from statistics import median
 
 from regsearch.analysis.paired_tests import LEVEL, Pair, smallest_units
 from regsearch.analysis.statistics import Interval, metric_of
 from regsearch.analysis.study_comparison import Comparison, StudySummary
+from regsearch.config.words import listed
 
 Table = tuple[list[str], list[list[str]]]
 MINUS = "\N{MINUS SIGN}"
@@ -30,7 +30,7 @@ def sentence(comparison: Comparison) -> str:
     over = f"Over {units}" if comparison.unit == "data set" else f"O{where[1:]}over {units} in pairs"
     first = [name for name, each in comparison.ranks.items() if each == comparison.ranks[best]]
     if len(first) > 1:
-        rank = f" with {_listed(first[1:])}{rank}"
+        rank = f" with {listed(first[1:])}{rank}"
     own = [pair for pair in comparison.pairs if pair.first == best]
     held = [pair for pair in own if pair.holds]
     text = f"{over}, {best} ranks best{rank}"
@@ -38,9 +38,9 @@ def sentence(comparison: Comparison) -> str:
         parts = [
             f"{pair.second} by {difference(pair.difference, comparison)} (p = {p_value(pair.p_holm)})" for pair in held
         ]
-        text += f"; it is better than {_listed(parts)}"
+        text += f"; it is better than {listed(parts)}"
         rest = [pair.second for pair in own if not pair.holds]
-        return f"{text}; against {_listed(rest)} the difference may be chance." if rest else f"{text}."
+        return f"{text}; against {listed(rest)} the difference may be chance." if rest else f"{text}."
     if all(pair.powerless for pair in own):
         return f"{text}, but nothing can be told apart: {_powerless(own[0], len(comparison.pairs), comparison.unit)}."
     return f"{text}, but none of its differences holds: they may be chance."
@@ -232,11 +232,6 @@ def _plain(span: Interval) -> str:
 
 def _count(number: int, word: str) -> str:
     return f"{number:,} {word}{'' if number == 1 else 's'}"
-
-
-def _listed(words: Iterable[str]) -> str:
-    *most, last = words
-    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _without(cells: list[str], dropped: set[int]) -> list[str]:

@@ -52,6 +52,12 @@ def brief(value: object, longest: int = 60) -> object:
     return value if len(text) <= longest else _Text(text[: longest - 4] + " ...")
 
 
+def listed(words: Iterable[str]) -> str:
+    """Join words, one or more: `a`, `a and b`, `a, b and c`."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def as_seconds(text: str | None, key: str) -> float | None:
     """Convert to seconds a time like `90s`, `10m` or `2h`; None stays None.
 

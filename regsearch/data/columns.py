@@ -34,6 +34,10 @@ _TRUTHS = {"True": "True", "true": "True", "TRUE": "True", "False": "False", "fa
 _MOST_DIGITS = 400
 
 
+class TooFar(ValueError):
+    """A row holds a number that single precision does not hold once it is scaled; names it in one line."""
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """Fitted preprocessing of a table: one entry per raw column, in order.
@@ -111,7 +115,7 @@ class Preprocessing:
             features: np.ndarray = np.concatenate(parts, axis=1).astype(np.int64 if codes else np.float32)
         far = np.flatnonzero(~np.isfinite(features).all(axis=1))
         if len(far):
-            raise ValueError(f"row {far[0] + 1} holds a number too far from those of training for single precision")
+            raise TooFar(f"row {far[0] + 1} holds a number too far from those of training for single precision")
         if self.shape is not None:
             features = features.reshape(len(features), *self.shape)
         if self.window is None:

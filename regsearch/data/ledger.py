@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from regsearch.config.words import listed
 from regsearch.data.cells import Cells, shared_rows
 from regsearch.data.manifest import Manifest, load_array, refuse_changed
 from regsearch.errors import UserError
@@ -52,8 +53,7 @@ class Opened:
     def __str__(self) -> str:
         words = f"test opened {_times(self.times)}"
         if len(self.by) > 1:
-            *names, last = self.by
-            words += f" (by {', '.join(names)} and {last})"
+            words += f" (by {listed(self.by)})"
         if not self.others:
             return words
         share = f"{100 * self.share:.0f} %" if self.share >= 0.005 else "under 1 %"

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from regsearch.data.arrays import LARGEST, no_column
-from regsearch.data.columns import FIRST, Preprocessing, Vocabulary, as_text, tokens, windows
+from regsearch.data.columns import FIRST, Preprocessing, TooFar, Vocabulary, as_text, tokens, windows
 from regsearch.data.preprocess import far_values, filled_values, fit, fit_codes, fit_tokens, is_numeric
 from regsearch.data.series import cut_windows, rows_of_windows
 from regsearch.data.sources import missing_signs
@@ -109,7 +109,7 @@ def _applied(fitted: Preprocessing, frame: pd.DataFrame, config: DataConfig) -> 
     """The rows of x, preprocessed."""
     try:
         return fitted.apply(frame, trained=True)
-    except ValueError as error:
+    except TooFar as error:
         allowed = "allowed are standard, robust and quantile, which hold it at a bound"
         raise UserError(str(error), key="data.scaling", value=config.scaling, allowed=allowed) from None
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from regsearch.data.manifest import Manifest
 from regsearch.errors import UserError
-from regsearch.system.forking import SERVER_GONE, UNGUARDED, describe_end, start
+from regsearch.system.forking import UNGUARDED, describe_end, start, was_killed
 from regsearch.system.garbage import importing
 from regsearch.system.guard import SEALED
 from regsearch.system.sums import write_sums
@@ -91,7 +91,7 @@ def _ended(code: int | None) -> Exception:
         allowed = 'put what it does below `if __name__ == "__main__":`'
         return UserError(what, file=Path(sys.argv[0]).name, allowed=allowed)
     what = f"the process that seals the data {describe_end(code)}"
-    if code == SERVER_GONE or (code is not None and code < 0):
+    if was_killed(code):
         return UserError(what, allowed="start again; where memory is short the system ends a process so")
     return RuntimeError(what)
 

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
@@ -35,6 +36,8 @@ SERVER = ONE_THREAD | MEMORY | SAFE
 PRELOADED = ["regsearch.system.preload"]
 """What the server imports."""
 _DEATH_SIGNAL, _SET_NAME = 1, 15  # PR_SET_PDEATHSIG and PR_SET_NAME of Linux's prctl
+
+_TRIES, _TRY_SECONDS = 40, 0.05
 
 _served = False
 """Whether this process has started the server."""
@@ -82,20 +85,28 @@ def start(
     _end_where_imported()
     open_streams()
     context: ForkServerContext | SpawnContext = multiprocessing.get_context("spawn")
+    settings = SAFE
     if fork and _served:
-        context = multiprocessing.get_context("forkserver")
+        context, settings = multiprocessing.get_context("forkserver"), SERVER
     given = (target, arguments, dict(os.environ), output)
 
     def begin() -> BaseProcess:
         process = context.Process(target=_run, args=given, name=name, daemon=daemon)
-        with _environment(SERVER if fork and _served else SAFE), _without_interrupts():
+        with _environment(settings), _without_interrupts():
             process.start()
         return process
 
-    try:
-        return begin()
-    except (EOFError, ConnectionError):  # the server was killed just now: it is started anew
-        return begin()
+    for _ in range(_TRIES):
+        try:
+            return begin()
+        except (EOFError, ConnectionError):  # the server was killed just now; it is started anew once it is gone
+            time.sleep(_TRY_SECONDS)
+    return begin()
+
+
+def was_killed(code: int | None) -> bool:
+    """Tell by its exit code whether something else ended a process; None while it runs."""
+    return code is not None and (code < 0 or code == SERVER_GONE)
 
 
 def describe_end(code: int | None) -> str:

@@ -1,8 +1,8 @@
 """Deliver an outbox to MLflow, in a process of its own.
 
 It follows the outbox while the driver appends, delivers what is new in one batch every second or two, and remembers in
-the cursor file how far it came. The driver's commands may ask for a delivery at
-once, and for the rest and a normal end.
+the cursor file how far it came. The driver's commands may ask for a delivery at once, and for the rest and a normal
+end.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from regsearch.errors import UserError
-from regsearch.system.forking import SERVER_GONE, describe_end, start
+from regsearch.system.forking import describe_end, start, was_killed
 from regsearch.tracking.log.commands import DRAIN, FLUSH, receive
 from regsearch.tracking.log.cursor import Status, read_cursor, read_status, status_path
 from regsearch.tracking.mlflow.store import SCHEMES
@@ -52,8 +52,7 @@ class WriterHandle:
         ends the server of forks; some times, not for ever. The line that says so; empty where nothing was to do.
         """
         code = self.process.exitcode
-        killed = code is not None and (code < 0 or code == SERVER_GONE)
-        if not killed or self._begun_anew == AGAIN:
+        if not was_killed(code) or self._begun_anew == AGAIN:
             return ""
         self.commands.close()
         self.process, self.commands = self.begin()
