@@ -112,6 +112,21 @@ def test_a_study_that_left_rows_out_goes_on_with_the_rows_it_has(tmp_path: Path)
 
 @pytest.mark.sweep
 @pytest.mark.timeout(1800)
+def test_a_killed_population_goes_on_to_the_answer_of_its_version(tmp_path: Path) -> None:
+    """Nothing in it is left to the speed or to chance: it waits for its members, copies from one, and knows one factor."""
+    folder = lay("0.1.0", "population-killed", tmp_path)
+    before = {name: (folder / name).read_bytes() for name in ("outbox.jsonl", "search.journal")}
+    told = printed(tmp_path)
+    assert answer(start(tmp_path, "resume", "small")) == {name: told[name] for name in ("trials", "best", "finals")}
+    assert all((folder / name).read_bytes().startswith(text) for name, text in before.items()), "nothing is rewritten"
+    trials = remembered(tmp_path)
+    assert sum(len(trial.stages) > 1 for trial in trials) == 3, "three of the eight are copies"
+    assert_whole(tmp_path)
+    assert_trained_alone(tmp_path, trials, 12)
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(1800)
 def test_a_killed_population_goes_on(tmp_path: Path) -> None:
     """Which trials a population copies depends on the speed; what each trained is the same to the bit."""
     folder = lay("0.1.0", "tune-killed", tmp_path)
