@@ -19,7 +19,7 @@ from regsearch.errors import UserError
 from regsearch.executors import ray as on_ray
 from regsearch.executors.executor import Executor
 from regsearch.executors.local import LocalExecutor
-from regsearch.executors.ray import RayExecutor, capacities, connect
+from regsearch.executors.ray import RayExecutor, connect
 from tests.executors.lanes import Curves, said, sealed, trained
 
 pytestmark = pytest.mark.timeout(200)
@@ -32,11 +32,11 @@ def peace(tmp_path_factory: pytest.TempPathFactory) -> Curves:
     return trained(LocalExecutor(sealed(folder), said.append))[0]
 
 
-@pytest.fixture
-def cluster() -> Iterator[Any]:
-    """A head that trains nothing, and two nodes of one core."""
+@pytest.fixture(params=[2])
+def cluster(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A head that trains nothing, and nodes of one core."""
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    made.nodes = [made.add_node(num_cpus=1) for _ in range(2)]
+    made.nodes = [made.add_node(num_cpus=1) for _ in range(request.param)]
     ray.init(made.address, log_to_driver=False)
     yield made
     if ray.is_initialized():
@@ -106,9 +106,8 @@ def lose(made: Executor, cluster: Any, *indices: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("cluster", [1], indirect=True)
 def test_a_node_that_joins_gets_lanes_and_their_trials_go_on(tmp_path: Path, cluster: Any, peace: Curves) -> None:
-    cluster.remove_node(cluster.nodes[0])
-    until(lambda: len(capacities(False)) == 2)
     made = executor(tmp_path, cluster)
     assert made.workers == 1
 

@@ -22,7 +22,7 @@ def long_file(folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
     path = study_file(folder, width=2, workers=2)
     path.write_text(
-        path.read_text().replace("epochs: 6", "epochs: 60").replace("trials: 24", "trials: 24, pruner: none")
+        path.read_text().replace("epochs: 6", "epochs: 40").replace("trials: 24", "trials: 24, pruner: none")
     )
     return path
 
