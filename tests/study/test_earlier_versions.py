@@ -113,7 +113,7 @@ def test_a_study_that_left_rows_out_goes_on_with_the_rows_it_has(tmp_path: Path)
 @pytest.mark.sweep
 @pytest.mark.timeout(1800)
 def test_a_killed_population_goes_on_to_the_answer_of_its_version(tmp_path: Path) -> None:
-    """Nothing in it is left to the speed or to chance: it waits for its members, copies from one, and knows one factor."""
+    """It waits for its members, copies from one alone and by one factor, so that nothing is left to the speed."""
     folder = lay("0.1.0", "population-killed", tmp_path)
     before = {name: (folder / name).read_bytes() for name in ("outbox.jsonl", "search.journal")}
     told = printed(tmp_path)
