@@ -121,7 +121,7 @@ def test_a_killed_population_goes_on_to_the_answer_of_its_version(tmp_path: Path
     assert all((folder / name).read_bytes().startswith(text) for name, text in before.items()), "nothing is rewritten"
     trials = remembered(tmp_path)
     assert sum(len(trial.stages) > 1 for trial in trials) == 3, "three of the eight are copies"
-    assert_whole(tmp_path)
+    assert_whole(tmp_path, trials=8)
     assert_trained_alone(tmp_path, trials, 12)
 
 
