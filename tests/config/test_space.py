@@ -11,6 +11,7 @@ from regsearch.config import TRAIN_KNOBS, TrainConfig, build_space, train_knobs
 from regsearch.config.yaml12 import read_yaml
 from regsearch.errors import UserError
 from regsearch.regularizers import all_regularizers, knobs
+from regsearch.search.grid import Grid
 from regsearch.space import Choice, Range, SearchSpace, Value, active_regularizers
 
 
@@ -297,6 +298,14 @@ def test_bad_spaces(text: str, key: str, value: str, allowed: str) -> None:
 def test_a_space_that_searches_nothing_is_refused(text: str) -> None:
     with pytest.raises(UserError, match=r"^space: nothing is searched; name a regularizer"):
         space(text)
+
+
+def test_one_setting_is_held_against_none_as_the_refusal_says() -> None:
+    with pytest.raises(UserError) as refused:
+        space("l1: {strength: 0.3}")
+    assert "write choose: one, from: {l1: {...}}, and search.sampler: grid" in str(refused.value)
+    assert Grid(space("{choose: one, from: {l1: {strength: 0.3}}}"), seed=0).answers(1) == {"regularizer": "l1"}
+    assert Grid(space("{choose: one, from: {l1: {strength: 0.3}}}"), seed=0).size == 1
 
 
 def test_an_unknown_regularizer_is_told_from_the_keys_beside_it() -> None:
