@@ -304,8 +304,8 @@ def test_one_setting_is_held_against_none_as_the_refusal_says() -> None:
     with pytest.raises(UserError) as refused:
         space("l1: {strength: 0.3}")
     assert "write choose: one, from: {l1: {...}}, and search.sampler: grid" in str(refused.value)
-    assert Grid(space("{choose: one, from: {l1: {strength: 0.3}}}"), seed=0).answers(1) == {"regularizer": "l1"}
-    assert Grid(space("{choose: one, from: {l1: {strength: 0.3}}}"), seed=0).size == 1
+    grid = Grid(space("{choose: one, from: {l1: {strength: 0.3}}}"), seed=0)
+    assert grid.size == 1 and grid.answers(1) == {"regularizer": "l1", "l1.strength": 0.3}
 
 
 def test_an_unknown_regularizer_is_told_from_the_keys_beside_it() -> None:
