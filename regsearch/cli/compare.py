@@ -24,7 +24,9 @@ def compare(
         typer.Option(metavar="TAG", help="Tag or parameter of a study that names its method, like search.sampler."),
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="Write one row per study to this file.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a page with tables and pictures to this file.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", "--out", help="Write a page with tables and pictures to this file.")
+    ] = None,
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow store; anyone's studies there will do.")] = None,
     as_json: Json = False,
 ) -> None:

@@ -12,7 +12,9 @@ from regsearch.cli.options import Json, Name, print_json
 
 def report(
     name: Name,
-    out: Annotated[Path | None, typer.Option(help="The file to write; else one in the study's folder.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "--html", help="The file to write; else one in the study's folder.")
+    ] = None,
     tracking_uri: Annotated[str | None, typer.Option(help="Read the study from this MLflow store instead.")] = None,
     as_json: Json = False,
 ) -> None:

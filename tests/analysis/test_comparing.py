@@ -203,6 +203,8 @@ def test_the_command(tell: Tell, tmp_path: Path) -> None:
     frame = pd.read_csv(table)
     assert list(frame["study"]) == ["a", "b"] and frame["balanced_accuracy"].between(0.7, 1).all()
     assert page.read_text().startswith("<!doctype html>")
+    assert CliRunner().invoke(app, [*words, "--out", str(tmp_path / "again.html")]).exit_code == 0
+    assert (tmp_path / "again.html").read_text() == page.read_text()
     found = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
     assert found["compared"] == ["b", "a"] and found["pairs"][0]["holds"] is True
     assert found["studies"][0]["gap"].keys() == {"value", "low", "high"}

@@ -52,7 +52,9 @@ def test_a_finished_study_is_listed_and_gives_its_answer(finished: Path) -> None
 
 def test_a_finished_study_is_reported(finished: Path) -> None:
     regsearch("study", "report", "small", "--out", "page.html")
+    regsearch("study", "report", "small", "--html", "again.html")
     page = Path("page.html").read_text()
+    assert Path("again.html").read_text() == page
     assert printed(finished)["finals"]["sentence"] in page
     assert all(f"trial-{number:03d}" in page or f">{number}<" in page for number in range(24))
     assert "Nobody has opened" not in page and "Who opened the test" in page
