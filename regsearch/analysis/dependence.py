@@ -7,7 +7,7 @@ what the forest says: the mean of the trials' individual curves.
 Two regularizers that are never on together, as under `choose: one`, are not asked for together either: in the curve of
 one the other is off.
 
-Legend: N trials, K knobs, S settings, R rows to average over.
+Legend: N trials, K knobs, S settings, R rows to average over, P places of one knob.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ ROWS, POINTS, SQUARE, STATISTIC = 200, 20, 12, 100
 """Trials to average over, values in a curve, values each way in a grid, trials in the statistic: all at most."""
 TOGETHER = 5
 """Trials that must have two regularizers on together for their interaction to be looked for."""
+RUIN, RUINED = 12.0, 3
+"""A loss is ruined where it rises by so many typical deviations of the trials that are not, in so many trials at
+least; one that goes up evenly with a knob rises by eight."""
 Array = NDArray[np.float64]
 
 
@@ -52,6 +55,52 @@ class Dependence:
     seen_x: list[float]
     seen_loss: list[float]
     seen_gap: list[float]
+
+
+@dataclass(frozen=True)
+class Ruin:
+    """Where a knob ruins the loss.
+
+    Args:
+        name: the knob's flat name.
+        value: beyond which it does so; `above` or below it.
+        loss: mean validation loss at that end of the knob's range; `best`: where it is lowest.
+    """
+
+    name: str
+    value: float
+    above: bool
+    loss: float
+    best: float
+
+    def words(self) -> str:
+        """Say it in a line."""
+        side = "above" if self.above else "below"
+        return f"{self.name} {side} {self.value:.2g} ruins the loss: {self.loss:.3g}, and {self.best:.3g} at its best"
+
+
+def ruin(curve: Dependence) -> Ruin | None:
+    """Find the value beyond which a knob ruins the loss, above or below; None where it does not.
+
+    It is where the curve passes the middle between its lowest point and its end for the last time. The rise must be
+    `RUIN` times the median absolute deviation of the trials on the other side.
+    """
+    x, seen, losses = np.array(curve.x), np.array(curve.seen_x), np.array(curve.seen_loss)
+    best = min(curve.loss)
+    for above in (True, False):
+        line = np.array(curve.loss if above else curve.loss[::-1])
+        rise = float(line[-1]) - best
+        low = np.flatnonzero(line < best + rise / 2)
+        if not len(low) or low[-1] == len(line) - 1:
+            continue
+        last, first = (x if above else x[::-1])[low[-1] : low[-1] + 2]
+        value = math.sqrt(last * first) if curve.log else float(last + first) / 2
+        ruined = seen >= value if above else seen <= value
+        if ruined.sum() >= RUINED and (~ruined).any():
+            typical = float(np.median(np.abs(losses[~ruined] - np.median(losses[~ruined]))))
+            if rise > RUIN * typical:
+                return Ruin(curve.name, value, above, float(line[-1]), best)
+    return None
 
 
 @dataclass(frozen=True)
@@ -93,21 +142,50 @@ class Forest:
         self._forest = RandomForestRegressor(TREES, min_samples_leaf=LEAF, random_state=0)
         self._forest.fit(self._x, self._y)
         self._apart = {name: self._never_with(column) for name, column in self._columns.items()}
+        self._curves: dict[str, tuple[Array, Array]] = {}
 
     def dependence(self, name: str) -> Dependence:
         """Compute the curves of one knob, which every trial must have a number for, were it that of off."""
         column = self._columns[name]
-        places = np.linspace(0.0, 1.0, POINTS) if column.high > column.low else column.at[column.on][:1]
-        means = self._means([{name: float(place)} for place in places])
+        places, means = self._curve(column)
         off: tuple[float | None, float | None] = (None, None)
         if column.off is not None:
-            off_loss, off_gap = self._means([{name: column.off}])[0].tolist()
+            off_loss, off_gap = means[-1].tolist()
             off = (off_loss, off_gap)
+            places, means = places[:-1], means[:-1]
         on = column.on
         seen = [column.value(float(place)) for place in column.at[on]]
         loss, gap = means[:, 0].tolist(), means[:, 1].tolist()
         x = [column.value(float(place)) for place in places]
         return Dependence(name, column.log, x, loss, gap, *off, seen, self._y[on, 0].tolist(), self._y[on, 1].tolist())
+
+    def main_effect(self, name: str) -> float:
+        """Compute the share of the loss's variance that goes with one knob alone, V(E[f | knob]) / V(f).
+
+        The knob is distributed as over the trials, all others are averaged over (functional ANOVA: Hutter, Hoos and
+        Leyton-Brown, 2014, https://proceedings.mlr.press/v32/hutter14.html). Shares of several knobs need not add up
+        to 1: what they do together is in none.
+        """
+        column = self._columns[name]
+        places, means = self._curve(column)
+        at = self._x[:, self._places[name]]
+        nearest = np.abs(at[:, None] - places[None]).argmin(axis=1)
+        share = np.bincount(nearest, minlength=len(places)) / len(at)
+        loss = means[:, 0]
+        total = float(self._forest.predict(self._x)[:, 0].var())
+        return min(1.0, float(share @ (loss - share @ loss) ** 2) / total) if total > 0 else 0.0
+
+    def _curve(self, column: Column) -> tuple[Array, Array]:
+        """Places of a knob [P], off last, and the mean loss and gap [P, 2] at each."""
+        if column.name not in self._curves:
+            places = np.linspace(0.0, 1.0, POINTS) if column.high > column.low else column.at[column.on][:1]
+            if column.words:
+                places = np.arange(len(column.words), dtype=float)
+            if column.off is not None:
+                places = np.append(places, column.off)
+            means = self._means([{column.name: float(place)} for place in places])
+            self._curves[column.name] = (places, means)
+        return self._curves[column.name]
 
     def interaction(self, names: Sequence[str]) -> Interaction | None:
         """Compute the interaction of the first two of `names` that enough trials have on together; None without any."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from regsearch.analysis.dependence import Dependence, Forest, Interaction
+from regsearch.analysis.dependence import Dependence, Forest, Interaction, Ruin, ruin
 from regsearch.analysis.encoding import Column, columns
 from regsearch.errors import UserError
 from regsearch.space import Knob, SearchSpace
@@ -24,7 +24,10 @@ _NEEDED = ("state", "val_loss", "gap")
 
 @dataclass(frozen=True)
 class Importance:
-    """What mattered in a study.
+    """What mattered in a study: what tells its best trials apart, and what moves the loss of all of them.
+
+    The two may differ. A strength that ruins the training above some value moves the loss most, and says nothing of
+    the best trials, which are all below; among these something small may make the difference.
 
     Args:
         loss: each knob's share of what tells the trials of lowest validation loss from all; the largest first.
@@ -33,6 +36,8 @@ class Importance:
         interaction: of the two most important knobs that are on together; None where there are none.
         trials: how many trials it rests on.
         epoch: the epoch in which all of them were compared; None for complete trials, compared as they ended.
+        moves: each knob's share of the variance of the validation loss over all trials, in the same order; of a file
+            that an earlier regsearch wrote, none.
     """
 
     loss: dict[str, float]
@@ -41,6 +46,12 @@ class Importance:
     interaction: Interaction | None = None
     trials: int = 0
     epoch: int | None = None
+    moves: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def ruins(self) -> list[Ruin]:
+        """The knobs that ruin the loss beyond some value, with that value."""
+        return [harm for curve in self.dependence if (harm := ruin(curve)) is not None]
 
     @property
     def basis(self) -> str:
@@ -75,6 +86,7 @@ class Importance:
             None if both is None else Interaction(**both),
             content.get("trials", 0),
             content.get("epoch"),
+            dict(content.get("moves", {})),
         )
 
 
@@ -84,8 +96,9 @@ def importance(
     """Measure the importance of each knob of a study's complete trials, for the validation loss and for the gap.
 
     A regularizer's importance is that of its strength, with off as one of its values: whether it is on at all and how
-    strong it is count together. Shares are those of PED-ANOVA, see `regsearch.search.importance`; curves those of a
-    random forest, see `regsearch.analysis.dependence`.
+    strong it is count together. What tells the best trials apart is measured by PED-ANOVA, see
+    `regsearch.search.importance`; what moves the loss, and the curves, by a random forest, see
+    `regsearch.analysis.dependence`.
 
     Args:
         frame: one row per trial, with `state`, `val_loss`, `gap` and active knobs by flat name, as `Study.frame` and
@@ -120,6 +133,7 @@ def importance(
         dependence=[forest.dependence(name) for name in drawn],
         interaction=forest.interaction(drawn),
         trials=len(trials),
+        moves={name: forest.main_effect(name) for name in order},
     )
 
 

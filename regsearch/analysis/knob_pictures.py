@@ -58,7 +58,8 @@ def importance_bars(importance: Importance, path: str | Path) -> tuple[Path, Pat
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
     axes.legend(loc="lower right", fontsize=SIZE - 1, frameon=False)
     more = f", {len(importance.loss) - BARS} knobs more" if len(importance.loss) > BARS else ""
-    _head(figure, "What mattered", f"share of each knob (PED-ANOVA) over {importance.basis}{more}")
+    note = f"share in what tells the best trials apart (PED-ANOVA), over {importance.basis}{more}"
+    _head(figure, "What mattered", note)
     return save(figure, path)
 
 

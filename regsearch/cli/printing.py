@@ -193,21 +193,27 @@ def print_cost(cost: Cost) -> None:
 
 
 def print_importance(importance: Importance) -> None:
-    """Print each knob's share for validation loss and gap, and where its curve is lowest."""
-    sys.stdout.write(f"what mattered over {importance.basis} (shares by PED-ANOVA)\n\n")
+    """Print what tells the best trials apart and what moves the loss, and where each knob's curve is lowest."""
+    sys.stdout.write(f"what mattered over {importance.basis}\n\n")
     curves = {each.name: each for each in importance.dependence}
-    table = _table("knob", "validation loss", "lowest at", "gap", "lowest at")
+    table = _table("knob", "tells the best", "moves the loss", "lowest at", "tells the least gaps", "lowest at")
     for name, share in importance.loss.items():
-        row = [name, f"{share:.1%}", "", f"{importance.gap[name]:.1%}", ""]
+        row = [name, f"{share:.1%}", f"{importance.moves[name]:.1%}", "", f"{importance.gap[name]:.1%}", ""]
         if name in curves:
             each = curves[name]
-            row[2], row[4] = (
+            row[3], row[5] = (
                 _lowest(each.x, line, off) for line, off in ((each.loss, each.off_loss), (each.gap, each.off_gap))
             )
         table.add_row(*map(escape, row))
-    for column in (1, 3):
+    for column in (1, 2, 4):
         table.columns[column].justify = "right"
     _print(table)
+    sys.stdout.write(
+        "\ntells the best (of the loss, of the gaps): share in what sets the best trials apart, by PED-ANOVA\n"
+        "moves the loss: share of its variance over all trials, by the knob's own curve\n"
+    )
+    for harm in importance.ruins:
+        sys.stdout.write(f"\n{harm.words()}\n")
     if importance.interaction is not None:
         two, h = importance.interaction, importance.interaction.h
         sys.stdout.write(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, TypeGuard
 
 from regsearch.config.training import TRAIN_KNOBS
-from regsearch.config.words import brief, one_of, unknown_regularizer
+from regsearch.config.words import brief, nothing_searched, one_of, unknown_regularizer
 from regsearch.config.yaml12 import YamlMapping
 from regsearch.errors import UserError
 from regsearch.space import (
@@ -92,17 +92,6 @@ class _Rule:
     fixed: dict[str, float | str]
 
 
-def _instead(raw: YamlMapping) -> str:
-    """What to write in place of a space in which nothing is searched."""
-    rules = [name for name in raw if name != TRAIN]
-    if not rules:
-        return "name a regularizer to search, like dropout: search, or leave space out for the default one"
-    return (
-        "name a regularizer to search, like dropout: search; what is fixed acts in every trial, the baseline too: to "
-        f"hold it against none write choose: one, from: {{{rules[0]}: {{...}}}}, and search.sampler: grid"
-    )
-
-
 class _Reader:
     def __init__(self, knobs: Mapping[str, Knob]) -> None:
         self.rules: dict[str, dict[str, Knob]] = {}
@@ -129,7 +118,7 @@ class _Reader:
             fixed={name: value for rule in beside.values() for name, value in rule.fixed.items()},
         )
         if not space.members and not space.always:
-            raise UserError("nothing is searched", key="space", allowed=_instead(raw))
+            raise nothing_searched([name for name in raw if name != TRAIN])
         return space
 
     def _choice(self, raw: YamlMapping) -> tuple[Literal["one", "any"] | None, dict[str, _Rule]]:

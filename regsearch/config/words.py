@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from regsearch.errors import UserError
 
@@ -35,6 +35,21 @@ def unknown_regularizer(name: object, known: Iterable[str], key: str, keys: tupl
     if not difflib.get_close_matches(str(name), names, n=1, cutoff=0.85):  # else it is a slip
         allowed += "; one of your own needs its entry point regsearch.regularizers, and pip install ."
     return UserError("unknown regularizer", key=key, value=brief(name), allowed=allowed)
+
+
+def nothing_searched(fixed: Sequence[str]) -> UserError:
+    """Make the error that refuses a space in which nothing is searched.
+
+    Args:
+        fixed: the regularizers that it holds at one strength.
+    """
+    allowed = "name a regularizer to search, like dropout: search"
+    if fixed:
+        allowed += "; what is fixed acts in every trial, the baseline too: to hold it against none write choose: one, "
+        allowed += f"from: {{{fixed[0]}: {{...}}}}, and search.sampler: grid"
+    else:
+        allowed += ", or leave space out for the default one"
+    return UserError("nothing is searched", key="space", allowed=allowed)
 
 
 class _Text(str):

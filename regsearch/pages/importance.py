@@ -7,6 +7,8 @@ from regsearch.pages.parts import Paragraph, Part, Picture, Section, Table
 from regsearch.pages.plot import WIDTH, Axis, Plot, axis, fitting, short
 from regsearch.pages.record import Dependence, Importance, Interaction, StudyRecord
 
+_BEST, _GAPS = "tells the best of the loss", "of the gap"
+_MOVES = "moves the loss"
 CURVES = 6
 """Curves of partial dependence at most, of the most important knobs."""
 
@@ -29,31 +31,37 @@ def importance(record: StudyRecord) -> Section:
 
 
 def _bars(importance: Importance) -> Picture:
-    step = 44.0
+    step = 54.0 if importance.moves else 44.0
     plot = Plot(0)
-    entries = [("square", "winner", "for the validation loss"), ("circle", "baseline", "for the gap")]
+    entries = [("square", "winner", _BEST), ("circle", "baseline", _GAPS)]
+    entries += [("diamond", "set0", _MOVES)] if importance.moves else []
     top = plot.key(8, entries) + 12
     bottom = top + step * len(importance.loss)
-    shares = [*importance.loss.values(), *importance.gap.values()]
+    shares = [*importance.loss.values(), *importance.gap.values(), *importance.moves.values()]
     along = Axis(0.0, 1.08 * max(shares) or 1.0, 12, WIDTH - 12)
-    plot.bottom(along, bottom, "share of the importance", grid_to=top - 8)
+    plot.bottom(along, bottom, "share", grid_to=top - 8)
     for index, (name, share) in enumerate(importance.loss.items()):
         y = top + step * index
         plot.text(12, y, fitting(name), "halo")
-        for value, up, kind, style in (
-            (share, 14, "square", "winner"),
-            (importance.gap.get(name, 0.0), 24, "circle", "baseline"),
-        ):
+        marks = [(share, 14, "square", "winner"), (importance.gap.get(name, 0.0), 24, "circle", "baseline")]
+        marks += [(importance.moves[name], 34, "diamond", "set0")] if importance.moves else []
+        for value, up, kind, style in marks:
             tip = f"{name}: {100 * value:.0f} %"
             plot.box(12, y + up - 4, max(along.at(value) - 12, 0.5), 8, style, tip)
             plot.mark(along.at(value), y + up, kind, style, tip, 5)
     plot.height = bottom + 40
-    rows = [(name, short(share), short(importance.gap.get(name, 0.0))) for name, share in importance.loss.items()]
-    numbers = Table("Importance: the numbers", ("knob", "for the validation loss", "for the gap"), rows, folded=True)
+    columns = [importance.loss, importance.gap, *([importance.moves] if importance.moves else [])]
+    rows = [(name, *(short(shares.get(name, 0.0)) for shares in columns)) for name in importance.loss]
+    names = ("knob", _BEST, _GAPS, *([_MOVES] if importance.moves else []))
+    numbers = Table("Importance: the numbers", names, rows, folded=True)
     first = next(iter(importance.loss))
-    over = f"over {importance.basis} (PED-ANOVA)"
-    text = f"What tells the best trials from all, {over}; shares add up to 1. "
-    text += f"For the validation loss it is {first} most."
+    text = f"What tells the best trials from all, over {importance.basis} (PED-ANOVA); shares add up to 1. "
+    text += f"The trials of lowest validation loss are told by {first} most."
+    if importance.moves:
+        most = max(importance.moves, key=importance.moves.__getitem__)
+        part = f"{100 * importance.moves[most]:.0f} % of its variance by itself"
+        text += f" Over all trials, poor ones too, the loss goes with {most} most: {part}."
+    text += "".join(f" {harm.words()}." for harm in importance.ruins)
     return Picture("importance-bars", "Importance", text, plot.drawn(), plot.height, numbers)
 
 

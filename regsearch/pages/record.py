@@ -77,8 +77,16 @@ class Interaction(Protocol):
         ...
 
 
+class Ruin(Protocol):
+    """Where a knob ruins the loss."""
+
+    def words(self) -> str:
+        """Say it in a line."""
+        ...
+
+
 class Importance(Protocol):
-    """Each knob's share in what tells good trials from all, for validation loss and for gap."""
+    """What tells good trials from all, for validation loss and for gap, and what moves the loss of all."""
 
     @property
     def loss(self) -> Mapping[str, float]:
@@ -88,6 +96,16 @@ class Importance(Protocol):
     @property
     def gap(self) -> Mapping[str, float]:
         """The share of each knob in the gap, by flat name."""
+        ...
+
+    @property
+    def moves(self) -> Mapping[str, float]:
+        """The share of each knob in the variance of the validation loss, by flat name; may be empty."""
+        ...
+
+    @property
+    def ruins(self) -> Sequence[Ruin]:
+        """The knobs that ruin the loss beyond some value."""
         ...
 
     @property

@@ -31,8 +31,8 @@ SEARCH = 1
 """The clock of `search.journal`, or of the database that stands for it."""
 ANSWER = 1
 """`answer.json`."""
-FINALS = 1
-"""`finals/summary.json` and `finals/importance.json`."""
+FINALS = 2
+"""`finals/summary.json` and `finals/importance.json`; 2: importance says what moves the loss, too."""
 MACHINE = 1
 """`machine.json`."""
 MANIFEST = 3

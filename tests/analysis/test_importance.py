@@ -28,6 +28,49 @@ def test_the_knob_that_matters_is_found_for_the_loss_and_another_for_the_gap(cho
         assert sum(shares.values()) == pytest.approx(1) and min(shares.values()) >= 0
 
 
+def dangerous(count: int = 300) -> pd.DataFrame:
+    """L2 ruins the training above 0.1 and does nothing below; all that dropout does is worth .01."""
+    random = np.random.default_rng(3)
+    l2, p = 10 ** random.uniform(-4, 0, count), random.uniform(0, 0.8, count)
+    loss = np.where(l2 > 0.1, 2.3, 0.3) + 0.01 * (p - 0.4) ** 2 / 0.16
+    return planted(count).assign(**{"l2.strength": l2, "dropout.p": p, "val_loss": loss})
+
+
+def test_what_tells_the_best_apart_is_not_what_moves_the_loss() -> None:
+    measured = importance(dangerous(), STRENGTHS)
+    assert measured.loss["dropout.p"] > 0.8 > 0.1 > measured.loss["l2.strength"], "all of the best are below 0.1"
+    assert measured.moves["l2.strength"] > 0.9 and measured.moves["dropout.p"] < 0.02
+    assert list(measured.moves) == list(measured.loss)
+    (harm,) = measured.ruins
+    assert harm.name == "l2.strength" and harm.above and 0.08 < harm.value < 0.13
+    assert harm.words() == f"l2.strength above {harm.value:.2g} ruins the loss: 2.3, and 0.303 at its best"
+
+
+def test_a_clip_ruins_below_a_value_and_an_even_rise_ruins_nothing() -> None:
+    trials = dangerous()
+    norm = 10 ** np.random.default_rng(5).uniform(-2, 1, len(trials))
+    noise = 0.05 * np.random.default_rng(6).standard_normal(len(trials))
+    trials = trials.assign(**{"clip_by_norm.max_norm": norm, "val_loss": np.where(norm < 0.1, 2.0, 0.4) + noise})
+    (harm,) = importance(trials, STRENGTHS).ruins
+    assert harm.name == "clip_by_norm.max_norm" and not harm.above and 0.08 < harm.value < 0.13
+    assert importance(trials.assign(val_loss=np.log10(norm) + noise), STRENGTHS).ruins == []
+    assert importance(trials.assign(val_loss=1 + noise), STRENGTHS).ruins == []
+
+
+def test_main_effects_are_shares_of_the_variance() -> None:
+    random = np.random.default_rng(1)
+    trials = planted(400)
+    for name in ("l2.strength", "dropout.p"):
+        trials[name] = random.uniform(0.001, 0.8, len(trials))
+    a, b = (trials[name] - 0.4 for name in ("l2.strength", "dropout.p"))
+    moves = importance(trials.assign(val_loss=2 * a + b), STRENGTHS).moves
+    assert moves["l2.strength"] == pytest.approx(0.8, abs=0.05) and moves["dropout.p"] == pytest.approx(0.2, abs=0.05)
+    product = importance(trials.assign(val_loss=a * b), STRENGTHS).moves
+    assert max(product.values()) < 0.3, "a product has no main effect"
+    words = planted(200).assign(val_loss=lambda t: (t["clip_by_norm.max_norm.schedule"] == "cosine") * 1.0)
+    assert importance(words, STRENGTHS).moves["clip_by_norm.max_norm.schedule"] > 0.5
+
+
 def test_curves_have_the_planted_shape() -> None:
     curves = {each.name: each for each in importance(planted(), STRENGTHS).dependence}
     l2 = curves["l2.strength"]

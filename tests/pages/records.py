@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from regsearch.analysis.dependence import Ruin
 from regsearch.analysis.finals_summary import NO_TRIAL, Other, summarize
 from regsearch.pages import StudyRecord
 from tests.analysis.finals import candidates, summary
@@ -45,6 +46,8 @@ class Importance:
     dependence: list[Dependence]
     interaction: Interaction | None
     basis: str
+    moves: dict[str, float]
+    ruins: list[Ruin]
 
 
 def trials(count: int = 60, label: str = "dropout") -> pd.DataFrame:
@@ -100,7 +103,8 @@ def importance() -> Importance:
     line = Dependence("l2.strength", True, [1e-5, 1e-4, 1e-3], [0.5, 0.4, 0.45], [0.2, 0.1, -0.05])
     pair = Interaction("dropout.p", "l2.strength", x.tolist(), x.tolist(), grid, 0.21)
     shares = ({"dropout.p": 0.7, "l2.strength": 0.3}, {"dropout.p": 0.9, "l2.strength": 0.1})
-    return Importance(*shares, [bowl, line], pair, "44 trials, in epoch 3")
+    moves, ruins = {"dropout.p": 0.2, "l2.strength": 0.75}, [Ruin("l2.strength", 0.1, True, 2.3, 0.3)]
+    return Importance(*shares, [bowl, line], pair, "44 trials, in epoch 3", moves, ruins)
 
 
 def other() -> Other:
