@@ -27,10 +27,10 @@ OBEYED = ("REGSEARCH_HOME", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "ML
 for _name in OBEYED:
     os.environ.pop(_name, None)
 
-from regsearch.system import forking  # noqa: E402  (torch and its library read the environment)
+from regsearch.executors import server  # noqa: E402  (torch and its library read the environment)
 
 # A server of a user's need not wait for MLflow; one that forks the writers of a hundred studies had better.
-forking.PRELOADED.append("mlflow.store.tracking.sqlalchemy_store")
+server.PRELOADED.append("mlflow.store.tracking.sqlalchemy_store")
 
 # As in the package's own processes: what is imported is no garbage, and looking at it takes a twentieth of the time.
 gc.set_threshold(100_000, 50, 100)

@@ -19,6 +19,7 @@ from pathlib import Path
 from subprocess import CompletedProcess, TimeoutExpired
 from types import ModuleType
 
+from regsearch.executors.server import start_server
 from regsearch.system import forking
 
 _MOST = 600.0
@@ -36,7 +37,7 @@ class Forked:
     """What `run` runs, while it runs: as much of `subprocess.Popen` as tests use."""
 
     def __init__(self, words: list[str], folder: Path, environment: Mapping[str, str] = os.environ) -> None:
-        forking.start_server()
+        start_server()
         self._words, self._place = words, Path(tempfile.mkdtemp(prefix="forked-"))
         self._streams = self._place / "out", self._place / "err"
         self._process = forking.start(_become, words, folder, dict(environment), self._streams, name="regs-test")

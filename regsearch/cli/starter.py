@@ -75,15 +75,19 @@ def study_text(name: str, source: str, target: str, task: str, rows: int) -> str
     """Render the study file itself, as YAML that explains each choice."""
     metric = "balanced accuracy" if task == "classification" else "root mean square error"
     other = "regression" if task == "classification" else "classification"
-    return f"""\
+    words = {"name": name, "source": _quoted(source), "target": _quoted(target), "task": task, "rows": rows}
+    return _STUDY.format(**words, metric=metric, other=other, batch=min(64, max(8, rows // 20)))
+
+
+_STUDY = """\
 # Which regularization does a model of this table need, and does it help on rows that nobody has looked at?
 # Start it:  regsearch study start {name}.yaml
 
 name: {name}
 
 data:
-  source: {_quoted(source)}
-  target: {_quoted(target)}
+  source: {source}
+  target: {target}
   # {task}: judged by {metric}. If the target is meant otherwise, write {other}.
   task: {task}
   # Shares of the {rows} rows (numbers above 1 are row counts). The test rows stay sealed until the finals.
@@ -103,7 +107,7 @@ model:
 
 train:
   epochs: 30
-  batch_size: {min(64, max(8, rows // 20))}
+  batch_size: {batch}
   learning_rate: 1e-3
 
 # One of these penalties or none; dropout and gradient clipping beside it, in every trial.

@@ -20,7 +20,8 @@ from regsearch.executors.executor import Executor, ExecutorSettings
 from regsearch.executors.messages import Calibrated, Failure, Reply, Request, Stop, WorkerSpec
 from regsearch.executors.worker import Worker, WorkerServer, failure_of
 from regsearch.executors.worker_handle import WorkerHandle, WorkerLost, raise_failure
-from regsearch.system.forking import MEMORY, ONE_THREAD, describe_end, start, start_server
+from regsearch.executors.server import start_server
+from regsearch.system.forking import MEMORY, ONE_THREAD, describe_end, start
 
 # Read by the math libraries when torch loads: one thread, and products that are bitwise the same in every slot.
 THREADS = PRODUCT_SETTINGS | ONE_THREAD | {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}

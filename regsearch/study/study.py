@@ -14,7 +14,7 @@ from regsearch.space import SearchSpace
 from regsearch.study.options import FinalizeOptions
 from regsearch.study.progress import Snapshot, Stop
 from regsearch.system.files import JsonObject
-from regsearch.system.forking import start_server
+from regsearch.executors.server import start_server
 from regsearch.workspace.answer import Answer
 from regsearch.workspace.folder import home, list_studies
 from regsearch.workspace.forms import check_forms

@@ -33,8 +33,6 @@ ORPHANED, UNGUARDED, SERVER_GONE = 75, 76, 255
 what Python gives where the server that it was forked from is gone."""
 SERVER = ONE_THREAD | MEMORY | SAFE
 """The environment that the server starts in."""
-PRELOADED = ["regsearch.system.preload"]
-"""What the server imports."""
 _DEATH_SIGNAL, _SET_NAME = 1, 15  # PR_SET_PDEATHSIG and PR_SET_NAME of Linux's prctl
 
 _TRIES, _TRY_SECONDS = 40, 0.05
@@ -43,8 +41,8 @@ _served = False
 """Whether this process has started the server."""
 
 
-def start_server() -> None:
-    """Start the server, unless it runs; it imports while this process goes on.
+def start_server(preloaded: list[str]) -> None:
+    """Start the server, unless it runs; it imports these modules while this process goes on.
 
     There is none, and processes import for themselves, where the folder for temporary files has a name too long for a
     socket, and on other systems than Linux, whose libraries may not live through a fork.
@@ -54,7 +52,7 @@ def start_server() -> None:
     open_streams()
     if sys.platform != "linux":
         return
-    multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
+    multiprocessing.get_context("forkserver").set_forkserver_preload(preloaded)
     with _environment(SAFE):
         resource_tracker.ensure_running()  # which lets interrupts through again
     with _environment(SERVER), _without_interrupts(), contextlib.suppress(OSError):

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from regsearch.executors.server import start_server
 from regsearch.system import forking
 
 
@@ -33,7 +34,7 @@ def note(path: Path) -> None:
 def test_a_process_has_the_environment_of_whoever_asks(
     fork: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forking.start_server()  # which may have run before what is set here
+    start_server()  # which may have run before what is set here
     for name, value in (("PLACE", str(tmp_path)), ("PYTHONDONTWRITEBYTECODE", "1" if fork else "")):
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
@@ -52,7 +53,7 @@ def test_a_process_has_the_environment_of_whoever_asks(
 
 
 def test_a_server_that_is_killed_is_started_anew(tmp_path: Path) -> None:
-    forking.start_server()
+    start_server()
     server = forking.forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
     os.kill(server, signal.SIGKILL)  # and at once, so that it may be seen to live
     process = forking.start(note, tmp_path / "note.json", name="regs-note")
@@ -91,7 +92,7 @@ def test_a_folder_whose_name_is_too_long_for_a_socket_means_no_server(
     monkeypatch.setattr(forking, "_served", False)
     monkeypatch.setattr(forking.forkserver, "ensure_running", forking.forkserver.ForkServer().ensure_running)
     monkeypatch.setitem(forking.multiprocessing.current_process()._config, "tempdir", None)
-    forking.start_server()
+    start_server()
     process = forking.start(note, tmp_path / "note.json", name="regs-note")
     process.join(60)
     assert process.exitcode == 0 and not json.loads((tmp_path / "note.json").read_text())["torch"]
