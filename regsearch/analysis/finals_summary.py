@@ -162,10 +162,10 @@ class FinalsSummary:
     def to_json(self) -> JsonObject:
         """Give the summary as plain JSON."""
         candidates = {"winner": self.winner.to_json(), "baseline": self.baseline.to_json()}
-        verdict = {"p_better": number(self.p_better), "claim": self.claim}
+        decided = {"p_better": number(self.p_better), "claim": self.claim}
         rest = {"contrast": self.contrast.to_json(), "optimism": self.optimism.to_json()}
         more = {"others": [each.to_json() for each in self.others], "splits": self.splits, "missing": [*self.missing]}
-        return {**candidates, **verdict, **rest, "same": self.same, "left_out": self.left_out, **more}
+        return {**candidates, **decided, **rest, "same": self.same, "left_out": self.left_out, **more}
 
     @classmethod
     def from_json(cls, data: JsonMapping, file: str | Path = SUMMARY, mend: str = FROM_A_COPY) -> FinalsSummary:

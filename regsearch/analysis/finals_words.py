@@ -201,7 +201,7 @@ class _Share:
 
     def difference(self, contrast: Contrast) -> str:
         gain = contrast.gain
-        return _verdict(Interval(100 * gain.value, 100 * gain.low, 100 * gain.high), contrast.level, 1, " points")
+        return _difference(Interval(100 * gain.value, 100 * gain.low, 100 * gain.high), contrast.level, 1, " points")
 
 
 class _Error:
@@ -217,7 +217,7 @@ class _Error:
         return _fixed(value, self.decimals)
 
     def difference(self, contrast: Contrast) -> str:
-        return _verdict(contrast.gain, contrast.level, self.decimals)
+        return _difference(contrast.gain, contrast.level, self.decimals)
 
 
 class _Perplexity(_Error):
@@ -238,7 +238,7 @@ def _measure(summary: FinalsSummary, target: str | None) -> _Share | _Error:
     return _Share() if metric_of(name).higher_is_better else _Error(summary, target)
 
 
-def _verdict(gain: Interval, level: float, decimals: int, unit: str = "") -> str:
+def _difference(gain: Interval, level: float, decimals: int, unit: str = "") -> str:
     """The difference, its interval and what to make of it; positive is better for the winner."""
     side = "better" if gain.value > 0 else "worse"
     if math.isinf(gain.low):

@@ -20,8 +20,8 @@ from regsearch.cli.options import EXAMPLE, Json, Name, Ray, TensorBoard, print_j
 from regsearch.cli.report import report
 from regsearch.cli.watching import STOPPED, watched
 from regsearch.errors import UserError, mended_by_hand
-from regsearch.system.files import JsonObject
 from regsearch.executors.server import start_server
+from regsearch.system.files import JsonObject
 from regsearch.system.garbage import settle_collector
 from regsearch.system.streams import open_streams
 

@@ -45,7 +45,7 @@ class Table:
     raw: pd.DataFrame | None = None
 
 
-def listing(columns: Iterable[object]) -> str:
+def columns_in_words(columns: Iterable[object]) -> str:
     """List at most a dozen of the columns in words: `the columns are a, b, ...`."""
     names = list(map(str, columns))
     more = f" and {len(names) - 12} more" if names[12:] else ""
@@ -60,7 +60,7 @@ def no_column(table: Table, key: str, name: object) -> UserError:
     """
     if table.raw is None:
         return UserError("no such column", key=key, value=name, allowed="this source gives arrays, not columns")
-    columns = listing(table.raw.columns)
+    columns = columns_in_words(table.raw.columns)
     if name == table.target:
         return UserError("is the target, which cannot serve here too", key=key, value=name, allowed=columns)
     if name in table.raw.columns:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from regsearch.data.arrays import Table, arrays, check_cells, listing
+from regsearch.data.arrays import Table, arrays, check_cells, columns_in_words
 from regsearch.data.columns import MISSING
 from regsearch.errors import UserError, said_by
 
@@ -52,13 +52,13 @@ def load_table(config: DataConfig, folder: str) -> Table:
         target, task = target or "class", task or "classification"
     gone = [name for name in config.drop if name not in table.columns]
     if gone:
-        raise UserError("no such column", key="data.drop", value=gone[0], allowed=listing(table.columns))
+        raise UserError("no such column", key="data.drop", value=gone[0], allowed=columns_in_words(table.columns))
     raw, table = table, table.drop(columns=list(config.drop))
     check_cells(table.drop(columns=[target], errors="ignore"), config)
     if target is None and task in ("clustering", "language_modelling"):
         return Table(table, pd.Series(np.zeros(len(table), dtype=np.int64)), task, "", raw=raw)
     if target is None or target not in table.columns:
-        raise UserError("no such column", key="data.target", value=target, allowed=listing(table.columns))
+        raise UserError("no such column", key="data.target", value=target, allowed=columns_in_words(table.columns))
     # The past of a series is what its future is forecast from.
     x = table if task == "forecasting" else table.drop(columns=[target])
     return Table(x, table[target], str(task), target, raw=raw)

@@ -18,9 +18,9 @@ import psutil
 from regsearch.core.products import PRODUCT_SETTINGS
 from regsearch.executors.executor import Executor, ExecutorSettings
 from regsearch.executors.messages import Calibrated, Failure, Reply, Request, Stop, WorkerSpec
+from regsearch.executors.server import start_server
 from regsearch.executors.worker import Worker, WorkerServer, failure_of
 from regsearch.executors.worker_handle import WorkerHandle, WorkerLost, raise_failure
-from regsearch.executors.server import start_server
 from regsearch.system.forking import MEMORY, ONE_THREAD, describe_end, start
 
 # Read by the math libraries when torch loads: one thread, and products that are bitwise the same in every slot.

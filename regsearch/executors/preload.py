@@ -8,7 +8,7 @@ import gc
 from regsearch.system.garbage import importing
 
 with importing():
-    import torch._dynamo
+    import torch._dynamo  # noqa: F401
 
     import regsearch.core.build
     import regsearch.core.calibration

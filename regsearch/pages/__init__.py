@@ -6,11 +6,12 @@
 
 from regsearch.pages.comparison import comparison_page
 from regsearch.pages.page import page
-from regsearch.pages.parts import Code, Lines, Paragraph, Part, Picture, Section, Table, Verdict
+from regsearch.pages.parts import Claim, Code, Lines, Paragraph, Part, Picture, Section, Table
 from regsearch.pages.record import StudyRecord
 from regsearch.pages.study import study_page
 
 __all__ = [
+    "Claim",
     "Code",
     "Lines",
     "Paragraph",
@@ -19,7 +20,6 @@ __all__ = [
     "Section",
     "StudyRecord",
     "Table",
-    "Verdict",
     "comparison_page",
     "page",
     "study_page",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from regsearch.analysis.finals_words import ROLES, decided, flattery, held, others, table
 from regsearch.analysis.statistics import metric_of
 from regsearch.pages.forest import Estimate, forest
-from regsearch.pages.parts import Lines, Paragraph, Part, Section, Table, Verdict
+from regsearch.pages.parts import Claim, Lines, Paragraph, Part, Section, Table
 from regsearch.pages.record import StudyRecord
 
 FEW_ROWS, FEW_SEEDS, MANY_FAILED = 200, 5, 0.1
@@ -21,11 +21,11 @@ def answer(record: StudyRecord) -> Section:
     contrast = summary.contrast
     level = f"{100 * contrast.level:g} %"
     if summary.same:
-        parts.append(Verdict("No claim:", "the winner of the finals is the baseline itself.", False))
+        parts.append(Claim("No claim:", "the winner of the finals is the baseline itself.", False))
     elif contrast.claim:
-        parts.append(Verdict("Claim:", f"the whole {level} interval is on the winner's side.", True))
+        parts.append(Claim("Claim:", f"the whole {level} interval is on the winner's side.", True))
     else:
-        parts.append(Verdict("No claim:", f"the {level} interval does not lie on the winner's side as a whole.", False))
+        parts.append(Claim("No claim:", f"the {level} interval does not lie on the winner's side as a whole.", False))
     header, rows = table(summary)
     said = [held(summary), *filter(None, [decided(summary)])]
     said += [] if summary.same else [flattery(summary)]

@@ -19,10 +19,10 @@ class Paragraph:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Claim:
     """A finding in a word or two, with what it means; `good` colours it, the words say it."""
 
-    kind: ClassVar[str] = "verdict"
+    kind: ClassVar[str] = "claim"
     word: str
     text: str
     good: bool
@@ -96,7 +96,7 @@ class Picture:
     elsewhere: str = ""
 
 
-Part = Paragraph | Verdict | Lines | Code | Table | Picture
+Part = Paragraph | Claim | Lines | Code | Table | Picture
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ class StudyRunner:
 
     def _work(self, storage: Storage, outbox: Outbox, writer: WriterHandle) -> Answer:
         executors = StudyExecutors(self.spec, self._say)
-        with self._ending(outbox, writer, executors):
+        with self._closing(outbox, writer, executors):
             result = self._search(executors, storage, outbox, writer)
             self._say_failed(result)
             conclusion = Conclusion(
@@ -112,7 +112,7 @@ class StudyRunner:
         return answer
 
     @contextmanager
-    def _ending(self, outbox: Outbox, writer: WriterHandle, executors: StudyExecutors) -> Iterator[None]:
+    def _closing(self, outbox: Outbox, writer: WriterHandle, executors: StudyExecutors) -> Iterator[None]:
         """Leave everything on disk and no process behind, however the work ends."""
         try:
             yield

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from regsearch.config import StartOptions, StudyConfig, load_config
 from regsearch.errors import UserError, in_one_line_each
+from regsearch.executors.server import start_server
 from regsearch.space import SearchSpace
 from regsearch.study.options import FinalizeOptions
 from regsearch.study.progress import Snapshot, Stop
 from regsearch.system.files import JsonObject
-from regsearch.executors.server import start_server
 from regsearch.workspace.answer import Answer
 from regsearch.workspace.folder import home, list_studies
 from regsearch.workspace.forms import check_forms

@@ -23,6 +23,9 @@ _INTRODUCTION = """
 A study is described by one YAML file. These are its sections; each key has its type, its default, what is allowed and
 an example. What is not known or not allowed is refused before anything starts, in one line that names the file, the
 key, the value and what is allowed.
+
+Beside the sections a file may say `schema: 1`, the number of its form. Left out, it is of the form of the regsearch that
+reads it; a later number is refused with what to do.
 """
 
 
