@@ -55,7 +55,7 @@ def meant(word: object, here: Collection[str], section: str, places: Places) -> 
 
 
 def elsewhere(word: object, here: Collection[str], places: Places) -> tuple[str, ...]:
-    """Name the places outside `space` that a key within it may have been meant for; none where one there is likelier."""
+    """Name the places outside `space` that a key within it may have been meant for, unless it is a slip there."""
     names = meant(word, here, "space", places)
     return names if set(names) - set(here) else ()
 
