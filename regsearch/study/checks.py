@@ -112,13 +112,13 @@ def check_all(spec: StudySpec) -> JsonObject:
     Raises:
         UserError: what would be refused.
     """
-    from regsearch.core.sites import idle_markers
     from regsearch.driver.factory import bound_trials
 
     check_places(spec)
-    with sealed_for_now(spec) as (manifest, _):
+    with sealed_for_now(spec) as (manifest, data):
         program = check_model(spec, manifest)
-    space, idle = spec.space_over(program.layers), idle_markers(program.rules, program.model)
+        of_model = _of_model(program, data)
+    space = spec.space_over(program.layers)
     bounded, line = bound_trials(spec.config, space)
     dropped = {name: "no feature: dropped" for name in spec.config.data.drop}
     features = {**dropped, **describe_features(manifest)}
@@ -131,13 +131,29 @@ def check_all(spec: StudySpec) -> JsonObject:
             "split": describe_split(manifest),
             **remarks(manifest),
         },
-        **({"model": {"markers": f"no rule of the study acts at {', '.join(idle)}"}} if idle else {}),
+        **({"model": of_model} if of_model else {}),
         "features": features,
         "trials": bounded.search.trials,
         **({"grid": line} if line else {}),
         "regularizers": list(spec.space.regularizers()),
         "searched": [of.name for of in space.ranges()],
         "finals": spec.config.finalize.seeds,
+    }
+
+
+def _of_model(program: Program, data: Path) -> JsonObject:
+    """What a plan says of a model: the markers at which nothing acts, and that it cannot be packed; else nothing."""
+    from regsearch.core.build import load_data
+    from regsearch.core.calibration import unpackable_at_a_glance
+    from regsearch.core.sites import idle_markers
+    from regsearch.core.unpackable import ONE_AT_A_TIME
+
+    with guarded():  # the model is the author's own code
+        serial = unpackable_at_a_glance(program, load_data(data))
+    idle = idle_markers(program.rules, program.model)
+    return {
+        **({"markers": f"no rule of the study acts at {', '.join(idle)}"} if idle else {}),
+        **({"packing": f"{ONE_AT_A_TIME}: {serial}"} if serial else {}),
     }
 
 
