@@ -294,8 +294,6 @@ def _table(*titles: str) -> Table:
     )
     if titles:
         table.columns[0].no_wrap = True  # a name is there to be copied
-    for column in table.columns[bool(titles) :]:
-        column.overflow = "fold"
     return table
 
 
