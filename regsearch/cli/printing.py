@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from regsearch.cli.setting_table import SETTING, setting_table
 from regsearch.system.files import JsonMapping, JsonObject
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def print_answer(answer: Answer) -> None:
     tables = answer_tables(answer)
     for rows in tables:
         _print(Text())
-        _print(_answer_table(rows))
+        _print(setting_table(rows, _width(), ruled=True) if SETTING in rows[0] else _answer_table(rows))
     if tables:
         _print(Text())
     for line in (*answer_notes(answer), speed(answer)):
@@ -107,7 +108,6 @@ def _answer_table(rows: Sequence[tuple[str, ...]]) -> Table:
     table.columns[0].no_wrap = True
     for column in table.columns[1:]:
         column.overflow = "fold"
-        column.no_wrap = "setting" in rows[0] and column.header != "setting"  # the setting gives way to numbers
     for row in rows[1:]:
         table.add_row(*map(escape, row))
     return table
@@ -117,13 +117,13 @@ def _print_front(front: Sequence[JsonMapping]) -> None:
     """The Pareto front, the best in the first objective first: those that come first in it, spread over it."""
     objectives = list(front[0]["values"])
     shown = sorted(front[:FRONT], key=lambda each: [each["values"][name] for name in objectives])
-    table = _table("trial", *objectives, "setting")
+    rows = [["trial", *objectives, SETTING]]
     for each in shown:
         values = [f"{each['values'][name]:.4g}" for name in objectives]
-        table.add_row(str(each["number"]), *values, escape(_setting(each["params"])))
+        rows.append([str(each["number"]), *values, _setting(each["params"])])
     more = f", {FRONT} of them here" if len(front) > FRONT else ""
     _print(Text(f"\nPareto front: no trial beats these {len(front)} in every objective{more}"))
-    _print(table)
+    _print(setting_table(rows, _width(), ruled=False))
 
 
 def print_status(status: StudyStatus) -> None:
@@ -301,6 +301,10 @@ def _table(*titles: str) -> Table:
     if titles:
         table.columns[0].no_wrap = True  # a name is there to be copied
     return table
+
+
+def _width() -> int:
+    return Console().width
 
 
 def _print(what: RenderableType) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from regsearch.config.measures import EPOCHS
+from regsearch.config.misplaced import Places, UnknownKey
 from regsearch.config.models import StudyConfig
-from regsearch.config.refusal import keys_of, refusal
+from regsearch.config.refusal import keys_of, places_of, refusal
 from regsearch.config.search import SearchConfig
+from regsearch.config.stock import STOCK
 from regsearch.config.words import brief, one_of
 from regsearch.config.yaml12 import YamlMapping, read_yaml
 from regsearch.errors import UserError
@@ -43,7 +45,9 @@ class StartOptions:
         }
 
 
-def load_config(path: str | Path, options: StartOptions | None = None) -> StudyConfig:
+def load_config(
+    path: str | Path, options: StartOptions | None = None, regularizers: Callable[[], Collection[str]] = tuple
+) -> StudyConfig:
     """Read the study that the YAML file at `path` describes, checked and completed with its defaults.
 
     A key that is not known is refused with those that are, a file of a newer regsearch by its number under `schema`.
@@ -51,6 +55,7 @@ def load_config(path: str | Path, options: StartOptions | None = None) -> StudyC
     Args:
         path: the study file; its `schema`, where it says one, is the number of its form.
         options: what takes the place of its values.
+        regularizers: names those that a space may hold; it is asked where a key is unknown, which may be one of them.
 
     Raises:
         UserError: one line with the file, the key, the value and what is allowed.
@@ -69,6 +74,8 @@ def load_config(path: str | Path, options: StartOptions | None = None) -> StudyC
         for option, (section, key, _) in given.items():
             if line.key == f"{section}.{key}":
                 raise UserError(line.what, key=option, value=line.value, allowed=line.allowed) from None
+        if isinstance(line, UnknownKey):
+            line = line.among(_places(raw, regularizers()))
         raise line from None
     _refuse_idle_sizes(config, raw, file)
     return config
@@ -125,6 +132,15 @@ def _read(file: Path) -> YamlMapping:
     schema.check_version(raw.get(schema.KEY), schema.STUDY_FILE, file)
     # A section with nothing below its key is one left at its defaults.
     return {key: value for key, value in raw.items() if value is not None and key != schema.KEY}
+
+
+def _places(raw: YamlMapping, regularizers: Collection[str]) -> Places:
+    """Where each key of this file may stand: those of a model are the keys of the one that it names."""
+    places = places_of(StudyConfig)
+    model = raw.get("model")
+    stock = STOCK.get(str(model.get("name"))) if isinstance(model, dict) else None
+    of_model = keys_of(stock) if stock is not None else ()
+    return {**places, "space": ("choose", "from", *regularizers), "model": (*places["model"], *of_model)}
 
 
 def _refuse_idle_sizes(config: StudyConfig, raw: YamlMapping, file: Path) -> None:

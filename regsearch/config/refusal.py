@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from regsearch.config.misplaced import UnknownKey, joined
 from regsearch.config.words import brief, one_of
 from regsearch.errors import UserError
 
@@ -50,15 +51,15 @@ def refusal(model: type[BaseModel], error: ValidationError, file: str | Path | N
     owner, field, place = _field_at(model, first["loc"])
     key, given = dotted(place), first["input"]
     cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, UnknownKey):
+        return cause.below(key, file)
     if isinstance(cause, UserError):
         # The check of a whole section names the key itself, relative to that section.
         inner = ".".join(part for part in (key, cause.key) if part)
         value = cause.value if cause.value is not None or cause.key else brief(given)
         return UserError(cause.what, file=file, key=inner, value=value, allowed=cause.allowed)
     if first["type"] == "extra_forbidden":
-        known = keys_of(owner)
-        allowed = one_of(known, place[-1]) if known else "it has no keys of its own"
-        return UserError("unknown key", file=file, key=key, value=brief(given), allowed=allowed)
+        return UnknownKey(dotted(place[:-1]), str(place[-1]), brief(given), keys_of(owner), file)
     allowed = allowed_words(field, given) if field else one_of(keys_of(owner))
     if first["type"] == "missing":
         return UserError("is missing", file=file, key=key, allowed=allowed)
@@ -94,6 +95,16 @@ def section_of(field: FieldInfo | None) -> type[BaseModel] | None:
     """Find the section that a field holds, also where it may be left out."""
     kinds = _parts(field.annotation) if field else ()
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+
+
+def places_of(model: type[BaseModel], section: str = "") -> dict[str, tuple[str, ...]]:
+    """List the keys of every section of a file by the section, the outermost first."""
+    places = {section: keys_of(model)}
+    for name in keys_of(model):
+        inner = section_of(model.model_fields[name])
+        if inner is not None:
+            places |= places_of(inner, joined(section, name))
+    return dict(sorted(places.items(), key=lambda item: len(item[0].split(".")) if item[0] else 0))
 
 
 def allowed_words(field: FieldInfo, given: object = None) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeGuard
 
+from regsearch.config.misplaced import Places, elsewhere
 from regsearch.config.training import TRAIN_KNOBS
 from regsearch.config.words import brief, nothing_searched, one_of, unknown_regularizer
 from regsearch.config.yaml12 import YamlMapping
@@ -48,6 +49,7 @@ def build_space(
     train_knobs: Mapping[str, Knob] = TRAIN_KNOBS,
     train: Mapping[str, float] | None = None,
     file: str | Path | None = None,
+    places: Places | None = None,
 ) -> SearchSpace:
     """Build the search space that the `space` section asks for.
 
@@ -64,7 +66,7 @@ def build_space(
         knobs: every knob of every regularizer by flat name, as `regsearch.regularizers.knobs()` gives.
         train_knobs: the knobs of training that mean something to the study's optimizer, by flat name.
         train: what the study trains with where a knob of training is not searched, by flat name; trial 0 keeps it.
-        file: the study file, named in refusals.
+        file, places: named in refusals: the study file, and its other section that has a key which stands here.
 
     Raises:
         UserError: an unknown regularizer or knob, a bound outside the knob's limits, low above high, a log scale that
@@ -72,7 +74,7 @@ def build_space(
     """
     try:
         known = {**knobs, **train_knobs}
-        space = _Reader(known).space(DEFAULT_SPACE if raw is None else raw)
+        space = _Reader(known, places or {}).space(DEFAULT_SPACE if raw is None else raw)
         searched = {of.name for of in space.always}
         named = {*space.regularizers(), TRAIN}
         return dataclasses.replace(
@@ -93,7 +95,8 @@ class _Rule:
 
 
 class _Reader:
-    def __init__(self, knobs: Mapping[str, Knob]) -> None:
+    def __init__(self, knobs: Mapping[str, Knob], places: Places) -> None:
+        self.places = places
         self.rules: dict[str, dict[str, Knob]] = {}
         for knob in knobs.values():
             self.rules.setdefault(knob.regularizer, {})[knob.short] = knob
@@ -163,7 +166,9 @@ class _Reader:
         known = self.rules.get(name) if isinstance(name, str) else None
         if known is None:
             keys = ("choose", "from", TRAIN) if key == f"space.{name}" else ()
-            raise unknown_regularizer(name, (rule for rule in self.rules if rule != TRAIN), key, keys)
+            names = [rule for rule in self.rules if rule != TRAIN]
+            others = elsewhere(name, [*names, *keys], self.places) if keys else ()
+            raise unknown_regularizer(name, names, key, keys, others)
         if given is None or given == _SEARCH:
             return _Rule(tuple(_declared(knob) for knob in known.values()), {})
         if not isinstance(given, dict) or not given:
@@ -176,7 +181,9 @@ class _Reader:
         fixed: dict[str, float | str] = {}
         for short, value in given.items():
             if short not in known:
-                raise _unknown("knob", short, known, f"{key}.{short}")
+                known_elsewhere = name == TRAIN and f"{TRAIN}.{short}" not in TRAIN_KNOBS  # else of another optimizer
+                others = elsewhere(short, known, self.places) if known_elsewhere else ()
+                raise _unknown("knob", short, known, f"{key}.{short}", others)
             knob = known[short]
             if value is None or value == _SEARCH:
                 ranges.append(_declared(knob))
@@ -338,5 +345,5 @@ def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _unknown(kind: str, word: object, known: Iterable[str], key: str) -> UserError:
-    return UserError(f"unknown {kind}", key=key, value=brief(word), allowed=one_of(known, word))
+def _unknown(kind: str, word: object, known: Iterable[str], key: str, others: Collection[str] = ()) -> UserError:
+    return UserError(f"unknown {kind}", key=key, value=brief(word), allowed=one_of(known, word, others))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from regsearch.config.models import StudyConfig
+from regsearch.config.refusal import places_of
 from regsearch.config.space import build_space
 from regsearch.config.training import train_knobs
 from regsearch.space import Knob, SearchSpace
@@ -20,4 +21,6 @@ def study_space(config: StudyConfig, knobs: Mapping[str, Knob]) -> SearchSpace:
         UserError: the section names what is not known, or nothing to search.
     """
     train = config.train
-    return build_space(config.space, knobs, train_knobs=train_knobs(train.optimizer), train=train.knobs())
+    known = train_knobs(train.optimizer)
+    places = {section: keys for section, keys in places_of(StudyConfig).items() if section}
+    return build_space(config.space, knobs, train_knobs=known, train=train.knobs(), places=places)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from regsearch.errors import UserError
 
@@ -12,25 +12,38 @@ from regsearch.errors import UserError
 def nearest(word: object, known: Iterable[str]) -> str:
     """Suggest the known word most like `word`, as ` (did you mean X?)`, or nothing where none is like it."""
     close = difflib.get_close_matches(str(word).lower(), list(known), n=1, cutoff=0.5)
-    return f" (did you mean {close[0]}?)" if close else ""
+    return suggested(close)
 
 
-def one_of(known: Iterable[str], given: object = None) -> str:
-    """Format `allowed are a, b, c`, with the one most like `given`, if any is."""
+def suggested(names: Iterable[str]) -> str:
+    """Format ` (did you mean a, b or c?)`, or nothing without a name."""
+    *most, last = [*names] or [""]
+    return f" (did you mean {', '.join(most)}{' or ' if most else ''}{last}?)" if last else ""
+
+
+def one_of(known: Iterable[str], given: object = None, others: Collection[str] = ()) -> str:
+    """Format `allowed are a, b, c`, with what was meant: `others`, or else the one most like `given`, if any is."""
     words = list(known)
-    return f"allowed {'are' if words[1:] else 'is'} {', '.join(words)}{nearest(given, words)}"
+    if others:
+        return one_of(words) + suggested(others)
+    return f"allowed {'are' if words[1:] else 'is'} {', '.join(words)}{'' if given is None else nearest(given, words)}"
 
 
-def unknown_regularizer(name: object, known: Iterable[str], key: str, keys: tuple[str, ...] = ()) -> UserError:
+def unknown_regularizer(
+    name: object, known: Iterable[str], key: str, keys: tuple[str, ...] = (), elsewhere: Collection[str] = ()
+) -> UserError:
     """Make the error that refuses a regularizer which nobody declared, with what makes one of the user's own known.
 
     Args:
         keys: what may stand at its place besides, and is no regularizer.
+        elsewhere: the places of the study file that it may have been meant for.
     """
     names = list(known)
     allowed = one_of(names)
     if keys:
         allowed += f", and the keys {', '.join(keys)}"
+    if elsewhere:
+        return UserError("unknown regularizer", key=key, value=brief(name), allowed=allowed + suggested(elsewhere))
     allowed += nearest(name, [*names, *keys])
     if not difflib.get_close_matches(str(name), names, n=1, cutoff=0.85):  # else it is a slip
         allowed += "; one of your own needs its entry point regsearch.regularizers, and pip install ."

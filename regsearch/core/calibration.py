@@ -18,12 +18,13 @@ import torch
 from regsearch.core.compiling import compile_program, pays
 from regsearch.core.footprint import Footprint, out_of_memory
 from regsearch.core.pack import Data, Load, Pack
+from regsearch.core.products import one_thread
 from regsearch.core.program import Program
 
 CANDIDATE_WIDTHS = (4, 8, 16, 32, 64)
 ALONE = 1
 """The width that stands for one trial at a time."""
-_NARROWEST = 2
+_NARROWEST, _FEW = 2, 8
 # One at a time must be this much faster than packs: its results have other bits.
 _CLEARLY = 1.05
 # And is not even compiled where operation by operation it is this much slower: that costs seconds, and was seen to help
@@ -98,12 +99,19 @@ def calibrate(
     return Calibration(packed, alone, width, why[width == ALONE], None)
 
 
-def unpackable(program: Program, data: Data) -> str | None:
+def unpackable(program: Program, data: Data, traced: bool = True) -> str | None:
     """Name the operation that keeps the program from training packed, by one step of two idle slots; else None."""
     pack = Pack(program, data, 2)
     size = min(program.training.batch_size, len(data.train_y))
     inputs = pack.inputs(torch.arange(size).expand(2, -1), pack.plan(1)[0])
-    return program.packable(inputs, pack.chunk_rows())
+    return program.packable(inputs, pack.chunk_rows(), traced)
+
+
+def unpackable_at_a_glance(program: Program, data: Data) -> str | None:
+    """Name that operation by a step on a few rows without a graph, in a fraction of a second."""
+    few = (each[:_FEW] for each in (data.train_x, data.train_y, data.validation_x, data.validation_y))
+    with one_thread():
+        return unpackable(program, Data(*few), traced=False)
 
 
 def _slower(alone: Program, packed: Program, data: Data, most: int) -> bool:

@@ -96,9 +96,14 @@ class Evaluation:
         # Every trial gets its own product: one wide product over shared rows is not bitwise the same.
         return w, buffers, rows.expand(len(w), *rows.shape), norms
 
-    def try_outputs(self, w: torch.Tensor, buffers: Tensors, rows: torch.Tensor, knobs: Tensors) -> None:
-        """Compute the outputs on rows [N, F...] at once; what the model trips over is raised as it is."""
-        self._outputs(*self.inputs(w, buffers, rows, knobs))
+    def try_outputs(
+        self, w: torch.Tensor, buffers: Tensors, rows: torch.Tensor, knobs: Tensors, traced: bool = True
+    ) -> None:
+        """Compute the outputs on rows [N, F...] at once, by a graph if `traced`; what the model trips over is raised as
+        it is.
+        """
+        run = self._outputs if traced else self._outputs.try_lifted
+        run(*self.inputs(w, buffers, rows, knobs))
 
     def compile_outputs(self, w: torch.Tensor, buffers: Tensors, rows: torch.Tensor, knobs: Tensors) -> None:
         """Compile `outputs` for chunks of the shape of `rows` [N, F...]."""

@@ -104,8 +104,16 @@ class PackFunction(Generic[*Trees, Result]):
         result: Result = None if self._into else tree_unflatten(list(results), self._result)  # type: ignore[assignment, arg-type]
         return result
 
-    def _made(self, width: int, leaves: Leaves, spec: TreeSpec, shape: Hashable) -> Run:
-        """Make what runs at this width; the second width of a shape gives a graph for all."""
+    def try_lifted(self, *arguments: *Trees) -> None:
+        """Run the function lifted by `vmap` without making a graph, whose imports take seconds; what it trips over is
+        raised as it is.
+        """
+        leaves, spec = tree_flatten(arguments)
+        with torch.no_grad():
+            self._lifted(spec)(*leaves)
+
+    def _lifted(self, spec: TreeSpec) -> Callable[..., list[torch.Tensor]]:
+        """The function of leaves, for the trials of a pack or one after the other."""
 
         def recorded(*given: object) -> object:
             results = self._function(*given)
@@ -116,7 +124,11 @@ class PackFunction(Generic[*Trees, Result]):
         if self._into:
             places = tree_unflatten(list(range(spec.num_leaves)), spec)
             self._written = tree_leaves(self._into(*places))
-        flat = on_leaves(lifted, spec, self._written if self._into else None)
+        return on_leaves(lifted, spec, self._written if self._into else None)
+
+    def _made(self, width: int, leaves: Leaves, spec: TreeSpec, shape: Hashable) -> Run:
+        """Make what runs at this width; the second width of a shape gives a graph for all."""
+        flat = self._lifted(spec)
         if self._eager:
             return self._ready.setdefault(shape, flat)
         known = self._graphs.setdefault(shape, {})

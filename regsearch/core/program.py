@@ -146,12 +146,13 @@ class Program:
         self.find_sites(inputs.x[0])
         self._pack_step.compile(inputs)
 
-    def packable(self, inputs: StepInputs, rows: torch.Tensor) -> str | None:
+    def packable(self, inputs: StepInputs, rows: torch.Tensor, traced: bool = True) -> str | None:
         """Name the operation that keeps the model from training packed, or None.
 
         Args:
             inputs: of a step of two trials; it is taken.
             rows: x [N, F...], for the evaluation.
+            traced: make the graphs too, which may trip over more.
 
         Raises:
             UserError: a rule keeps it from that.
@@ -161,8 +162,8 @@ class Program:
             with warnings.catch_warnings():
                 # What `vmap` says of an operation that it runs trial by trial: it is right all the same.
                 warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
-                self._pack_step(inputs)
-                self.evaluation.try_outputs(inputs.w, inputs.buffers, rows, inputs.knobs)
+                (self._pack_step if traced else self._pack_step.try_lifted)(inputs)
+                self.evaluation.try_outputs(inputs.w, inputs.buffers, rows, inputs.knobs, traced)
         except Exception as error:  # whatever a user's model trips over, it may still train alone
             refuse_rule_at_fault(error)
             return operation_at_fault(error)

@@ -10,6 +10,8 @@ from regsearch.core.pack_function import PackFunction, Result, Trees
 from regsearch.errors import UserError, line_at_fault
 from regsearch.regularizers.base import Regularizer, is_shipped
 
+ONE_AT_A_TIME = "cannot be packed and trains one trial at a time"
+"""What is said of such a model, before the operation."""
 _ON_DATA = ("data-dependent", ".item()", "_local_scalar_dense", "vmap over calling")
 
 

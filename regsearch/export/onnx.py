@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regsearch.system.files import JsonObject
+from regsearch.system.streams import hushed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,15 +101,9 @@ def _apart(session: Any, program: torch.nn.Module, rows: np.ndarray) -> float:
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     """The exporter talks on every channel there is."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            with contextlib.redirect_stderr(io.StringIO()):
-                yield
-    finally:
-        logging.disable(level)
+    with warnings.catch_warnings(), hushed():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _reason(error: BaseException) -> str:

@@ -16,6 +16,7 @@ from regsearch.data import Manifest
 from regsearch.driver.executor import StudyExecutors
 from regsearch.driver.retrain import Weights, trained_again
 from regsearch.finals.hold import FinalsResult
+from regsearch.system.streams import hushed
 from regsearch.tracking.log.outbox import Outbox
 from regsearch.tracking.log.records import Model, RunKind
 from regsearch.tracking.mlflow.package import seal
@@ -145,4 +146,5 @@ def export_rows(module: nn.Module, example: torch.Tensor) -> torch.export.Export
         # Recurrent layers list their weights anew in each call, which the exporter takes for forgotten buffers.
         warnings.filterwarnings("ignore", message=r".*_flat_weights.*were assigned during export", category=UserWarning)
         batch = torch.export.Dim("batch", min=2)
-        return torch.export.export(module, (example,), dynamic_shapes=({0: batch},))
+        with hushed():  # of a model that it cannot export it prints all operations
+            return torch.export.export(module, (example,), dynamic_shapes=({0: batch},))

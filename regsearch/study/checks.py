@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
-from multiprocessing import spawn
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from regsearch.data import Manifest, describe_features, describe_split, remarks,
 from regsearch.errors import UserError
 from regsearch.study.options import FinalizeOptions
 from regsearch.system.files import JsonObject
+from regsearch.system.forking import imports_script
 from regsearch.system.guard import guarded
 from regsearch.tracking.log.history import StudyHistory
 from regsearch.tracking.tensorboard.folder import check_tensorboard
@@ -70,16 +70,22 @@ def check_model(spec: StudySpec, manifest: Manifest) -> Program:
 
 
 def _refuse_sessions(spec: StudySpec) -> None:
-    """Refuse a rule that is declared in a notebook or a session, which workers, being new processes, cannot import."""
+    """Refuse a rule or a model that is declared where workers, being new processes, cannot import it."""
     from regsearch.regularizers import all_regularizers
 
-    if {"init_main_from_name", "init_main_from_path"} & spawn.get_preparation_data("worker").keys():
+    if imports_script():
         return
-    for name in spec.space.regularizers():
-        if all_regularizers()[name].__module__ == "__main__":
-            allowed = "put it into a module beside the study file and import that"
-            what = "this rule is declared in a notebook or a session, which the processes that train cannot import"
-            raise UserError(what, key=f"space.{name}", allowed=allowed)
+    rules = all_regularizers()
+    declared = {f"space.{name}": rules[name].__module__ for name in spec.space.regularizers()}
+    declared["model.factory"] = (spec.config.model.factory or "").partition(":")[0]
+    for key, module in declared.items():
+        if module == "__main__":
+            what = (
+                f"this {'model' if key == 'model.factory' else 'rule'} is declared in a notebook or a session, or in a "
+                "script that is no file, which the processes that train cannot import"
+            )
+            allowed = "save the script as a file, or put it into a module beside the study file and import that"
+            raise UserError(what, key=key, allowed=allowed)
 
 
 def check_cluster(spec: StudySpec) -> None:
@@ -106,13 +112,13 @@ def check_all(spec: StudySpec) -> JsonObject:
     Raises:
         UserError: what would be refused.
     """
-    from regsearch.core.sites import idle_markers
     from regsearch.driver.factory import bound_trials
 
     check_places(spec)
-    with sealed_for_now(spec) as (manifest, _):
+    with sealed_for_now(spec) as (manifest, data):
         program = check_model(spec, manifest)
-    space, idle = spec.space_over(program.layers), idle_markers(program.rules, program.model)
+        of_model = _of_model(program, data)
+    space = spec.space_over(program.layers)
     bounded, line = bound_trials(spec.config, space)
     dropped = {name: "no feature: dropped" for name in spec.config.data.drop}
     features = {**dropped, **describe_features(manifest)}
@@ -125,13 +131,29 @@ def check_all(spec: StudySpec) -> JsonObject:
             "split": describe_split(manifest),
             **remarks(manifest),
         },
-        **({"model": {"markers": f"no rule of the study acts at {', '.join(idle)}"}} if idle else {}),
+        **({"model": of_model} if of_model else {}),
         "features": features,
         "trials": bounded.search.trials,
         **({"grid": line} if line else {}),
         "regularizers": list(spec.space.regularizers()),
         "searched": [of.name for of in space.ranges()],
         "finals": spec.config.finalize.seeds,
+    }
+
+
+def _of_model(program: Program, data: Path) -> JsonObject:
+    """What a plan says of a model: the markers at which nothing acts, and that it cannot be packed; else nothing."""
+    from regsearch.core.build import load_data
+    from regsearch.core.calibration import unpackable_at_a_glance
+    from regsearch.core.sites import idle_markers
+    from regsearch.core.unpackable import ONE_AT_A_TIME
+
+    with guarded():  # the model is the author's own code
+        serial = unpackable_at_a_glance(program, load_data(data))
+    idle = idle_markers(program.rules, program.model)
+    return {
+        **({"markers": f"no rule of the study acts at {', '.join(idle)}"} if idle else {}),
+        **({"packing": f"{ONE_AT_A_TIME}: {serial}"} if serial else {}),
     }
 
 

@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 
 from regsearch.core.build import task_of
+from regsearch.core.unpackable import ONE_AT_A_TIME
 from regsearch.data import Manifest
 from regsearch.driver.executor import StudyExecutors
 from regsearch.driver.factory import make_driver
@@ -134,7 +135,7 @@ class StudyRunner:
     ) -> SearchResult:
         executor = executors.own()
         if executor.serial:
-            self._say(f"the model cannot be packed and trains one trial at a time: {executor.serial}")
+            self._say(f"the model {ONE_AT_A_TIME}: {executor.serial}")
         self.timing["start"] = time.time() - self.begun
         driver = make_driver(self.spec, self.manifest, self.space, executor, outbox, storage, self._tags)
         for note in getattr(driver.search, "notes", ()):

@@ -64,7 +64,8 @@ class Study:
         Raises:
             UserError: the file, or a value that is given in its place.
         """
-        return cls(load_config(path, StartOptions(trials, seed, tracking_uri, device, storage)), ray=ray)
+        options = StartOptions(trials, seed, tracking_uri, device, storage)
+        return cls(load_config(path, options, _regularizers), ray=ray)
 
     @classmethod
     def open(cls, name: str, ray: str | None = None) -> Study:
@@ -227,6 +228,13 @@ class Study:
         from regsearch.study.create import delete_study
 
         delete_study(self.spec)
+
+
+def _regularizers() -> tuple[str, ...]:
+    """The names that a space may hold; torch is imported for them."""
+    from regsearch.regularizers import all_regularizers
+
+    return tuple(all_regularizers())
 
 
 def _go_on(study: Study, timeout: float | None, progress: Progress | None, begun: float) -> Answer:

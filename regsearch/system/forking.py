@@ -35,6 +35,7 @@ SERVER = ONE_THREAD | MEMORY | SAFE
 """The environment that the server starts in."""
 _DEATH_SIGNAL, _SET_NAME = 1, 15  # PR_SET_PDEATHSIG and PR_SET_NAME of Linux's prctl
 
+_HIDING = threading.Lock()
 _TRIES, _TRY_SECONDS = 40, 0.05
 
 _served = False
@@ -55,9 +56,22 @@ def start_server(preloaded: list[str]) -> None:
     multiprocessing.get_context("forkserver").set_forkserver_preload(preloaded)
     with _environment(SAFE):
         resource_tracker.ensure_running()  # which lets interrupts through again
-    with _environment(SERVER), _without_interrupts(), contextlib.suppress(OSError):
+    with _without_pathless_script(), _environment(SERVER), _without_interrupts(), contextlib.suppress(OSError):
         forkserver.ensure_running()
         _served = True
+
+
+def imports_script() -> bool:
+    """Tell whether a new process can import what this one runs: not a notebook, a session, code given to `python -c`,
+    nor a script from standard input or a pipe, whose path is no file or another one in each process.
+    """
+    script = sys.modules["__main__"]
+    if getattr(script, "__spec__", None) is not None:
+        return True
+    path = getattr(script, "__file__", None)
+    if path is None:
+        return False
+    return os.path.isfile(path) and not path.startswith(("/dev/", "/proc/"))
 
 
 def start(
@@ -90,7 +104,7 @@ def start(
 
     def begin() -> BaseProcess:
         process = context.Process(target=_run, args=given, name=name, daemon=daemon)
-        with _environment(settings), _without_interrupts():
+        with _without_pathless_script(), _environment(settings), _without_interrupts():
             process.start()
         return process
 
@@ -164,6 +178,26 @@ def _environment(settings: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _without_pathless_script() -> Iterator[None]:
+    """Have what is started here not look for a script that it cannot import: Python gives one from standard input the
+    path `<stdin>`.
+    """
+    if imports_script():
+        yield
+        return
+    script = vars(sys.modules["__main__"])
+    with _HIDING:
+        path = script.get("__file__")
+        if path is not None:
+            script["__file__"] = None
+        try:
+            yield
+        finally:
+            if path is not None:
+                script["__file__"] = path
 
 
 @contextlib.contextmanager

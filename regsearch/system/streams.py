@@ -1,10 +1,13 @@
-"""Standard streams that are there: a program may be started with some of them closed."""
+"""Standard streams that are there, where a program was started with some of them closed, and libraries that talk."""
 
 from __future__ import annotations
 
 import contextlib
+import io
+import logging
 import os
 import sys
+from collections.abc import Iterator
 
 
 def open_streams() -> None:
@@ -21,3 +24,15 @@ def open_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  (for as long as this process lives)
+
+
+@contextlib.contextmanager
+def hushed() -> Iterator[None]:
+    """Drop what a library prints and logs meanwhile, up to its warnings: it is of use to those who mend it."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(level)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from regsearch.core.calibration import unpackable
+from regsearch.core.calibration import unpackable, unpackable_at_a_glance
 from regsearch.core.pack import Load
 from regsearch.core.program import Program
 from regsearch.core.training import Training
@@ -104,6 +104,7 @@ def test_the_operation_is_named_and_the_model_trains(part: type[nn.Module]) -> N
     data = digits()
     why = unpackable(found, data)
     assert why is not None and all(words in why for words in WHERE[part]), why
+    assert unpackable_at_a_glance(made(part, "dropout", "l2"), data) == why, "as a dry run says it"
     found.run_one_at_a_time(eager=True)
     loads = {0: Load(0, {}, 3), 1: Load(1, {"dropout.p": 0.5}, 4)}
     both = curves(found, loads, 2)
@@ -114,13 +115,17 @@ def test_the_operation_is_named_and_the_model_trains(part: type[nn.Module]) -> N
 def test_dropout_that_would_not_be_the_trials_own_is_refused() -> None:
     with pytest.raises(UserError, match="dropout between layers of packed sequences"):
         unpackable(made(lambda: Packed(num_layers=2, dropout=0.5)), digits())
+    with pytest.raises(UserError, match="dropout between layers of packed sequences"):
+        unpackable_at_a_glance(made(lambda: Packed(num_layers=2, dropout=0.5)), digits())
 
 
 def test_a_model_that_packs_is_said_to() -> None:
     found, data = program(), digits()
     assert unpackable(found, data) is None
+    assert unpackable_at_a_glance(found, data) is None
     found = made(nn.ReLU)
     assert unpackable(found, data) is None
+    assert unpackable_at_a_glance(found, data) is None
 
 
 @pytest.mark.parametrize(("norm", "eager"), [("none", True), ("batch", True), ("batch", False)])

@@ -5,6 +5,8 @@ says how it is made known, and loses nothing.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,7 +90,38 @@ def test_a_rule_of_a_session_itself_is_refused(tmp_path: Path) -> None:
     assert done.returncode == 1
     line = done.stderr.splitlines()[-1]
     assert line.startswith("regsearch.errors.UserError: space.fading: this rule is declared in a notebook or a session")
+    assert line.endswith("; save the script as a file, or put it into a module beside the study file and import that")
     assert not (tmp_path / "mlruns").exists()
+
+
+PIPED = """
+import torch
+from regsearch import Study
+
+def build(inputs, outputs):
+    return torch.nn.Sequential(torch.nn.Linear(inputs[0], 8), torch.nn.ReLU(), torch.nn.Linear(8, outputs))
+
+if __name__ == "__main__":
+    print(Study.from_file("scripted.yaml").run().sentence)
+"""
+
+
+@pytest.mark.parametrize("factory", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.timeout(600)  # some twelve seconds on an idle machine
+def test_a_script_from_standard_input(factory: bool, tmp_path: Path) -> None:
+    text = STUDY.replace("fading", "dropout")
+    model = 'model: {factory: "__main__:build"}'
+    (tmp_path / "scripted.yaml").write_text(text.replace("model: {name: mlp, hidden: [8]}", model) if factory else text)
+    done = subprocess.run(
+        [sys.executable, "-"], input=PIPED, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False
+    )
+    if factory:
+        assert done.returncode == 1
+        assert "UserError: model.factory: this model is declared in " in done.stderr.splitlines()[-1]
+        assert "; save the script as a file, or " in done.stderr.splitlines()[-1]
+    else:
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("On 36 unseen rows, ")
 
 
 @pytest.mark.slow

@@ -96,3 +96,30 @@ def test_a_folder_whose_name_is_too_long_for_a_socket_means_no_server(
     process = forking.start(note, tmp_path / "note.json", name="regs-note")
     process.join(60)
     assert process.exitcode == 0 and not json.loads((tmp_path / "note.json").read_text())["torch"]
+
+
+NOTED = """
+from regsearch.system import forking
+if __name__ == "__main__":
+    print(forking.imports_script(), __file__ if "__file__" in dir() else "no file", flush=True)
+    begun = [forking.start(print, "run", name="regs-print", fork=False) for _ in range(2)]
+    [each.join() for each in begun]
+    print([each.exitcode for each in begun], __file__ if "__file__" in dir() else "no file")
+"""
+
+
+@pytest.mark.parametrize("way", ["-", "/dev/stdin", "-c", "script.py", "-m script"])
+def test_a_script_may_come_from_anywhere(way: str, tmp_path: Path) -> None:
+    """From standard input its path is `<stdin>`, which a process that is started once looked for, and died."""
+    (tmp_path / "script.py").write_text(NOTED)
+    words = [*way.split(), *([NOTED] if way == "-c" else [])]
+    done = subprocess.run(
+        [sys.executable, *words], input=NOTED, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    path = {
+        "-": "<stdin>",
+        "-c": "no file",
+        **dict.fromkeys(("script.py", "-m script"), str(tmp_path / "script.py")),
+    }.get(way, way)
+    imported = way in ("script.py", "-m script")
+    assert done.stdout.splitlines() == [f"{imported} {path}", "run", "run", f"[0, 0] {path}"], done.stderr
