@@ -46,7 +46,7 @@ class Finalists:
 
     Args:
         finalists: each setting once.
-        missing: a line for each kind of finalist that the study might have and has none of.
+        missing: a line for each kind of finalist that the study has none of.
     """
 
     finalists: tuple[Finalist, ...]
@@ -70,7 +70,7 @@ def choose_finalists(
     single = _best_single(searched, baseline, strengths)
     if single is not None:
         chosen.append(Finalist(single, (SINGLE,)))
-    elif _allows_single(space, strengths):
+    else:
         missing.append("no single regularizer among them: no finished trial has just one on")
     default = _library_default(space)
     if default is not None:
@@ -87,16 +87,6 @@ def _best_single(searched: list[Trial], baseline: Trial, strengths: list[Knob]) 
         if len(set(active_regularizers(trial.params, strengths)) - always) == 1:
             return trial
     return None
-
-
-def _allows_single(space: SearchSpace, strengths: list[Knob]) -> bool:
-    """Whether a trial of the space may have exactly one regularizer on, beside those that every trial has.
-
-    What is searched outside a choice is on in every trial, as no search but a grid draws the very end of a range.
-    """
-    searched = [of.name for of in space.always if isinstance(of, Range)]
-    on = {strength.regularizer for strength in strengths if value_names(searched, strength.name)}
-    return len(on) == 1 or (not on and bool(space.members))
 
 
 def _library_default(space: SearchSpace) -> Params | None:

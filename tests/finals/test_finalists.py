@@ -81,36 +81,3 @@ def test_roles_once_the_winner_is_known() -> None:
     assert chosen.finalists[0].all_roles(won=True) == ("winner", "single")
     assert chosen.finalists[0].all_roles(won=False) == ("single", "runner_up")
     assert chosen.finalists[1].all_roles(won=True) == ("winner", "baseline")
-
-
-@pytest.mark.parametrize(
-    ("space", "possible"),
-    [
-        (None, False),  # dropout and clipping are on in each trial of it
-        ({"l2": "search"}, True),
-        ({"l2": "search", "dropout": {"p": 0.3}}, True),
-        ({"l2": "search", "dropout": "search"}, False),
-        ({"choose": "one", "from": ["l1", "l2"]}, True),
-        ({"choose": "one", "from": ["l1", "l2"], "weight_decay": {"strength": 0.01}}, True),
-        ({"choose": "any", "from": ["l1", "l2"], "weight_decay": "search"}, True),
-        ({"choose": "any", "from": ["l1", "dropout"], "weight_decay": "search", "clip_by_norm": "search"}, False),
-        ({"weight_decay": {"strength": 0.01}, "train": {"learning_rate": "search"}}, False),
-        ({"train": {"learning_rate": "search"}}, False),
-        ({"elastic_net": {"strength": 0.01, "l1_ratio": "search"}, "l2": "search"}, True),
-        ({"elastic_net": {"strength": 0.01, "l1_ratio": "search"}}, False),
-    ],
-)
-def test_a_single_one_is_missed_where_the_space_has_any(space: Any, possible: bool) -> None:
-    made = build_space(space, knobs())
-    baseline = Trial(0, dict(made.baseline()), 0)
-    chosen = choose_finalists([baseline], baseline, made, 1, STRENGTHS)
-    assert any("no single regularizer" in line for line in chosen.missing) == possible
-
-
-def test_a_single_one_is_missed_by_layers_too() -> None:
-    ranged = {"strength": {"per": "layer", "low": 1e-4, "high": 1e-2}}
-    for space, possible in (({"l2": ranged}, True), ({"l2": ranged, "l1": ranged}, False)):
-        made = build_space(space, knobs()).over({f"{name}.strength": ("0", "2") for name in space})
-        baseline = Trial(0, dict(made.baseline()), 0)
-        missing = choose_finalists([baseline], baseline, made, 1, STRENGTHS).missing
-        assert any("no single regularizer" in line for line in missing) == possible
