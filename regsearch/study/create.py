@@ -13,7 +13,7 @@ from regsearch.study.progress import Progress, Snapshot
 from regsearch.tracking.tensorboard.folder import remove_event_files
 from regsearch.workspace.folder import write_record
 from regsearch.workspace.spec import StudySpec
-from regsearch.workspace.stores import at_store, forget
+from regsearch.workspace.stores import at_store, check_forgotten, forget
 
 
 def create_study(spec: StudySpec, begun: float, replace: bool, progress: Progress | None) -> StudySpec:
@@ -69,6 +69,7 @@ def delete_study(spec: StudySpec) -> None:
     from regsearch.tracking.mlflow.runs import delete_study as delete_runs  # MLflow takes a second
 
     with spec.folder.lock():
+        check_forgotten(spec.folder.path)
         delete_runs(spec.uri, spec.name)
         forget(spec.folder.path)
         remove_event_files(spec.event_files)

@@ -6,20 +6,24 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from regsearch.executors.executor import Executor
 from regsearch.system import documents, schema
 from regsearch.system.files import JsonObject, write_json
 
 _FILE = "machine.json"
+Positive = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True)
 class _MachineForm:
     """What a study goes on with; all else is shown as it stands."""
 
-    width: int | None = None
-    workers: int | None = None
+    width: Positive | None = None
+    workers: Positive | None = None
     compiled: bool | None = None
 
 

@@ -1,0 +1,145 @@
+"""What the journal of a search says of each trial: read without loading Optuna, and line by line held against the lines
+before, because Optuna leaves out a step of a trial that it does not know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from regsearch.search.clock import CLOCK, PARAMS, parse_turn, whole_turns
+from regsearch.system.documents import FROM_A_COPY, DamagedFile, check_shape
+from regsearch.system.files import JsonObject
+
+# Numbers of Optuna's own, see `optuna.storages.journal.JournalStorage`.
+_BEGIN_STUDY, _SET_STUDY, _BEGIN_TRIAL, _END, _REPORT, _SET_TRIAL = 0, 2, 4, 6, 7, 8
+_FIELDS: dict[int, tuple[str, ...]] = {
+    _BEGIN_STUDY: ("study_name", "directions"),
+    _SET_STUDY: ("user_attr",),
+    3: ("system_attr",),
+    _BEGIN_TRIAL: ("datetime_start",),
+    5: ("trial_id", "param_name", "param_value_internal", "distribution"),
+    _END: ("trial_id", "state", "values"),
+    _REPORT: ("trial_id", "step", "intermediate_value"),
+    _SET_TRIAL: ("trial_id", "user_attr"),
+    9: ("trial_id", "system_attr"),
+}
+"""What a line holds besides, by the number of its operation."""
+_ENDED = (1, 2, 3)
+
+
+@dataclass
+class TrialSteps:
+    """One trial as the journal has it.
+
+    Args:
+        epochs: those whose value it was told.
+        named: whether its setting is kept.
+    """
+
+    epochs: set[int] = field(default_factory=set)
+    ended: bool = False
+    named: bool = False
+
+
+@dataclass(frozen=True)
+class RoundClock:
+    """The clock of a search in rounds, see `regsearch.driver.rounds`."""
+
+    turn: int
+    next: int
+    lanes: list[tuple[int, int] | None]
+    waiting: list[int]
+
+    def under_way(self) -> dict[int, int]:
+        """Give the trials that have not ended, and how many epochs of each are decided over."""
+        return dict.fromkeys(self.waiting, 0) | dict(lane for lane in self.lanes if lane is not None)
+
+
+class JournalSteps:
+    """The steps in the journal at `path`, up to its last whole turn.
+
+    Attributes:
+        trials: by number.
+        several: whether there are several objectives, whose values are not in the journal.
+        clock: the last one of a search in rounds; None where Ray Tune searches, or nothing was decided yet.
+
+    Raises:
+        DamagedFile: a line is none that Optuna wrote, or one that must stand before it does not.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.trials: list[TrialSteps] = []
+        self.several: bool | None = None
+        self.clock: RoundClock | None = None
+        self._turn: int | None = None
+        for number, line in enumerate(whole_turns(path).splitlines(), 1):
+            log = parse_turn(line, path, number)
+            try:
+                missing = self._take(log)
+            except (KeyError, TypeError):
+                raise damaged(path, f"line {number} is no step of a search") from None
+            if missing is not None:
+                raise damaged(path, f"line {number} needs {missing} before it, which is not there")
+        if self.clock is not None:
+            self._check_clock(self.clock)
+
+    def _take(self, log: JsonObject) -> str | None:
+        """Take in a line; return what must stand before it and does not."""
+        operation = log["op_code"]
+        values = {name: log[name] for name in _FIELDS[operation]}
+        if operation == _BEGIN_STUDY:
+            self.several = len(log["directions"]) > 1
+        elif self.several is None:
+            return "the study's begin"
+        elif operation == _BEGIN_TRIAL:
+            self.trials.append(TrialSteps())
+        elif operation == _SET_STUDY and CLOCK in log["user_attr"]:
+            return self._take_clock(log["user_attr"][CLOCK])
+        elif "trial_id" in values:
+            number = log["trial_id"]
+            if not 0 <= number < len(self.trials) or self.trials[number].ended:
+                return f"the begin of trial {number}"
+            self._take_step(self.trials[number], operation, log)
+        return None
+
+    def _take_step(self, trial: TrialSteps, operation: int, log: JsonObject) -> None:
+        if operation == _REPORT:
+            trial.epochs.add(log["step"])
+        elif operation == _END:
+            trial.ended = log["state"] in _ENDED
+        elif operation == _SET_TRIAL:
+            trial.named = trial.named or PARAMS in log["user_attr"]
+
+    def _take_clock(self, clock: JsonObject) -> str | None:
+        turn, last = clock["turn"], self._turn
+        if last is not None and turn - last not in (0, 1):
+            return f"turn {turn - 1}"
+        nameless = next((number for number, trial in enumerate(self.trials) if not trial.named), None)
+        if nameless is not None:
+            return f"the setting of trial {nameless}"
+        self._turn = turn
+        if "lanes" in clock:
+            check_shape(clock, RoundClock, FROM_A_COPY, self._path, CLOCK)
+            self.clock = RoundClock(**{name: clock[name] for name in RoundClock.__dataclass_fields__})
+        return None
+
+    def _check_clock(self, clock: RoundClock) -> None:
+        """Refuse a journal whose last clock knows of a trial otherwise than the lines before it."""
+        under_way = clock.under_way()
+        for number, trial in enumerate(self.trials):
+            last = max(trial.epochs, default=0)
+            if not trial.ended and number not in under_way:
+                raise damaged(self._path, f"the end of trial {number} is missing")
+            if self.several:
+                continue
+            if len(trial.epochs) < max(last, under_way.get(number, 0)):
+                raise damaged(self._path, f"an epoch of trial {number} is missing")
+        if any(number >= len(self.trials) or self.trials[number].ended for number in under_way):
+            raise damaged(self._path, "its last clock does not fit the trials before it")
+
+
+def damaged(path: Path, what: str) -> DamagedFile:
+    """Make the refusal of a journal, or of a log that it does not fit."""
+    return DamagedFile(f"is damaged: {what}", file=path, allowed=FROM_A_COPY)
