@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
 from regsearch.config.data import Task
 from regsearch.system import documents, schema
@@ -15,11 +17,14 @@ from regsearch.system.guard import SEALED
 from regsearch.system.sums import SUMS, read_sums, sum_of
 
 
+Positive = Annotated[int, Field(ge=1)]
+
+
 @dataclass(frozen=True)
 class _Sizes:
-    train: int
-    validation: int
-    test: int
+    train: Positive
+    validation: Positive
+    test: Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,9 @@ class _Closer:
 
     task: Task
     sizes: _Sizes
+    inputs: list[Positive]
+    outputs: Positive
+    dtype: Literal["float32", "int64"] = "float32"
 
 
 @dataclass(frozen=True)

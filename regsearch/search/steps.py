@@ -12,20 +12,20 @@ from regsearch.system.documents import FROM_A_COPY, DamagedFile, check_shape
 from regsearch.system.files import JsonObject
 
 # Numbers of Optuna's own, see `optuna.storages.journal.JournalStorage`.
-_BEGIN_STUDY, _SET_STUDY, _BEGIN_TRIAL, _END, _REPORT, _SET_TRIAL = 0, 2, 4, 6, 7, 8
+_START_STUDY, _SET_STUDY, _START_TRIAL, _MOVE, _REPORT, _SET_TRIAL = 0, 2, 4, 6, 7, 8
 _FIELDS: dict[int, tuple[str, ...]] = {
-    _BEGIN_STUDY: ("study_name", "directions"),
+    _START_STUDY: ("study_name", "directions"),
     _SET_STUDY: ("user_attr",),
     3: ("system_attr",),
-    _BEGIN_TRIAL: ("datetime_start",),
+    _START_TRIAL: ("datetime_start",),
     5: ("trial_id", "param_name", "param_value_internal", "distribution"),
-    _END: ("trial_id", "state", "values"),
+    _MOVE: ("trial_id", "state", "values"),
     _REPORT: ("trial_id", "step", "intermediate_value"),
     _SET_TRIAL: ("trial_id", "user_attr"),
     9: ("trial_id", "system_attr"),
 }
 """What a line holds besides, by the number of its operation."""
-_ENDED = (1, 2, 3)
+_RUNNING, _WAITING = 0, 4
 
 
 @dataclass
@@ -33,13 +33,18 @@ class TrialSteps:
     """One trial as the journal has it.
 
     Args:
-        epochs: those whose value it was told.
+        epochs: those that are known to be decided over.
+        ended: whether it has ended.
+        waiting: whether Optuna would give it to who asks next, as no trial does at the end of a turn.
         named: whether its setting is kept.
+        begun: whether it was trained.
     """
 
     epochs: set[int] = field(default_factory=set)
     ended: bool = False
+    waiting: bool = False
     named: bool = False
+    begun: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,26 +94,28 @@ class JournalSteps:
         """Take in a line; return what must stand before it and does not."""
         operation = log["op_code"]
         values = {name: log[name] for name in _FIELDS[operation]}
-        if operation == _BEGIN_STUDY:
+        if operation == _START_STUDY:
             self.several = len(log["directions"]) > 1
         elif self.several is None:
-            return "the study's begin"
-        elif operation == _BEGIN_TRIAL:
-            self.trials.append(TrialSteps())
+            return "the study's start"
+        elif operation == _START_TRIAL:
+            self.trials.append(TrialSteps(waiting=log.get("state") == _WAITING))
         elif operation == _SET_STUDY and CLOCK in log["user_attr"]:
             return self._take_clock(log["user_attr"][CLOCK])
         elif "trial_id" in values:
             number = log["trial_id"]
             if not 0 <= number < len(self.trials) or self.trials[number].ended:
-                return f"the begin of trial {number}"
+                return f"the start of trial {number}"
             self._take_step(self.trials[number], operation, log)
         return None
 
     def _take_step(self, trial: TrialSteps, operation: int, log: JsonObject) -> None:
         if operation == _REPORT:
             trial.epochs.add(log["step"])
-        elif operation == _END:
-            trial.ended = log["state"] in _ENDED
+            trial.begun = True
+        elif operation == _MOVE:
+            trial.waiting, trial.ended = log["state"] == _WAITING, log["state"] not in (_RUNNING, _WAITING)
+            trial.begun = trial.begun or trial.ended
         elif operation == _SET_TRIAL:
             trial.named = trial.named or PARAMS in log["user_attr"]
 
@@ -116,9 +123,9 @@ class JournalSteps:
         turn, last = clock["turn"], self._turn
         if last is not None and turn - last not in (0, 1):
             return f"turn {turn - 1}"
-        nameless = next((number for number, trial in enumerate(self.trials) if not trial.named), None)
-        if nameless is not None:
-            return f"the setting of trial {nameless}"
+        for number, trial in enumerate(self.trials):
+            if trial.waiting or not trial.named:
+                return f"the {'start' if trial.waiting else 'setting'} of trial {number}"
         self._turn = turn
         if "lanes" in clock:
             check_shape(clock, RoundClock, FROM_A_COPY, self._path, CLOCK)
@@ -128,16 +135,17 @@ class JournalSteps:
     def _check_clock(self, clock: RoundClock) -> None:
         """Refuse a journal whose last clock knows of a trial otherwise than the lines before it."""
         under_way = clock.under_way()
+        if any(not 0 <= number < len(self.trials) or self.trials[number].ended for number in under_way):
+            raise damaged(self._path, "its last clock does not fit the trials before it")
         for number, trial in enumerate(self.trials):
-            last = max(trial.epochs, default=0)
+            last = under_way.get(number, 0)
             if not trial.ended and number not in under_way:
                 raise damaged(self._path, f"the end of trial {number} is missing")
             if self.several:
-                continue
-            if len(trial.epochs) < max(last, under_way.get(number, 0)):
-                raise damaged(self._path, f"an epoch of trial {number} is missing")
-        if any(number >= len(self.trials) or self.trials[number].ended for number in under_way):
-            raise damaged(self._path, "its last clock does not fit the trials before it")
+                trial.epochs = set(range(1, last + 1))
+            elif lost := set(range(1, max(last, *trial.epochs, 0) + 1)) - trial.epochs:
+                raise damaged(self._path, f"epoch {min(lost)} of trial {number} is missing")
+            trial.begun = trial.begun or (number in under_way and number not in clock.waiting)
 
 
 def damaged(path: Path, what: str) -> DamagedFile:

@@ -99,7 +99,7 @@ def _check_trials(folder: StudyFolder, steps: JournalSteps, history: StudyHistor
     for number, trial in enumerate(steps.trials):
         run = runs.get(number)
         if run is None:
-            if trial.ended or trial.epochs:
+            if trial.begun:
                 raise damaged(folder.outbox, f"trial {number} is missing, which {folder.journal.name} knows")
             continue
         if run.stages:

@@ -186,11 +186,16 @@ class StudyHistory:
 
     def _missing(self, record: Record) -> str | None:
         """What must stand before a record and does not. A trial that was set back may go on from another's epoch."""
+        if isinstance(record, RunStart):
+            last = next(reversed(self.runs.values()), None)
+            if record.kind == "final" and last is not None and last.kind == "final" and last.ended_ms is None:
+                return f"the end of final {last.number}"  # each is written whole
+            return None
         if not isinstance(record, Metrics | RunStages | RunEnd) or record.kind == "study":
             return None
         run = self.runs.get((record.kind, record.number))
         if run is None:
-            return f"the begin of {record.kind} {record.number}"
+            return f"the start of {record.kind} {record.number}"
         if isinstance(record, Metrics) and not run.stages and not {record.epoch - 1, record.epoch} & {0, *run.curve}:
             return f"epoch {record.epoch - 1} of {record.kind} {record.number}"
         return None
