@@ -43,7 +43,11 @@ def recorded_machine(folder: Path) -> JsonObject:
     if not file.exists():
         return {}
     mend = "bring it back from a copy, or remove it: how wide packs can be is then measured anew"
-    return documents.read_object(file, schema.MACHINE, mend, _MachineForm)
+    known = documents.read_object(file, schema.MACHINE, mend, _MachineForm)
+    for name, value in known.items():
+        if isinstance(value, list | dict):
+            raise documents.DamagedFile("is damaged: it is no single value", file=file, key=name, allowed=mend)
+    return known
 
 
 def record_machine(folder: Path, executor: Executor) -> None:
