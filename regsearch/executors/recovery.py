@@ -8,7 +8,8 @@ from regsearch.errors import UserError
 from regsearch.executors.lane_table import Round, cohort_of
 from regsearch.executors.messages import CohortLanes, LaneReports, LaneTrial, PlaceLanes, RoundReports, TrainRound
 from regsearch.executors.worker_handle import NoDevice, WorkerLost
-from regsearch.executors.worker_pool import STARTS, WorkerPool, WorkerSlot, ended_again
+from regsearch.executors.worker_pool import WorkerPool, WorkerSlot
+from regsearch.executors.worker_start import STARTS, ended_again
 from regsearch.trial import Report
 
 _NARROWEST = 2

@@ -24,16 +24,13 @@ from regsearch.executors.messages import (
     Usage,
     WorkerSpec,
 )
-from regsearch.executors.worker_handle import NoDevice, WorkerHandle, WorkerHost, WorkerLost
+from regsearch.executors.worker_handle import WorkerHandle, WorkerHost, WorkerLost
+from regsearch.executors.worker_start import measure, start_worker
 
 if TYPE_CHECKING:
     from regsearch.core.pack import Saved
 
 A = TypeVar("A", bound=Answer)
-STARTS = 5
-"""How often in a row a worker may be lost before it begins."""
-_DEVICE_WITHIN = 60.0
-"""Seconds to wait for a device before the first round: one whose worker was lost may be shunned for some."""
 
 
 @dataclass(eq=False)
@@ -52,12 +49,6 @@ class WorkerSlot:
     usage: Usage = field(default_factory=Usage)
     loss: WorkerLost | None = None
     losses: int = 0
-
-
-def ended_again(lost: WorkerLost) -> UserError:
-    """Make the refusal of a machine on which a worker is lost again and again before it begins."""
-    what = f"a pack worker {lost.why} before it began, {STARTS} times in a row"
-    return UserError(what, allowed="see what ends processes on this machine, or what they print; then resume")
 
 
 class WorkerPool:
@@ -97,8 +88,12 @@ class WorkerPool:
             Exception: what the study fails with in a worker.
         """
         for index in range(count):
-            self._add(self._start(index))
-        measured = [self._first_ready(worker, count) for worker in self.slots]
+            self._add(start_worker(self.host, replace(self._spec, index=index)))
+        measured: list[Calibrated] = []
+        for index, slot in self.slots.items():
+            spec = replace(self._spec, index=index)
+            slot.handle, calibrated = measure(self.host, spec, slot.handle, count, self.say)
+            measured.append(calibrated)
         uncompiled = next((each.uncompiled for each in measured if each.uncompiled), None)
         if self._spec.compiled and uncompiled:
             raise UserError("the training step cannot be compiled", key="train.compile", value=True, allowed=uncompiled)
@@ -106,37 +101,6 @@ class WorkerPool:
         self.serial = measured[0].serial
         for worker in self.slots:
             self._begin(worker)
-
-    def _start(self, index: int) -> WorkerHandle:
-        """Start a worker that is to measure; where there is no device for it at this moment, one is waited for."""
-        until = time.monotonic() + _DEVICE_WITHIN
-        while True:
-            try:
-                return self.host.start(replace(self._spec, index=index))
-            except NoDevice:
-                if time.monotonic() > until:
-                    what = f"there is no device for worker {index + 1} to train on"
-                    raise UserError(what, allowed="see which machines are there, then resume") from None
-                time.sleep(0.5)
-
-    def _first_ready(self, worker: int, count: int) -> Calibrated:
-        """Wait until a worker has measured; one that is ended before gives way to another, a few times."""
-        slot = self.slots[worker]
-        for start in range(1, STARTS + 1):
-            try:
-                return slot.handle.ready()
-            except WorkerLost as error:
-                lost = error
-            if lost.memory:
-                what, allowed = "the model and its rows do not fit into memory", "fewer workers or a smaller model"
-                raise UserError(what, key="search.workers", value=count, allowed=allowed) from None
-            if lost.error is not None:
-                raise lost.error from None
-            if start < STARTS:
-                self.say(f"a pack worker {lost.why} before it began: another one starts in its place")
-                slot.handle.close()
-                slot.handle = self._start(worker)
-        raise ended_again(lost)
 
     def add_arrivals(self) -> None:
         """Add the workers that were started on devices that have come, and have them begin."""

@@ -25,6 +25,7 @@ _FIELDS: dict[int, tuple[str, ...]] = {
     9: ("trial_id", "system_attr"),
 }
 """What a line holds besides, by the number of its operation."""
+_NUMBERS = ("trial_id", "state", "step")
 _RUNNING, _WAITING = 0, 4
 
 
@@ -94,6 +95,8 @@ class JournalSteps:
         """Take in a line; return what must stand before it and does not."""
         operation = log["op_code"]
         values = {name: log[name] for name in _FIELDS[operation]}
+        if any(type(values.get(name, 0)) is not int for name in _NUMBERS):
+            raise TypeError
         if operation == _START_STUDY:
             self.several = len(log["directions"]) > 1
         elif self.several is None:

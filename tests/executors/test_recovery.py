@@ -245,7 +245,7 @@ def test_a_device_that_is_shunned_for_a_while_is_waited_for(monkeypatch: pytest.
     assert executor(host, []).workers == 1 and refused == [0, 0]
     refused.clear()
     host.started = host.started[:1]
-    monkeypatch.setattr("regsearch.executors.worker_pool._DEVICE_WITHIN", 0.0)
+    monkeypatch.setattr("regsearch.executors.worker_start._DEVICE_WITHIN", 0.0)
     with pytest.raises(UserError, match="there is no device for worker 1 to train on; see which machines are there"):
         executor(host, [])
 
