@@ -66,14 +66,17 @@ def compared(names: list[str], *, by: str | None = None, tracking_uri: str | Non
 
 
 def _read(uri: str, name: str) -> StudyRuns:
-    """The study as the store has it; of one that was run here, what the store lost is refused."""
+    """The study as the store has it; of one that was run here, what the store lost or is newer is refused."""
     from regsearch.tracking.mlflow.runs import read_study
     from regsearch.workspace.folder import StudyFolder, home
+    from regsearch.workspace.forms import check_versions
     from regsearch.workspace.spec import StudySpec
     from regsearch.workspace.stores import refuse_lost
 
     folder = StudyFolder(home(), name)
     here = folder.exists() and StudySpec.open(name).uri == uri
+    if here:
+        check_versions(folder)
     try:
         runs = read_study(uri, name)
     except UserError as error:

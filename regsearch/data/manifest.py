@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
 from regsearch.config.data import Task
 from regsearch.system import documents, schema
@@ -14,12 +16,15 @@ from regsearch.system.files import JsonObject
 from regsearch.system.guard import SEALED
 from regsearch.system.sums import SUMS, read_sums, sum_of
 
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+
 
 @dataclass(frozen=True)
 class _Sizes:
-    train: int
-    validation: int
-    test: int
+    train: Count
+    validation: Count
+    test: Count
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,9 @@ class _Closer:
 
     task: Task
     sizes: _Sizes
+    inputs: list[Positive]
+    outputs: Positive
+    dtype: Literal["float32", "int64"] = "float32"
 
 
 @dataclass(frozen=True)
@@ -97,6 +105,9 @@ class Manifest:
         data = documents.parse_object(text, schema.MANIFEST, documents.FROM_A_COPY, file)
         documents.check_form(data, cls, documents.FROM_A_COPY, file)
         documents.check_shape(data, _Closer, documents.FROM_A_COPY, file)
+        if data.get("dtype") == "int64" and not data.get("vocabulary"):
+            what = "is damaged: codes need it"
+            raise documents.DamagedFile(what, file=file, key="vocabulary", allowed=documents.FROM_A_COPY)
         return cls(**{**data, "inputs": tuple(data["inputs"])})
 
     @classmethod
@@ -136,12 +147,17 @@ def check_rows(folder: Path) -> None:
     Raises:
         DamagedFile: names the file, and what to do.
     """
-    sizes, known = Manifest.load(folder).sizes, load_search_data(folder)
+    manifest, known = Manifest.load(folder), load_search_data(folder)
+    sizes = manifest.sizes
     for name, rows in vars(known).items():
-        wanted = sizes[name.rpartition("_")[0]]
+        file, wanted = folder / f"{name}.npy", sizes[name.rpartition("_")[0]]
         if len(rows) != wanted:
             what = f"is damaged: it has {len(rows)} rows, and {wanted} were sealed"
-            raise documents.DamagedFile(what, file=folder / f"{name}.npy", allowed=documents.FROM_A_COPY)
+            raise documents.DamagedFile(what, file=file, allowed=documents.FROM_A_COPY)
+        if name.endswith("_x") and (rows.dtype != manifest.dtype or rows.shape[1:] != manifest.inputs):
+            what = f"does not fit manifest.json: its rows are {rows.dtype} of shape {rows.shape[1:]}"
+            allowed = f"sealed were {manifest.dtype} of shape {manifest.inputs}; {documents.FROM_A_COPY}"
+            raise documents.DamagedFile(what, file=file, allowed=allowed)
     for name in ("test_x", "test_y") if sizes["test"] else ():
         file = folder / SEALED / f"{name}.npy"
         if not file.is_file():

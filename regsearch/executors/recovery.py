@@ -9,14 +9,13 @@ from regsearch.executors.lane_table import Round, cohort_of
 from regsearch.executors.messages import CohortLanes, LaneReports, LaneTrial, PlaceLanes, RoundReports, TrainRound
 from regsearch.executors.worker_handle import NoDevice, WorkerLost
 from regsearch.executors.worker_pool import WorkerPool, WorkerSlot
+from regsearch.executors.worker_start import STARTS, ended_again
 from regsearch.trial import Report
 
 _NARROWEST = 2
 """Slots of the narrowest pack."""
 _PATIENCE = 3
 """How often in a row a worker may be lost over the same round before its trials are tried one by one."""
-_STARTS = 5
-"""How often in a row a worker may be lost before it has its lanes."""
 _NO_TRIAL = -1
 """Number of a trial that is none of the study's."""
 _DEVICE_WITHIN = 600.0
@@ -100,8 +99,9 @@ class Recovery:
 
         Raises:
             NoDevice: there is nowhere to put it.
-            UserError: memory does not suffice, however narrow the packs are.
-            RuntimeError: it is lost again and again before it has its lanes.
+            UserError: memory does not suffice, however narrow the packs are; or it is lost again and again before it
+                has its lanes.
+            Exception: what it fails with each time.
         """
         starts = 1
         while True:
@@ -111,13 +111,13 @@ class Recovery:
             except WorkerLost as lost:
                 if self._halve(self._pool.slots[worker], lost):
                     continue
-                if starts == _STARTS:
-                    raise self._cannot_start(lost) from lost.error
+                if starts == STARTS:
+                    raise self._cannot_start(lost) from None
                 starts += 1
 
     def _cannot_start(self, lost: WorkerLost) -> Exception:
         if not lost.memory:
-            return RuntimeError(f"a pack worker {lost.why} before it began")
+            return lost.error or ended_again(lost)
         what = f"the trials in flight do not fit into memory, in packs of {self._pool.width} either"
         allowed = "fewer trials in flight, fewer search.workers or a smaller model"
         return UserError(what, key="search.parallel", value=self._table.lanes, allowed=allowed)

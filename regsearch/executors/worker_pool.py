@@ -12,6 +12,7 @@ from regsearch.executors.lane_table import LaneTable
 from regsearch.executors.messages import (
     Answer,
     Begin,
+    Calibrated,
     CohortLanes,
     Done,
     PlaceLanes,
@@ -24,6 +25,7 @@ from regsearch.executors.messages import (
     WorkerSpec,
 )
 from regsearch.executors.worker_handle import WorkerHandle, WorkerHost, WorkerLost
+from regsearch.executors.worker_start import measure, start_worker
 
 if TYPE_CHECKING:
     from regsearch.core.pack import Saved
@@ -81,18 +83,17 @@ class WorkerPool:
         """Start so many workers, decide over width and compiling from what they measured, and have them begin.
 
         Raises:
-            UserError: they refuse the study, or cannot compile what is to be compiled.
-            RuntimeError: one is lost before it begins.
+            UserError: they refuse the study, or cannot compile what is to be compiled; or memory does not suffice; or
+                one is lost again and again before it begins.
+            Exception: what the study fails with in a worker.
         """
         for index in range(count):
-            self._add(self.host.start(replace(self._spec, index=index)))
-        try:
-            measured = [slot.handle.ready() for slot in self.slots.values()]
-        except WorkerLost as lost:
-            if lost.memory:
-                what, allowed = "the model and its rows do not fit into memory", "fewer workers or a smaller model"
-                raise UserError(what, key="search.workers", value=count, allowed=allowed) from None
-            raise lost.error or RuntimeError(f"a pack worker {lost.why} before it began") from None
+            self._add(start_worker(self.host, replace(self._spec, index=index)))
+        measured: list[Calibrated] = []
+        for index, slot in self.slots.items():
+            spec = replace(self._spec, index=index)
+            slot.handle, calibrated = measure(self.host, spec, slot.handle, count, self.say)
+            measured.append(calibrated)
         uncompiled = next((each.uncompiled for each in measured if each.uncompiled), None)
         if self._spec.compiled and uncompiled:
             raise UserError("the training step cannot be compiled", key="train.compile", value=True, allowed=uncompiled)

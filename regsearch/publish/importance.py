@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from regsearch.system.files import write_json
 from regsearch.tracking.log.records import Artifact, Tracker
 from regsearch.trial import Report, Trial, TrialState
 from regsearch.workspace.folder import home
-from regsearch.workspace.forms import check_versions, require_log
+from regsearch.workspace.forms import check_versions, read_log
 from regsearch.workspace.spec import StudySpec
 from regsearch.workspace.stores import refuse_lost
 
@@ -57,8 +57,7 @@ def importance_of(name: str, tracking_uri: str | None = None) -> Importance:
     if tracking_uri is None:
         spec = StudySpec.open(name)
         check_versions(spec.folder)
-        require_log(spec.folder)
-        return weigh(_trials(spec), spec.space)
+        return weigh(_trials(spec, read_log(spec.folder).reports()), spec.space)
     from regsearch.analysis.importance import importance
     from regsearch.tracking.mlflow.runs import read_runs
     from regsearch.tracking.mlflow.store import tracking_uri as address
@@ -97,12 +96,10 @@ def _frame(trials: Sequence[Trial], measured: Sequence[dict[str, float]]) -> pd.
     return pd.DataFrame(rows, columns=None if rows else ["number", "state", "val_loss", "gap"])
 
 
-def _trials(spec: StudySpec) -> list[Trial]:
+def _trials(spec: StudySpec, curves: Mapping[int, list[Report]]) -> list[Trial]:
     """The study's trials: settings and ends from the store, curves from the outbox, which knows what was restored."""
-    from regsearch.tracking.log.history import StudyHistory
     from regsearch.tracking.mlflow.runs import read_runs
 
-    curves: dict[int, list[Report]] = StudyHistory.read(spec.folder.outbox).reports()
     frame = read_runs(spec.uri, spec.name)
     refuse_lost(spec.folder, [("study", 0), *zip(frame["kind"], frame["number"], strict=True)])
     trials = []

@@ -24,12 +24,12 @@ from regsearch.system import documents, schema
 from regsearch.system.documents import concluded_anew
 from regsearch.system.files import JsonMapping, JsonObject, unwritable, write_asked
 from regsearch.tasks import TASKS
-from regsearch.tracking.log.history import RunHistory, StudyHistory, trials_frame
+from regsearch.tracking.log.history import RunHistory, trials_frame
 from regsearch.tracking.log.outbox import Outbox
 from regsearch.tracking.log.records import Artifact
 from regsearch.workspace.answer import Answer
 from regsearch.workspace.folder import home
-from regsearch.workspace.forms import check_versions, require_log
+from regsearch.workspace.forms import check_versions, read_log
 from regsearch.workspace.machine import recorded_machine
 from regsearch.workspace.spec import StudySpec
 from regsearch.workspace.stores import without_addresses
@@ -48,8 +48,7 @@ def local_record(spec: StudySpec, *, sentence: str | None = None) -> StudyRecord
     answer = Answer.load(folder.answer) if folder.answer.exists() else None
     ended = sentence is not None or answer is not None
     manifest = Manifest.load(folder.data)
-    require_log(folder)
-    runs = list(StudyHistory.read(folder.outbox).runs.values())
+    runs = list(read_log(folder).runs.values())
     trials = trials_frame(runs)
     held = answer is not None and answer.finals is not None
     summary = _summary(folder.finals / "summary.json", held) if ended and config.finalize.seeds else None

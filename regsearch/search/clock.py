@@ -11,6 +11,8 @@ from regsearch.system.documents import FROM_A_COPY, DamagedFile, read_text
 from regsearch.system.files import JsonObject
 
 CLOCK = "regsearch:clock"
+PARAMS = "regsearch:params"
+"""Attributes of a study and of a trial in Optuna: the driver's clock, and the trial's setting."""
 
 
 def numbered(clock: Clock) -> JsonObject:
@@ -18,7 +20,7 @@ def numbered(clock: Clock) -> JsonObject:
     return {**clock, schema.KEY: schema.SEARCH}
 
 
-def check_clock(clock: Clock | None, place: str | Path) -> None:
+def check_clock(clock: object, place: str | Path) -> None:
     """Refuse a search that a newer regsearch went on with.
 
     Args:
@@ -26,9 +28,14 @@ def check_clock(clock: Clock | None, place: str | Path) -> None:
         place: where it is kept.
 
     Raises:
+        DamagedFile: it is no clock.
         UserError: names both versions.
     """
-    schema.check_version((clock or {}).get(schema.KEY), schema.SEARCH, place)
+    if clock is None:
+        return
+    if not isinstance(clock, dict):
+        raise DamagedFile("is damaged: the clock of the search is no object", file=place, allowed=FROM_A_COPY)
+    schema.check_version(clock.get(schema.KEY), schema.SEARCH, place)
 
 
 def check_journal(path: Path) -> None:
@@ -40,8 +47,8 @@ def check_journal(path: Path) -> None:
     """
     whole = whole_turns(path).splitlines()
     if whole:
-        clock = parse_turn(whole[-1], path, len(whole)).get("user_attr", {}).get(CLOCK)
-        check_clock(clock if isinstance(clock, dict) else {}, path)
+        attributes = parse_turn(whole[-1], path, len(whole)).get("user_attr")
+        check_clock(attributes.get(CLOCK) if isinstance(attributes, dict) else attributes, path)
 
 
 def whole_turns(path: Path) -> bytes:

@@ -20,6 +20,7 @@ from optuna.storages.journal import BaseJournalBackend
 
 from regsearch.search.clock import CLOCK, check_journal, numbered, parse_turn, whole_turns
 from regsearch.search.protocol import Clock
+from regsearch.system.documents import FROM_A_COPY, DamagedFile
 from regsearch.system.files import JsonObject
 
 
@@ -33,9 +34,14 @@ class JournalFile:
     def __init__(self, path: Path) -> None:
         check_journal(path)
         self._backend = BatchJournal(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self.optuna = JournalStorage(self._backend)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                self.optuna = JournalStorage(self._backend)
+        except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+            what = f"is damaged: Optuna cannot follow its steps ({type(error).__name__}: {error})"
+            raise DamagedFile(what, file=path, allowed=FROM_A_COPY) from None
+        self._backend.cut()
 
     def commit(self, study: optuna.Study, clock: Clock) -> None:
         """Write what a turn changed and its clock in one go."""
@@ -53,7 +59,7 @@ class BatchJournal(BaseJournalBackend):
     """A journal with one writer; the study's exclusive lock keeps others away.
 
     Args:
-        path: the file; made where missing, cut back to its last clock.
+        path: the file, read up to its last clock; made where missing.
 
     Raises:
         DamagedFile: a line of it cannot be read.
@@ -63,11 +69,14 @@ class BatchJournal(BaseJournalBackend):
         self.path = path
         self._pending: list[str] = []
         whole = whole_turns(path)
-        # Before anything is cut off: a damaged journal stays as it is.
+        self._size = len(whole)
         self._logs = [parse_turn(line, path, number) for number, line in enumerate(whole.splitlines(), 1)]
-        if path.exists() and len(whole) < path.stat().st_size:
-            with open(path, "r+b") as file:
-                file.truncate(len(whole))
+
+    def cut(self) -> None:
+        """Cut the file back to its last clock. Until then nothing is changed: a damaged journal stays as it is."""
+        if self.path.exists() and self._size < self.path.stat().st_size:
+            with open(self.path, "r+b") as file:
+                file.truncate(self._size)
                 os.fsync(file.fileno())
 
     def read_logs(self, log_number_from: int) -> Iterable[JsonObject]:

@@ -19,7 +19,7 @@ from optuna.trial import TrialState as OptunaState
 from regsearch.config import SearchConfig
 from regsearch.config.fields import Options
 from regsearch.errors import UserError
-from regsearch.search.clock import CLOCK
+from regsearch.search.clock import CLOCK, PARAMS
 from regsearch.search.grid import Grid
 from regsearch.search.protocol import Clock, Known, Proposal
 from regsearch.search.samplers import CONSTRAINED, STARTUP, Answering, by_chance, make_sampler
@@ -29,7 +29,6 @@ from regsearch.space import Params, Range, SearchSpace, Value
 from regsearch.system.files import JsonObject
 from regsearch.trial import Stage, TrialState, derive_seed
 
-_PARAMS = "regsearch:params"
 _REASON = "regsearch:reason"
 _STAGES = "regsearch:stages"
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -185,7 +184,7 @@ class OptunaSearch:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             params = self.space.baseline() if number == 0 else self.space.sample(_Suggest(trial))
-        trial.set_user_attr(_PARAMS, params)
+        trial.set_user_attr(PARAMS, params)
         return Proposal(number, params)
 
     def report(self, number: int, epoch: int, value: float) -> bool:
@@ -231,7 +230,7 @@ class OptunaSearch:
 
     def setting(self, number: int) -> Params:
         """Look up the active knobs of a trial as it was asked for."""
-        return _plain(self._storage.get_trial(self._ids[number]).user_attrs[_PARAMS])
+        return _plain(self._storage.get_trial(self._ids[number]).user_attrs[PARAMS])
 
     def commit(self, clock: Clock) -> None:
         """Make everything since the last commit durable, with the clock."""
@@ -247,7 +246,7 @@ class OptunaSearch:
         known_trials = []
         for trial in self.study.get_trials(deepcopy=False):
             values = tuple(trial.values or ())
-            params = _plain(trial.user_attrs.get(_PARAMS, {}))
+            params = _plain(trial.user_attrs.get(PARAMS, {}))
             stages = tuple(Stage(**each) for each in trial.user_attrs.get(_STAGES, ()))
             state, reason = TrialState[trial.state.name], trial.user_attrs.get(_REASON)
             now, value = dict(stages[-1].params) if stages else params, values[0] if values else None

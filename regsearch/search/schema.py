@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+from importlib.metadata import version
+from importlib.resources import files
+
 import sqlalchemy
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from optuna.storages import RDBStorage
 from sqlalchemy import column, delete, select, table
 
 from regsearch.errors import UserError
+from regsearch.search.clock import CLOCK, check_clock
 from regsearch.search.study_backup import MANIFEST, STATE, STUDY, read_files
 from regsearch.system.databases import alone, connect_arguments, database_url, is_there, reach_database, said
 
@@ -15,6 +23,7 @@ OWNER = "regsearch:begun"
 """The study attribute that says when a study began: it tells two of one name apart."""
 STUDIES = table("studies", column("study_id"), column("study_name"))
 ATTRIBUTES = table("study_user_attributes", column("study_id"), column("key"), column("value_json"))
+_VERSION = table("version_info", column("library_version"))
 
 
 def open_tables(address: str) -> RDBStorage:
@@ -26,7 +35,7 @@ def open_tables(address: str) -> RDBStorage:
     Raises:
         UserError: the database cannot be used, or another version of Optuna made its tables.
     """
-    engine = reach_database(address, KEY)
+    engine = reach_tables(address)
     url = database_url(address, KEY)
     # Optuna formats the address.
     plain = url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
@@ -38,16 +47,45 @@ def open_tables(address: str) -> RDBStorage:
     except sqlalchemy.exc.SQLAlchemyError as error:
         what = f"Optuna's tables cannot be made: {said(error, address, KEY)}"
         raise UserError(what, key=KEY, value=address, allowed="the user must be allowed to make tables") from None
-    except RuntimeError as error:
-        raise UserError(
-            f"another version of Optuna made the tables ({error})",
-            key=KEY,
-            value=address,
-            allowed="`optuna storage upgrade` brings them up to date; or name another database",
-        ) from None
+    except RuntimeError:  # Optuna numbered those of its first versions by no revision
+        raise _earlier(address) from None
     if engine.dialect.name == "sqlite":
         _leave_transactions_to_sqlalchemy(storage.engine)
     return storage
+
+
+def reach_tables(address: str) -> sqlalchemy.Engine:
+    """Make an engine for a database that answered, and whose tables, if it has some, are of the installed Optuna.
+
+    Nothing is made in it: Optuna itself adds to the tables before it looks at their version.
+
+    Raises:
+        UserError: it does not answer, or another version of Optuna made its tables.
+    """
+    engine = reach_database(address, KEY)
+    if not is_there(engine):
+        return engine
+    with engine.connect() as connection:
+        revision = MigrationContext.configure(connection).get_current_revision()
+        if revision is None:
+            return engine
+        scripts = ScriptDirectory(str(files("optuna.storages._rdb").joinpath("alembic")))
+        if revision == scripts.get_current_head():
+            return engine
+        if revision in {script.revision for script in scripts.walk_revisions()}:
+            raise _earlier(address)
+        has_version = sqlalchemy.inspect(connection).has_table(_VERSION.name)
+        newer = connection.execute(select(_VERSION.c.library_version)).scalar() if has_version else None
+    known = f"Optuna {newer}, tables {revision}" if newer else f"tables {revision}"
+    what = f"the tables are of a newer Optuna ({known}; this is Optuna {version('optuna')})"
+    wanted = f"'optuna>={newer}'" if newer else "optuna"
+    raise UserError(what, key=KEY, value=address, allowed=f"pip install -U regsearch {wanted}")
+
+
+def _earlier(address: str) -> UserError:
+    what = f"the tables are of an older Optuna (this is Optuna {version('optuna')})"
+    allowed = "`optuna storage upgrade --storage ADDRESS` brings them up to date; or name another database"
+    return UserError(what, key=KEY, value=address, allowed=allowed)
 
 
 def owner(engine: sqlalchemy.Engine, name: str) -> tuple[int, str | None] | None:
@@ -70,10 +108,30 @@ def check_database(address: str, name: str, begun_ms: int | None = None) -> None
     Raises:
         UserError: it does not answer, refuses user or password, or has a study of this name.
     """
-    engine = reach_database(address, KEY)
-    study = owner(engine, name)
+    study = owner(reach_tables(address), name)
     if study is not None and study[1] != str(begun_ms):
         raise foreign(name)
+
+
+def check_study(address: str, name: str, begun_ms: int) -> None:
+    """Refuse a database whose search of this study cannot go on here. Nothing is made in it.
+
+    Raises:
+        UserError: it does not answer, a newer Optuna made its tables or a newer regsearch went on with the study, or it
+            has another study of this name.
+    """
+    engine = reach_tables(address)
+    study = owner(engine, name)
+    if study is None:
+        return
+    if study[1] != str(begun_ms):
+        raise foreign(name)
+    with engine.connect() as connection:
+        where = (ATTRIBUTES.c.study_id == study[0]) & (ATTRIBUTES.c.key == CLOCK)
+        clock = connection.execute(select(ATTRIBUTES.c.value_json).where(where)).scalar()
+    with contextlib.suppress(ValueError):  # what is no JSON is no clock
+        clock = json.loads(clock or "null")
+    check_clock(clock, address)
 
 
 def delete_study(address: str, name: str, begun_ms: int) -> None:
@@ -82,7 +140,7 @@ def delete_study(address: str, name: str, begun_ms: int) -> None:
     Raises:
         UserError: the database cannot be used.
     """
-    study = owner(reach_database(address, KEY), name)
+    study = owner(reach_tables(address), name)
     if study is not None and study[1] == str(begun_ms):
         tables = open_tables(address)
         with tables.engine.begin() as connection:
@@ -96,15 +154,16 @@ def read_state(address: str, name: str) -> dict[str, bytes]:
     Raises:
         UserError: the database cannot be used, or has no study of this name that can go on here.
     """
-    engine = reach_database(address, KEY)
+    engine = reach_tables(address)
     study = owner(engine, name)
-    files: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     if study is not None and study[1] is not None and sqlalchemy.inspect(engine).has_table(STATE.name):
+        check_study(address, name, int(study[1]))
         with engine.connect() as connection:
-            files = read_files(connection, name, int(study[1]))
-    if STUDY not in files or MANIFEST not in files:
+            contents = read_files(connection, name, int(study[1]))
+    if STUDY not in contents or MANIFEST not in contents:
         raise UserError("the database has no study of this name", key="NAME", value=name, allowed="see `--storage`")
-    return files
+    return contents
 
 
 def foreign(name: str) -> UserError:

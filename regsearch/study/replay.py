@@ -13,11 +13,11 @@ from regsearch.driver.retrain import train_all
 from regsearch.errors import UserError
 from regsearch.space import SCHEDULE, regularizer_of
 from regsearch.system.files import JsonObject
-from regsearch.tracking.log.history import RunHistory, StudyHistory
+from regsearch.tracking.log.history import RunHistory
 from regsearch.tracking.mlflow.delivered import delivered_runs
 from regsearch.tracking.mlflow.runs import LATEST, read_curve
 from regsearch.trial import Trial
-from regsearch.workspace.forms import check_versions, require_log
+from regsearch.workspace.forms import check_versions, read_log
 from regsearch.workspace.machine import machine, recorded_machine
 from regsearch.workspace.spec import StudySpec
 from regsearch.workspace.stores import written_anew
@@ -170,8 +170,7 @@ def _recorded(spec: StudySpec, number: int) -> RunHistory:
     Raises:
         UserError: there is no such trial, or none yet.
     """
-    require_log(spec.folder)
-    trials = StudyHistory.read(spec.folder.outbox).trials()
+    trials = read_log(spec.folder).trials()
     if number not in trials:
         known = f"there are 0 to {max(trials)}" if trials else "there is none yet"
         more = f"; {_goes_on(spec)}" if number < spec.config.search.trials else ""

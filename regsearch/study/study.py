@@ -16,8 +16,8 @@ from regsearch.study.options import FinalizeOptions
 from regsearch.study.progress import Snapshot, Stop
 from regsearch.system.files import JsonObject
 from regsearch.workspace.answer import Answer
-from regsearch.workspace.folder import home, list_studies
-from regsearch.workspace.forms import check_forms
+from regsearch.workspace.folder import home
+from regsearch.workspace.forms import check_forms, check_search, check_versions, list_studies
 from regsearch.workspace.spec import StudySpec
 from regsearch.workspace.stores import keep_store
 
@@ -168,6 +168,7 @@ class Study:
             keep_store(folder, self.uri, _say(progress), needed=False)
             with _event_files(self.spec, progress):
                 return answer
+        check_search(folder, config, self.spec.created_ms)
         start_server()
         check_cluster(self.spec)
         begun = time.time()
@@ -198,6 +199,7 @@ class Study:
         options = FinalizeOptions(top, seeds, splits, refit)
         options.applied(self.config)  # refused before the cluster is joined
         check_forms(self.spec.folder)
+        check_search(self.spec.folder, self.config, self.spec.created_ms)
         start_server()
         check_cluster(self.spec)
         begun = time.time()
@@ -209,6 +211,7 @@ class Study:
         """Tabulate trials and finals from MLflow: kind, number, state, parameters and last metrics by flat name."""
         from regsearch.tracking.mlflow.runs import read_runs
 
+        check_versions(self.spec.folder)
         return read_runs(self.uri, self.name)
 
     def replay(self, number: int) -> Replay:

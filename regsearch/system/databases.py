@@ -86,7 +86,9 @@ def reach_database(address: str, key: str) -> sqlalchemy.Engine:
             raise UserError("the database cannot be made", key=key, value=address, allowed=needed)
         return engine
     try:
-        engine.connect().close()
+        with engine.connect() as connection:
+            if engine.dialect.name == "sqlite":  # whose driver opens any file, and reads none
+                connection.exec_driver_sql("PRAGMA schema_version")
     except sqlalchemy.exc.DBAPIError as error:
         raise UserError(
             f"the database cannot be used: {said(error, address, key)}",

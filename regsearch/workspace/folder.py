@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from regsearch.errors import UserError
 from regsearch.system import documents, schema
 from regsearch.system.addresses import password
 from regsearch.system.documents import ANSWER
-from regsearch.system.files import JsonMapping, JsonObject, unwritable, write_whole
+from regsearch.system.files import JsonObject, unwritable, write_whole
 from regsearch.system.guard import guarded
 from regsearch.system.locks import aside, hold
 from regsearch.workspace.places import placed, portable
@@ -186,8 +186,7 @@ def read_record(folder: Path) -> StudyRecord:
     Raises:
         UserError: it is not what `write_record` wrote.
     """
-    file = folder / STUDY
-    saved = parse_record(documents.read_text(file, _mend(file)), file)
+    file, saved = folder / STUDY, read_saved(folder)
     config = placed(saved["config"], folder.parents[1])
     if config["name"] != folder.name:
         allowed = f"it stands in the folder {folder.name}: name both alike"
@@ -195,6 +194,16 @@ def read_record(folder: Path) -> StudyRecord:
             "is not the name of the folder", file=file, key="config.name", value=config["name"], allowed=allowed
         )
     return StudyRecord(StudyConfig.from_json(json.dumps(config), file), saved["created_ms"])
+
+
+def read_saved(folder: Path) -> JsonObject:
+    """Read the record of the study that is kept in `folder`, as `parse_record` gives it.
+
+    Raises:
+        UserError: it is damaged, or a newer regsearch wrote it.
+    """
+    file = folder / STUDY
+    return parse_record(documents.read_text(file, _mend(file)), file)
 
 
 def parse_record(text: str | bytes, file: str | Path) -> JsonObject:
@@ -224,39 +233,6 @@ def write_record(folder: Path, config: StudyConfig, created_ms: int) -> None:
     write_whole(folder / STUDY, text, 0o600 if secret else 0o644)
 
 
-def list_studies(root: Path, refused: Callable[[UserError], None] | None = None) -> list[JsonObject]:
-    """List every study begun here: name, when it began, whether it has its answer, its trials and source of data.
-
-    Args:
-        refused: is told of each whose record is damaged, or of a newer regsearch, and the others are listed; None
-            refuses them all.
-
-    Raises:
-        UserError: the record of one cannot be read, and nobody is told.
-    """
-    rows = []
-    for name in study_names(root):
-        file = root / "studies" / name / STUDY
-        try:
-            rows.append(_row(file.parent, parse_record(documents.read_text(file, _mend(file)), file)))
-        except UserError as error:
-            if refused is None:
-                raise
-            refused(error)
-    return rows
-
-
 def study_names(root: Path) -> list[str]:
     """List the names of all studies begun here, also of those whose record cannot be read."""
     return sorted(file.parent.name for file in (root / "studies").glob(f"[!.]*/{STUDY}"))
-
-
-def _row(folder: Path, saved: JsonMapping) -> JsonObject:
-    config = saved["config"]
-    return {
-        "name": config["name"],
-        "created_ms": saved["created_ms"],
-        "finished": (folder / ANSWER).exists(),
-        "trials": config["search"]["trials"],
-        "source": config["data"]["source"],
-    }

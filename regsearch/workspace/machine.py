@@ -6,20 +6,24 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from regsearch.executors.executor import Executor
 from regsearch.system import documents, schema
 from regsearch.system.files import JsonObject, write_json
 
 _FILE = "machine.json"
+Positive = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True)
 class _MachineForm:
     """What a study goes on with; all else is shown as it stands."""
 
-    width: int | None = None
-    workers: int | None = None
+    width: Positive | None = None
+    workers: Positive | None = None
     compiled: bool | None = None
 
 
@@ -39,7 +43,11 @@ def recorded_machine(folder: Path) -> JsonObject:
     if not file.exists():
         return {}
     mend = "bring it back from a copy, or remove it: how wide packs can be is then measured anew"
-    return documents.read_object(file, schema.MACHINE, mend, _MachineForm)
+    known = documents.read_object(file, schema.MACHINE, mend, _MachineForm)
+    for name, value in known.items():
+        if isinstance(value, list | dict):
+            raise documents.DamagedFile("is damaged: it is no single value", file=file, key=name, allowed=mend)
+    return known
 
 
 def record_machine(folder: Path, executor: Executor) -> None:

@@ -14,7 +14,7 @@ from regsearch.tracking.log.history import RunHistory, StudyHistory
 from regsearch.trial import TrialState
 from regsearch.workspace.answer import Answer
 from regsearch.workspace.folder import StudyFolder
-from regsearch.workspace.forms import check_versions, require_log
+from regsearch.workspace.forms import check_versions, read_log
 
 _PRIMARY, _GREATER = "mlflow.experiment.primaryMetric.name", "mlflow.experiment.primaryMetric.greaterIsBetter"
 
@@ -76,17 +76,19 @@ def answer_or_status(folder: StudyFolder, config: StudyConfig) -> Answer | Study
     check_versions(folder)
     if folder.answer.exists():
         return Answer.read(folder)
-    require_log(folder)
-    return read_status(folder.path, config)
+    return read_status(folder.path, config, read_log(folder))
 
 
-def read_status(folder: Path, config: StudyConfig) -> StudyStatus:
+def read_status(folder: Path, config: StudyConfig, history: StudyHistory | None = None) -> StudyStatus:
     """Read how far the study kept in `folder` is; what is being written at this moment may be missing.
+
+    Args:
+        history: what its log says, where that has been read.
 
     Raises:
         ValueError: its outbox is damaged.
     """
-    history, objective = StudyHistory.read(folder / "outbox.jsonl"), config.search.objectives[0]
+    history, objective = history or StudyHistory.read(folder / "outbox.jsonl"), config.search.objectives[0]
     trials = history.trials()
     states = dict.fromkeys(TrialState, 0)
     for trial in trials.values():

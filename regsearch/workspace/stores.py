@@ -81,6 +81,19 @@ def written_anew(name: str) -> str:
     return f"`regsearch study resume {name}` writes them anew from the study's log"
 
 
+def check_forgotten(folder: Path) -> None:
+    """Refuse a database that `forget` could not use.
+
+    Raises:
+        UserError: it does not answer, or another version of Optuna made its tables.
+    """
+    storage = read_record(folder).config.search.storage
+    if storage is not None:
+        from regsearch.search.schema import reach_tables
+
+        reach_tables(storage)
+
+
 def forget(folder: Path) -> None:
     """Remove the study that `study.json` in this folder tells of from the database of its search, if it has one.
 

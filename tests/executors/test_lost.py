@@ -53,6 +53,19 @@ def test_a_worker_that_is_killed(here: Path, sign: signal.Signals, peace: Curves
 
 
 @pytest.mark.slow
+def test_a_worker_that_is_killed_before_it_began(here: Path) -> None:
+    settings = sealed(here, "return h", workers=2)
+    end = "if not os.path.exists('killed'):\n    open('killed', 'w').close()\n    os.kill(os.getpid(), 9)\n"
+    (here / "net.py").write_text((here / "net.py").read_text().replace("class Net", f"{end}\nclass Net", 1))
+    said.clear()
+    made = LocalExecutor(settings, said.append)
+    assert said == ["a pack worker was ended by SIGKILL before it began: another one starts in its place"]
+    curves, reasons = trained(made)
+    assert not any(reasons.values()) and curves == trained(LocalExecutor(settings, said.append))[0]
+    assert not said
+
+
+@pytest.mark.slow
 def test_the_server_that_workers_are_forked_from_is_killed(here: Path, peace: Curves) -> None:
     """They end with it, and others are forked from another one."""
 

@@ -31,7 +31,7 @@ from regsearch.executors.messages import (
     WorkerFailed,
     WorkerSpec,
 )
-from regsearch.executors.worker_handle import WorkerHandle, WorkerLost, raise_failure
+from regsearch.executors.worker_handle import NoDevice, WorkerHandle, WorkerLost, raise_failure
 from regsearch.space import SearchSpace
 from regsearch.trial import Report
 
@@ -118,6 +118,11 @@ def too_wide(most: int) -> Cue:
     return lambda worker, request: NO_MEMORY if isinstance(request, PlaceLanes) and worker.width > most else None
 
 
+def killed() -> Failure:
+    """What ends a worker without a word."""
+    raise WorkerLost("was ended by SIGKILL")
+
+
 def halved(*widths: int) -> list[str]:
     return [f"a pack worker ran out of memory: its packs go on with {width} slots" for width in widths]
 
@@ -141,7 +146,7 @@ def test_out_of_memory_while_packs_are_made_halves_them_until_they_fit(workers: 
 
 
 def test_what_does_not_fit_in_the_narrowest_packs_is_said_to_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recovery, "_STARTS", 2)
+    monkeypatch.setattr(recovery, "STARTS", 2)
     said: list[str] = []
     with pytest.raises(UserError, match="do not fit into memory") as caught:
         executor(ScriptedHost(too_wide(1)), said)
@@ -194,6 +199,55 @@ def test_a_study_that_a_worker_refuses_is_refused() -> None:
     refusal = UserError("the model is refused", key="model", value="x", allowed="another")
     with pytest.raises(UserError, match="the model is refused"):
         executor(ScriptedHost(lambda worker, request: StudyRefused(refusal)), [])
+
+
+def test_a_worker_that_is_killed_before_it_begins_gives_way_to_another() -> None:
+    said: list[str] = []
+    host = ScriptedHost(lambda worker, request: killed() if worker in host.started[:2] and request is None else None)
+    made = executor(host, said, workers=2)
+    assert said == ["a pack worker was ended by SIGKILL before it began: another one starts in its place"] * 2
+    assert made.workers == 2 and [worker.spec.index for worker in host.started] == [0, 1, 0, 1]
+    made.dispatch(0, [(0, Load(7, {}, 0), 0)], [0])
+    assert [(lane, report.trial) for lane, report in made.wait(0)] == [(0, 7)]
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["before it measures", "before it has its lanes"])
+def test_workers_that_are_killed_again_and_again_end_in_a_line(begun: bool) -> None:
+    """A later one, too, which replaces another that was lost over a round."""
+
+    def cue(worker: ScriptedWorker, request: Request | None) -> Failure | None:
+        if worker is host.started[0] and begun:
+            return WorkerFailed(RuntimeError("no")) if isinstance(request, TrainRound) else None
+        return killed() if request is None else None
+
+    host = ScriptedHost(cue)
+    with pytest.raises(UserError) as caught:
+        made = executor(host, [])
+        made.dispatch(0, [(0, Load(7, {}, 0), 0)], [0])
+        made.wait(0)
+    what = "a pack worker was ended by SIGKILL before it began, 5 times in a row"
+    assert str(caught.value) == f"{what}; see what ends processes on this machine, or what they print; then resume"
+    assert len(host.started) == 5 + begun
+
+
+def test_a_device_that_is_shunned_for_a_while_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a node of a cluster is that lost a worker."""
+    host, refused = ScriptedHost(lambda worker, request: killed() if worker is host.started[0] else None), []
+    start = host.start
+
+    def shunned(spec: WorkerSpec) -> WorkerHandle:
+        if len(host.started) == 1 and len(refused) < 2:
+            refused.append(spec.index)
+            raise NoDevice
+        return start(spec)
+
+    monkeypatch.setattr(host, "start", shunned)
+    assert executor(host, []).workers == 1 and refused == [0, 0]
+    refused.clear()
+    host.started = host.started[:1]
+    monkeypatch.setattr("regsearch.executors.worker_start._DEVICE_WITHIN", 0.0)
+    with pytest.raises(UserError, match="there is no device for worker 1 to train on; see which machines are there"):
+        executor(host, [])
 
 
 def test_a_model_that_does_not_fit_at_all_is_said_to_the_user() -> None:

@@ -19,9 +19,9 @@ def opened(address: str | None, folder: Path, said: list[str] | None = None) -> 
     return open_storage(address, folder / "search.journal", "study", BEGUN, (said if said is not None else []).append)
 
 
-def search(storage: Storage, sampler: str = "tpe") -> OptunaSearch:
+def search(storage: Storage, sampler: str = "tpe", name: str = "study") -> OptunaSearch:
     config = SearchConfig.model_validate({"sampler": sampler, "pruner": "median", "seed": 5})
-    return OptunaSearch("study", SPACE, config, storage, ["minimize"], EPOCHS)
+    return OptunaSearch(name, SPACE, config, storage, ["minimize"], EPOCHS)
 
 
 def turn(found: OptunaSearch) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 from regsearch.errors import UserError
 from regsearch.tracking.log.cursor import write_cursor
 from regsearch.workspace.answer import Answer
+from regsearch.workspace.machine import recorded_machine
 from tests.fixtures import lay
 from tests.study.refusals import Change, change, refusal, regsearch
 
@@ -107,16 +106,61 @@ def within(content: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
         ("study.json", "config.folder", 3),
         ("data/manifest.json", "sizes.train", "many"),
         ("data/manifest.json", "task", "cooking"),
+        ("data/manifest.json", "dtype", "float16"),
+        ("data/manifest.json", "dtype", 3),
+        ("data/manifest.json", "sizes.test", -1),
+        ("data/manifest.json", "inputs", [0]),
+        ("data/manifest.json", "outputs", 0),
         ("finals/summary.json", "winner.test_metric.value", "high"),
         ("machine.json", "width", "wide"),
+        ("machine.json", "width", -1),
+        ("machine.json", "width", True),
+        ("machine.json", "workers", 0),
+        ("machine.json", "compiled", 3),
     ],
 )
 def test_a_field_of_another_type(root: Path, name: str, key: str, value: object) -> None:
     file = lay("0.1.0", "plain-finished", root) / name
     change(file, lambda content: within(content, key)[0].update({within(content, key)[1]: value}))
     line = refusal(REPORT)
-    assert line.startswith(f"{file}: {key}: is damaged: input should be "), line
+    place = f"{key}[0]" if isinstance(value, list) and value else key
+    value = value[0] if isinstance(value, list) and value else value
+    assert line.startswith(f"{file}: {place}: is damaged: input should be "), line
     assert f", and it is {json.dumps(value)}; " in line
+
+
+@pytest.mark.parametrize("value", [[], {"major": 3}])
+def test_a_value_of_the_machine_that_is_no_single_one(root: Path, value: object) -> None:
+    file = lay("0.1.0", "plain-finished", root) / "machine.json"
+    change(file, lambda content: content.update(python=value))
+    for words in READERS["machine.json"][0]:
+        line = refusal(words)
+        assert line.startswith(f"{file}: python: is damaged: it is no single value; ") and "or remove it" in line
+
+
+@pytest.mark.parametrize("text", ["{}", '{"cores": -1}'])
+def test_a_machine_that_says_nothing_of_what_is_gone_on_with(root: Path, text: str) -> None:
+    """It is as if it had been removed: what was measured is measured anew."""
+    folder = lay("0.1.0", "plain-finished", root)
+    (folder / "machine.json").write_text(text)
+    assert regsearch(REPORT).exit_code == 0
+    assert recorded_machine(folder).get("width") is None
+
+
+@pytest.mark.parametrize(("key", "value"), [("inputs", [8, 8]), ("inputs", [1]), ("dtype", "int64")])
+def test_rows_that_do_not_fit_their_manifest(root: Path, key: str, value: object) -> None:
+    folder = lay("0.1.0", "plain-finished", root)
+    change(folder / "data" / "manifest.json", lambda content: content.update({key: value, "vocabulary": [2]}))
+    for words in ("study resume small", "study finalize small", "trial replay small 1"):
+        line = refusal(words)
+        what = "does not fit manifest.json: its rows are float32 of shape (64,); sealed were "
+        assert line.startswith(f"{folder / 'data' / 'train_x.npy'}: {what}") and line.endswith(FROM_A_COPY), line
+
+
+def test_codes_that_nobody_says_the_number_of(root: Path) -> None:
+    file = lay("0.1.0", "plain-finished", root) / "data" / "manifest.json"
+    change(file, lambda content: content.update(dtype="int64"))
+    assert refusal(REPORT) == f"{file}: vocabulary: is damaged: codes need it; {FROM_A_COPY}"
 
 
 @pytest.mark.parametrize("name", ["study.json", "data/manifest.json", "finals/summary.json", "outbox.jsonl"])
@@ -255,52 +299,6 @@ def test_an_answer_that_was_removed_is_written_anew(root: Path) -> None:
     assert (again.finals, again.best, again.sentence) == (answer.finals, answer.best, answer.sentence)
     assert again.test_opened == answer.test_opened
     assert (folder / "finals" / "summary.json").read_text() == summary
-
-
-@pytest.fixture
-def read_only(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A finished study none of whose files can be opened for writing; root may write whatever a mode says."""
-    folder = lay("0.1.0", "plain-finished", root)
-    real, real_mkdir = os.open, os.mkdir
-
-    def refuse(path: Any) -> None:
-        if Path(os.fsdecode(path)).is_relative_to(folder):
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS), os.fsdecode(path))
-
-    def opened(path: Any, flags: int, *more: Any, **named: Any) -> int:
-        if flags & (os.O_WRONLY | os.O_RDWR):
-            refuse(path)
-        return real(path, flags, *more, **named)
-
-    def made(path: Any, *more: Any, **named: Any) -> None:
-        refuse(path)
-        real_mkdir(path, *more, **named)
-
-    def opened_as_text(file: Any, mode: str = "r", *more: Any, **named: Any) -> Any:
-        if set(mode) & set("wax+"):
-            refuse(file)
-        return open(file, mode, *more, **named)
-
-    monkeypatch.setattr("os.open", opened)
-    monkeypatch.setattr("os.mkdir", made)
-    monkeypatch.setattr("regsearch.workspace.folder.open", opened_as_text, raising=False)
-    return folder
-
-
-@pytest.mark.parametrize("words", ["study finalize small", "trial replay small 1", "study delete small --yes"])
-def test_a_study_that_cannot_be_written(read_only: Path, words: str) -> None:
-    assert refusal(words).startswith(f"{read_only}: cannot be written (Read-only file system); make it writable, or ")
-
-
-def test_a_report_blames_out_only_where_it_was_given(read_only: Path) -> None:
-    folder = read_only / "finals"
-    assert refusal("study report small").startswith(f"{folder}: cannot be written (Read-only file system); make it ")
-    shutil.rmtree(folder)
-    (read_only / "answer.json").unlink()
-    assert refusal("study report small").startswith(f"{read_only}: cannot be written (Read-only file system); make ")
-    place = read_only / "page.html"
-    line = refusal(f"study report small --out {place}")
-    assert line.startswith("--out: cannot be written: Read-only file system (got ")
 
 
 def test_a_store_that_cannot_be_used_has_lost_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

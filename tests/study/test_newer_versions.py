@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from functools import reduce
 from pathlib import Path
 
 import pytest
 
+from regsearch.errors import UserError
 from regsearch.export import export_study
+from regsearch.study.study import Study
 from regsearch.system import schema
 from regsearch.tracking.mlflow import predict
 from tests import forked
@@ -105,6 +108,28 @@ def test_a_list_of_studies_one_of_which_is_newer(root: Path) -> None:
     file = lay("0.1.0", "plain-killed", root) / "study.json"
     change(file, lambda found: found.update(schema=schema.STUDY + 1))
     assert refusal("study list") == newer(schema.STUDY, file)
+
+
+@pytest.mark.parametrize("name", KILLED)
+def test_a_newer_study_among_others_is_named_and_the_others_are_listed(root: Path, name: str) -> None:
+    other = lay("0.1.0", "plain-killed", root)
+    shutil.copytree(other, other.with_name("other"))
+    change(other.with_name("other") / "study.json", lambda found: found["config"].update(name="other"))
+    change(other / name, lambda found: found.update(schema=7))
+    for words in ("study list", "study list --json"):
+        result = regsearch(words)
+        assert result.exit_code == 2 and "other" in result.stdout and "small" not in result.stdout
+        assert result.stderr == f"regsearch: {newer(KILLED[name], other / name, 7)}\n"
+
+
+@pytest.mark.parametrize("name", ["study.json", "answer.json", "outbox.jsonl", "data/manifest.json"])
+def test_a_newer_study_is_compared_with_none_and_tabled_by_nothing(root: Path, name: str) -> None:
+    latest, _ = FILES[name]
+    file = lay("0.1.0", "plain-finished", root) / name
+    change(file, lambda found: found.update(schema=latest + 1))
+    assert refusal("study compare small another") == newer(latest, file)
+    with pytest.raises(UserError, match="written by a newer regsearch"):
+        Study.open("small").frame()
 
 
 def test_a_study_file_of_a_newer_version(root: Path) -> None:

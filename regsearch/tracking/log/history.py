@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from regsearch.system.documents import FROM_A_COPY, DamagedFile
 from regsearch.system.files import JsonMapping
 from regsearch.tracking.log.outbox import read_from
 from regsearch.tracking.log.records import (
@@ -139,6 +140,27 @@ class StudyHistory:
         return cls.of(record for record, _ in read_from(path)) if path.exists() else cls()
 
     @classmethod
+    def read_whole(cls, path: Path, begun: bool = True) -> Self:
+        """Read the log at `path` as `read` does, and refuse one that has lost a line which a later one builds on.
+
+        Args:
+            begun: refuse one that is not there, or does not begin with the study's start, too.
+
+        Raises:
+            DamagedFile: names the line, and what must stand before it.
+        """
+        history = cls()
+        for line, (record, _) in enumerate(read_from(path) if begun or path.exists() else (), 1):
+            if begun and line == 1 and not isinstance(record, StudyStart):
+                what = "is damaged: it does not begin with the study's start"
+                raise DamagedFile(what, file=path, allowed=FROM_A_COPY)
+            if missing := history._missing(record):
+                what = f"is damaged: line {line} needs {missing} before it, which is not there"
+                raise DamagedFile(what, file=path, allowed=FROM_A_COPY)
+            history.apply(record)
+        return history
+
+    @classmethod
     def of(cls, records: Iterable[Record]) -> Self:
         """Fold these records, the first ones of a log."""
         history = cls()
@@ -161,6 +183,22 @@ class StudyHistory:
     def reports(self) -> dict[int, list[Report]]:
         """Give the curve of every trial that has one, as reports by trial number."""
         return {number: run.reports() for number, run in self.trials().items() if run.curve}
+
+    def _missing(self, record: Record) -> str | None:
+        """What must stand before a record and does not. A trial that was set back may go on from another's epoch."""
+        if isinstance(record, RunStart):
+            last = next(reversed(self.runs.values()), None)
+            if record.kind == "final" and last is not None and last.kind == "final" and last.ended_ms is None:
+                return f"the end of final {last.number}"  # each is written whole
+            return None
+        if not isinstance(record, Metrics | RunStages | RunEnd) or record.kind == "study":
+            return None
+        run = self.runs.get((record.kind, record.number))
+        if run is None:
+            return f"the start of {record.kind} {record.number}"
+        if isinstance(record, Metrics) and not run.stages and not {record.epoch - 1, record.epoch} & {0, *run.curve}:
+            return f"epoch {record.epoch - 1} of {record.kind} {record.number}"
+        return None
 
     def _run(self, kind: RunKind, number: int) -> RunHistory:
         run = self.runs.get((kind, number))
