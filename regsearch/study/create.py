@@ -1,72 +1,76 @@
-"""Start workers, and others in place of those that are lost before they begin."""
+"""Create and delete the folder of a study."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import os
+import shutil
+from dataclasses import replace as changed
 
+from regsearch.data import notices, sealing
 from regsearch.errors import UserError
-from regsearch.executors.messages import Calibrated, WorkerSpec
-from regsearch.executors.worker_handle import NoDevice, WorkerHandle, WorkerHost, WorkerLost
-
-STARTS = 5
-"""How often in a row a worker may be lost before it begins."""
-_DEVICE_WITHIN = 60.0
-"""Seconds to wait for a device before the first round: one whose worker was lost may be shunned for some."""
-
-
-def start_worker(host: WorkerHost, spec: WorkerSpec) -> WorkerHandle:
-    """Start a worker that is to measure; where there is no device for it at this moment, one is waited for.
-
-    Raises:
-        UserError: none comes.
-    """
-    until = time.monotonic() + _DEVICE_WITHIN
-    while True:
-        try:
-            return host.start(spec)
-        except NoDevice:
-            if time.monotonic() > until:
-                what = f"there is no device for worker {spec.index + 1} to train on"
-                raise UserError(what, allowed="see which machines are there, then resume") from None
-            time.sleep(0.5)
+from regsearch.study.checks import check_cluster, check_model, check_places
+from regsearch.study.progress import Progress, Snapshot
+from regsearch.tracking.tensorboard.folder import remove_event_files
+from regsearch.workspace.folder import write_record
+from regsearch.workspace.spec import StudySpec
+from regsearch.workspace.stores import at_store, check_forgotten, forget
 
 
-def measure(
-    host: WorkerHost, spec: WorkerSpec, handle: WorkerHandle, count: int, say: Callable[[str], None]
-) -> tuple[WorkerHandle, Calibrated]:
-    """Wait until a worker has measured; one that something ends before gives way to another, a few times.
+def create_study(spec: StudySpec, begun: float, replace: bool, progress: Progress | None) -> StudySpec:
+    """Check all that a run needs, and make the study's folder with its sealed data.
 
     Args:
-        spec: what it was started with.
-        count: how many workers there are.
-        say: is told that another one is started.
+        begun: when the study began, seconds since 1970.
+        replace: delete the study of this name first, if there is one.
 
     Returns:
-        The worker that measured, and what.
+        The study as it is kept.
 
     Raises:
-        UserError: it refuses the study, memory does not suffice, or it is lost again and again.
-        Exception: what the study fails with in it.
+        UserError: something cannot be used; nothing is left behind.
     """
-    for start in range(1, STARTS + 1):
-        try:
-            return handle, handle.ready()
-        except WorkerLost as error:
-            lost = error
-        if lost.memory:
-            what, allowed = "the model and its rows do not fit into memory", "fewer workers or a smaller model"
-            raise UserError(what, key="search.workers", value=count, allowed=allowed)
-        if lost.error is not None:
-            raise lost.error
-        if start < STARTS:
-            say(f"a pack worker {lost.why} before it began: another one starts in its place")
-            handle.close()
-            handle = start_worker(host, spec)
-    raise ended_again(lost)
+    check_places(spec)
+    config, folder = spec.config, spec.folder
+    with folder.aside() as new:
+        known = folder.exists()
+        if known and not replace:
+            allowed = f"`regsearch study resume {spec.name}` goes on, --replace starts anew"
+            raise UserError("a study of this name exists", key="name", value=spec.name, allowed=allowed)
+        if progress is not None:
+            progress.show(Snapshot(study=spec.name, phase="sealing", message="cutting and sealing the data"))
+        with sealing(config.data, config.folder, new / "data") as sealed:
+            check_cluster(spec)  # which takes as long
+            manifest = sealed()
+            layers = check_model(spec, manifest).layers
+        from regsearch.driver.factory import bound_trials  # while nobody waits for it: it takes a second
+
+        config, line = bound_trials(config, spec.space_over(layers))
+        if progress is not None:
+            for name, notice in notices(manifest).items():
+                progress.say(f"{name}: {notice}")
+            if line:
+                progress.say(line)
+        config = at_store(config, os.environ.get("MLFLOW_TRACKING_URI"))
+        spec = changed(spec, config=config, created_ms=int(begun * 1000))
+        write_record(new, spec.config, spec.created_ms)
+        if known:
+            delete_study(spec)
+        shutil.rmtree(folder.path, ignore_errors=True)
+        os.replace(new, folder.path)
+    return spec
 
 
-def ended_again(lost: WorkerLost) -> UserError:
-    """Make the refusal of a machine on which a worker is lost again and again before it begins."""
-    what = f"a pack worker {lost.why} before it began, {STARTS} times in a row"
-    return UserError(what, allowed="see what ends processes on this machine, or what they print; then resume")
+def delete_study(spec: StudySpec) -> None:
+    """Delete a study here, in the MLflow store and for TensorBoard; the ledger keeps its openings of the test.
+
+    Of its folder `study.json` alone is read, for its stores: a study can be deleted whatever else of it is damaged, or
+    of a newer regsearch.
+    """
+    from regsearch.tracking.mlflow.runs import delete_study as delete_runs  # MLflow takes a second
+
+    with spec.folder.lock():
+        check_forgotten(spec.folder.path)
+        delete_runs(spec.uri, spec.name)
+        forget(spec.folder.path)
+        remove_event_files(spec.event_files)
+    shutil.rmtree(spec.folder.path, ignore_errors=True)

@@ -24,8 +24,8 @@ A study is described by one YAML file. These are its sections; each key has its 
 an example. What is not known or not allowed is refused before anything starts, in one line that names the file, the
 key, the value and what is allowed.
 
-Beside the sections a file may say `schema: 1`, the number of its form. Left out, it is of the form of the regsearch that
-reads it; a later number is refused with what to do.
+Beside the sections a file may say `schema: 1`, the number of its form. Left out, it is of the form that the regsearch
+which reads it writes; a later number is refused with what to do.
 """
 
 
