@@ -85,6 +85,7 @@ def check_search(folder: StudyFolder, config: StudyConfig, created_ms: int) -> N
 
         check_study(search.storage, folder.name, created_ms)
         return
+    # In this order: a process that works on the study writes the log first.
     steps, history = JournalSteps(folder.journal), read_log(folder)
     if steps.clock is not None and len(steps.clock.lanes) != search.parallel:
         at_once = len(steps.clock.lanes)

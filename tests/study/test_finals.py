@@ -17,7 +17,7 @@ from regsearch.data.sealing import _cut
 from regsearch.errors import UserError
 from regsearch.study.study import Study
 from regsearch.tracking.log.outbox import Outbox
-from regsearch.tracking.log.records import RunEnd
+from regsearch.tracking.log.records import RunEnd, RunStart
 from regsearch.workspace.folder import write_record
 from tests.made_store import made_store
 
@@ -163,6 +163,7 @@ def test_what_cannot_be_finalized_is_refused(tmp_path: Path, monkeypatch: pytest
         (made.folder / "outbox.jsonl").unlink(missing_ok=True)
         with Outbox(made.folder / "outbox.jsonl") as outbox:
             for record in records:
+                outbox.append(RunStart(record.kind, record.number, "", {}, {}, 1))
                 outbox.append(record)
         with pytest.raises(UserError) as refused:
             Study.open("small").finalize(**given)

@@ -126,6 +126,15 @@ def test_tables_of_another_optuna(file: Path, monkeypatch: pytest.MonkeyPatch, h
     assert refusal(elsewhere(file, monkeypatch)) == said
 
 
+def test_the_runs_of_a_study_stay_where_its_database_cannot_let_it_go(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deleted: list[str] = []
+    monkeypatch.setattr("regsearch.tracking.mlflow.runs.delete_study", lambda uri, name: deleted.append(name))
+    execute(file, NEWER)
+    assert "the tables are of a newer Optuna" in refusal("study delete small --yes") and not deleted
+
+
 def test_tables_that_optuna_numbered_by_no_revision(file: Path) -> None:
     """As its versions before 0.9 did; it fills in the least revision that it knows."""
     execute(file, "DELETE FROM alembic_version", "UPDATE version_info SET schema_version = 1")
