@@ -176,7 +176,7 @@ class DataConfig(Section):
         Allowed("allowed are names of columns, each with its kind or its decimal (a number in quotes is a name)"),
         Example('columns: {zip: {kind: category}, price: {decimal: ","}}'),
     ] = Field(default_factory=dict)
-    """How single columns are read; the others as their values tell, see [Your own data](../../howto/own-data.md)."""
+    """How single columns are read; the others are read as their values tell."""
     classes: Annotated[Labels | None, Example("classes: [healthy, ill]")] = None
     """The labels that a classification may hold; another one is refused. Left out: those that are found."""
     shape: Annotated[Widths | None, Example("shape: [1, 8, 8]")] = None
