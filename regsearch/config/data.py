@@ -7,7 +7,7 @@ import math
 import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from regsearch.config.fields import Count, Flag, Natural, Section, Seed, Size, Text, Widths, as_tuple
 from regsearch.config.refusal import Allowed, Example
@@ -142,6 +142,22 @@ class TextConfig(Section):
     """How many tokens to know, at most: the commonest of the training rows."""
 
 
+class ColumnConfig(Section):
+    """How a column of the table is read, where its values do not tell or tell otherwise."""
+
+    kind: Annotated[Literal["number", "category"] | None, Example("kind: category")] = None
+    """A number, or a category with a feature for each of its values, like a post code. Left out, as its values tell."""
+    decimal: Annotated[Literal[".", ","] | None, Example('decimal: ","')] = None
+    """The sign before the decimals of numbers that are written as texts, where they could be read in two ways."""
+
+    @model_validator(mode="after")
+    def _together(self) -> ColumnConfig:
+        if self.kind == "category" and self.decimal:
+            allowed = "leave it out, or say kind: number"
+            raise UserError("means nothing for a category", key="decimal", value=self.decimal, allowed=allowed)
+        return self
+
+
 class DataConfig(Section):
     """Where the rows come from and what is to be predicted."""
 
@@ -155,6 +171,12 @@ class DataConfig(Section):
     """How the rows are shared out among training, validation and the sealed test."""
     drop: Annotated[Names, Example("drop: [patient_number, remarks]")] = ()
     """Columns that are no features, besides the one that the split goes by in time, groups or parts."""
+    columns: Annotated[
+        dict[Text, ColumnConfig],
+        Allowed("allowed are names of columns, each with its kind or its decimal (a number in quotes is a name)"),
+        Example('columns: {zip: {kind: category}, price: {decimal: ","}}'),
+    ] = Field(default_factory=dict)
+    """How single columns are read; the others are read as their values tell."""
     classes: Annotated[Labels | None, Example("classes: [healthy, ill]")] = None
     """The labels that a classification may hold; another one is refused. Left out: those that are found."""
     shape: Annotated[Widths | None, Example("shape: [1, 8, 8]")] = None

@@ -80,6 +80,10 @@ def _field_at(model: type[BaseModel], place: Place) -> tuple[type[BaseModel], Fi
     """The section that holds `place`, the field there if it has one, and `place` without pydantic's own words."""
     owner, field = model, None
     for depth, part in enumerate(place):
+        entry = entry_of(field)
+        if entry is not None and isinstance(part, str) and place[depth + 1 :] != ("[key]",):
+            owner, field = entry, None
+            continue
         inner = section_of(field)
         owner = inner or owner
         if (field and not inner) or not isinstance(part, str):
@@ -105,6 +109,12 @@ def places_of(model: type[BaseModel], section: str = "") -> dict[str, tuple[str,
         if inner is not None:
             places |= places_of(inner, joined(section, name))
     return dict(sorted(places.items(), key=lambda item: len(item[0].split(".")) if item[0] else 0))
+
+
+def entry_of(field: FieldInfo | None) -> type[BaseModel] | None:
+    """Find the section that each name of a mapping holds, where a field is a mapping of sections."""
+    parts = get_args(field.annotation) if field and get_origin(field.annotation) is dict else ()
+    return next((kind for kind in parts if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
 def allowed_words(field: FieldInfo, given: object = None) -> str:

@@ -5,7 +5,7 @@ Legend: N rows, F features, L positions of a text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -114,14 +114,22 @@ def check_cells(frame: pd.DataFrame, config: DataConfig) -> None:
     for name in frame.columns:
         values = frame[name]
         if pd.api.types.is_numeric_dtype(values):
-            sizes = np.abs(values.to_numpy(dtype=np.float64, na_value=np.nan))
-            allowed = "leave the value out: what is missing is filled in"
-            _refuse(np.isinf(sizes), f"column {name} holds infinity", config, allowed)
-            _refuse(sizes > LARGEST, f"column {name} holds a number beyond ±{LARGEST:.2g}", config, allowed)
+            refuse_far(name, values.to_numpy(dtype=np.float64, na_value=np.nan), config)
         elif values.dtype == np.dtype(object):
             bad = np.array([isinstance(value, list | tuple | dict | set | np.ndarray) for value in values], dtype=bool)
             allowed = "cells hold one value each; for sequences return a mapping of arrays x and y"
             _refuse(bad, f"column {name} holds several values in a cell", config, allowed)
+
+
+def refuse_far(name: Hashable, numbers: Array, config: DataConfig) -> None:
+    """Refuse the numbers [N] of a column among which one is infinite or beyond `LARGEST`.
+
+    Raises:
+        UserError: names the column and the row.
+    """
+    sizes, allowed = np.abs(numbers), "leave the value out: what is missing is filled in"
+    _refuse(np.isinf(sizes), f"column {name} holds infinity", config, allowed)
+    _refuse(sizes > LARGEST, f"column {name} holds a number beyond ±{LARGEST:.2g}", config, allowed)
 
 
 def found_type(values: object) -> str:

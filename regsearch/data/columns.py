@@ -44,7 +44,8 @@ class Preprocessing:
 
     A numeric column becomes (value or median - mean) / scale, held between `low` and `high` where it has these, or the
     normal score of its place among `quantiles`; a categorical one becomes one 0/1 feature per category,
-    the missing value standing for the most frequent category and an unknown one giving zeros. A column of kind `code`
+    the missing value standing for the most frequent category and an unknown one giving zeros. A numeric column of texts
+    says under `written` how these are read, see `WrittenNumbers`. A column of kind `code`
     becomes the number of its value, counted from 1, 0 where training knew none such; one of kind `tokens` the codes of
     its words or characters: 0 pads on the left, 1 is unknown, known ones count from 2. A column that is not numeric
     says under `holds` what training had in it: `numbers`, `booleans`, `times`, else words.
@@ -224,11 +225,28 @@ def _plain(column: Column, values: pd.Series, missing: frozenset[str] | None) ->
         missing: texts that stand for a missing value; None for the table of training, which is as it is.
     """
     if column["kind"] == "numeric":
-        signs = frozenset(MISSING).union(missing or ())
-        return pd.Series(_by_row(column, values, lambda value: _number(value, signs))) if _is_loose(values) else values
+        return pd.Series(read_numbers(column, values, frozenset(MISSING).union(missing or ())))
     if missing is None:
         return pd.Series(as_text(values), dtype=object)
     return pd.Series(_by_row(column, values, _Words(column, missing)), dtype=object)
+
+
+def read_numbers(column: Column, values: pd.Series, missing: frozenset[str] = frozenset(MISSING)) -> np.ndarray:
+    """Read a numeric column as its entry says, each value by itself: float64 [N], NaN where it is missing.
+
+    Args:
+        missing: texts that stand for a missing value, besides those that the entry has.
+
+    Raises:
+        ValueError: a value is no number, or is written in another way; names its row.
+    """
+    numbers = values
+    if _is_loose(values):
+        own = WrittenNumbers(column["written"], missing) if "written" in column else None
+        read = own or (lambda text: _text_number(text, missing))
+        numbers = pd.Series(_by_row(column, values, lambda value: _number(value, read)), dtype=np.float64)
+    plain: np.ndarray = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
+    return plain
 
 
 def _is_loose(values: pd.Series) -> bool:
@@ -248,17 +266,20 @@ def _by_row(column: Column, values: pd.Series, read: Callable[[object], object])
     return answers
 
 
-def _number(value: Any, missing: frozenset[str]) -> float:
-    """The number that a value is by itself, NaN where it is missing."""
+def _number(value: Any, read: Callable[[str], float]) -> float:
+    """The number that a value is by itself, NaN where it is missing; a text is read by `read`."""
     if isinstance(value, str):
-        return _text_number(value, missing)
+        return read(value)
     if canonical(value) is None:
         return float("nan")
     if isinstance(value, bool | np.bool_):
         raise ValueError("a truth value: write 1 or 0")
     if _kind(value) != "number":
         raise ValueError("which is no number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError("which is too large") from None
 
 
 def _text_number(text: str, missing: frozenset[str]) -> float:
@@ -270,6 +291,67 @@ def _text_number(text: str, missing: frozenset[str]) -> float:
     except ValueError:
         pass
     raise ValueError("a truth value: write 1 or 0" if text in _TRUTHS else "which is no number")
+
+
+class WrittenNumbers:
+    """Reads texts as numbers, all written in one way. No text is read in two ways.
+
+    Args:
+        written: how: the `decimal` sign; the signs that may stand between `thousands`, in one text; `affixes` that may
+            stand before or after the digits, in small or capital letters; the texts that are `gaps`. A number in
+            brackets is negative, and a percentage is what stands before the sign: 12% is 12.
+        missing: texts that are gaps besides.
+
+    Raises (as it reads):
+        ValueError: a text is neither a gap nor a number that is written so.
+    """
+
+    def __init__(self, written: dict[str, Any], missing: frozenset[str] = frozenset()) -> None:
+        self._form = _form_of_numbers(written["decimal"], written["thousands"], written["affixes"])
+        self._decimal, self._thousands = written["decimal"], str.maketrans("", "", written["thousands"])
+        self._missing, self._gaps = missing, {gap.casefold() for gap in written["gaps"]}
+        self._read: dict[str, float] = {}
+
+    def __call__(self, text: str) -> float:
+        if text not in self._read:
+            gap = text in self._missing or text.strip().casefold() in self._gaps
+            match = None if gap else self.match(text)
+            if match is None and not gap:
+                what = f"which is no number with {self._decimal!r} before its decimals"
+                raise ValueError("a truth value: write 1 or 0" if text in _TRUTHS else what)
+            self._read[text] = float("nan") if match is None else self.value(match)
+        return self._read[text]
+
+    def match(self, text: str) -> re.Match[str] | None:
+        """Match a text as a number; its `digits` and affixes are groups of the match."""
+        return self._form.fullmatch(text.strip())
+
+    def value(self, match: re.Match[str]) -> float:
+        """Give the number that a text stands for."""
+        number = float(match["digits"].translate(self._thousands).replace(self._decimal, "."))
+        negative = match["bracket"] or (match["first"] or match["second"] or "+") != "+"
+        return -number if negative else number
+
+
+AFFIXES = ("ahead", "within", "before", "after", "beyond")
+"""Groups of a match that hold an affix."""
+
+
+def _form_of_numbers(decimal: str, thousands: str, affixes: list[str]) -> re.Pattern[str]:
+    """A sign or brackets, an affix before or after, and digits, of which those before the decimals may stand in groups
+    of three."""
+    affix = "|".join(re.escape(word) for word in sorted(affixes, key=len, reverse=True)) or r"(?!)"
+    point, sign = re.escape(decimal), "[-+\u2212]"
+    groups = (
+        rf"[1-9][0-9]{{0,2}}(?P<gap>[{re.escape(thousands)}])[0-9]{{3}}(?:(?P=gap)[0-9]{{3}})*|" if thousands else ""
+    )
+    decimals = rf"{point}[0-9]{'*' if decimal == '.' else '+'}"
+    digits = rf"(?:(?:{groups}[0-9]+)(?:{decimals})?|{point}[0-9]+)(?:[eE][-+]?[0-9]+)?"
+    blank = r"\s{0,2}"
+    signed = rf"(?P<first>{sign})?{blank}(?P<before>{affix})?{blank}(?(first)|(?P<second>{sign})?){blank}"
+    opened = rf"(?P<ahead>{affix})?{blank}(?P<bracket>\(){blank}(?P<within>{affix})?{blank}"
+    end = rf"{blank}(?P<after>{affix})?{blank}(?(bracket)\){blank}(?P<beyond>{affix})?)"
+    return re.compile(rf"(?:{opened}|{signed})(?P<digits>{digits}){end}", re.IGNORECASE)
 
 
 class _Words:
@@ -387,10 +469,7 @@ def _feature(column: Column, values: pd.Series) -> np.ndarray:
     if column["kind"] == "tokens":
         return _padded(column, values)
     if column["kind"] == "numeric":
-        try:
-            numbers = pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"column {column['name']} must hold numbers: {error}") from error
+        numbers = values.to_numpy(dtype=np.float64)
         numbers = np.where(np.isfinite(numbers), numbers, column["median"])
         return _scaled(numbers, column)[:, None]
     filled = np.array([column["most_frequent"] if text is None else text for text in values], dtype=object)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from regsearch.config.words import listed
 from regsearch.data.manifest import Manifest
 
 SHOWN = 4
@@ -35,7 +36,10 @@ def describe_features(manifest: Manifest) -> dict[str, str]:
         shape = " × ".join(map(str, manifest.inputs))
         return {"x": f"{math.prod(manifest.inputs):,} {'codes' if manifest.vocabulary else 'numbers'} a row ({shape})"}
     columns = manifest.preprocessing["columns"]
-    words = {str(column["name"]): _features(column) + _filled(column, manifest) for column in columns}
+    words = {
+        str(column["name"]): _features(column) + _written(column, manifest) + _filled(column, manifest)
+        for column in columns
+    }
     by, series = manifest.split["by"], manifest.preprocessing.get("series")
     idle = {} if isinstance(by, str) else dict.fromkeys(by.values(), "no feature: the split goes by it")
     idle |= {} if series is None else {series: "no feature: tells the series apart"}
@@ -82,6 +86,14 @@ def _features(column: Mapping[str, Any]) -> str:
     more = ", ..." if len(categories) > SHOWN else ""
     shown = ", ".join(_short(category) for category in categories[:SHOWN])
     return f"{_count(len(categories), 'category', 'categories')}, a feature each: {shown}{more}"
+
+
+def _written(column: Mapping[str, Any], manifest: Manifest) -> str:
+    """How the texts of a column of numbers are written, and which of them are gaps."""
+    like, gaps = (manifest.written or {}).get(str(column["name"]), ""), column.get("written", {}).get("gaps", ())
+    shown = listed(f'"{gap}"' if gap else "a blank" for gap in gaps) if gaps else ""
+    words = f", written like {_short(like)}" if like else ""
+    return f"{words}; {shown} {'is a gap' if len(gaps) == 1 else 'are gaps'}" if shown else words
 
 
 def _filled(column: Mapping[str, Any], manifest: Manifest) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from regsearch.config.data import Task
+from regsearch.data.rules import CutRules
 from regsearch.system import documents, schema
 from regsearch.system.files import JsonObject
 from regsearch.system.guard import SEALED
@@ -59,6 +60,8 @@ class Manifest:
         dates: by column of dates that became categories, how many values it has.
         filled: by column, how many training rows lack a value, see `regsearch.data.preprocess.filled_values`; None in
         manifests of versions that did not count them.
+        written: by column of numbers that are written as texts, one of them from a training row, empty where all are
+        plain; None in manifests of versions that left such columns as words.
     """
 
     digest: str
@@ -82,11 +85,12 @@ class Manifest:
     left_out: dict[str, int] | None = None
     dates: dict[str, int] | None = None
     filled: dict[str, int] | None = None
+    written: dict[str, str] | None = None
 
     @property
-    def every_row(self) -> bool:
-        """Whether every row is in a part or counted as left out, as not in regsearch 0.2.0 and earlier."""
-        return self.left_out is not None
+    def rules(self) -> CutRules:
+        """How these data are cut, told by the fields that earlier versions did not have."""
+        return CutRules(self.left_out is not None, self.written is not None)
 
     def to_json(self) -> str:
         """Write it as the text of `manifest.json`."""

@@ -6,19 +6,23 @@ Legend: N rows of a part, F features, W rows of a window, H of a horizon, L posi
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from regsearch.data.arrays import LARGEST, no_column
-from regsearch.data.columns import FIRST, Preprocessing, TooFar, Vocabulary, as_text, tokens, windows
-from regsearch.data.preprocess import far_values, filled_values, fit, fit_codes, fit_tokens, is_numeric
+from regsearch.data.columns import FIRST, Preprocessing, TooFar, Vocabulary, as_text, canonical, tokens, windows
+from regsearch.data.preprocess import far_values, filled_values, fit, fit_codes, fit_tokens
+from regsearch.data.rules import TODAY, CutRules
 from regsearch.data.series import cut_windows, rows_of_windows
 from regsearch.data.sources import missing_signs
 from regsearch.data.split import PARTS, Rows, left_out, split_rows
 from regsearch.data.times import is_of_dates
+from regsearch.data.written import Reading, is_numeric, read_columns, types_alone, written_like
 from regsearch.errors import UserError
 from regsearch.system.files import JsonObject
 
@@ -52,25 +56,26 @@ class Parts:
     cases: Array | None = None
 
 
-def make_parts(table: Table, config: DataConfig, every_row: bool = True) -> Parts:
+def make_parts(table: Table, config: DataConfig, rules: CutRules = TODAY) -> Parts:
     """Split the rows and turn them into arrays, as the task needs them.
 
     Args:
-        every_row: see `regsearch.data.split.split_rows`.
+        rules: of the version that that cuts them.
 
     Raises:
         UserError: a part is empty, a column is missing or cannot be used, or rows do not have the shape asked for.
     """
+    _check_named(table, config)
     if table.task == "forecasting":
-        return _forecasts(table, config, every_row)
+        return _forecasts(table, config, rules)
     if table.task == "language_modelling" and isinstance(table.x, pd.DataFrame):
-        return _continued_texts(table, config, every_row)
+        return _continued_texts(table, config, rules)
     if isinstance(table.x, pd.DataFrame):
         _feature_columns(table, config)  # a column that is missing is named before anything is split by it
-    rows = split_rows(table, config.split, every_row)
-    x, fitted, example = _features(table, config, rows)
+    rows = split_rows(table, config.split, rules.every_row)
+    x, fitted, example = _features(table, config, rows, rules)
     y, about = _targets(table, rows["train"], x)
-    if every_row and table.task == "classification":
+    if rules.every_row and table.task == "classification":
         _refuse_unseen(table, rows["train"])
     about |= {"auc": config.area_under_curve, "vocabulary": _vocabulary(table, fitted)}
     about |= {"rows": len(table.y), "left_out": left_out(rows, len(table.y), config.split)}
@@ -78,6 +83,7 @@ def make_parts(table: Table, config: DataConfig, every_row: bool = True) -> Part
         about["dates"] = _dates(table.x, fitted)
         train, validation = (table.x.iloc[rows[part]] for part in ("train", "validation"))
         about |= {"far": far_values(fitted, train, validation), "filled": filled_values(fitted, train)}
+        about["written"] = written_like(fitted.columns, train)
     preprocessing = None if fitted is None else _saved(fitted, config)
     return Parts(_cut(x, rows), _cut(y, rows), rows, preprocessing, example, about)
 
@@ -86,7 +92,9 @@ def _cut(whole: Array, rows: Rows) -> dict[str, Array]:
     return {part: np.ascontiguousarray(whole[rows[part]]) for part in PARTS}
 
 
-def _features(table: Table, config: DataConfig, rows: Rows) -> tuple[Array, Preprocessing | None, JsonObject]:
+def _features(
+    table: Table, config: DataConfig, rows: Rows, rules: CutRules
+) -> tuple[Array, Preprocessing | None, JsonObject]:
     if not isinstance(table.x, pd.DataFrame):
         x = _shaped(table.x, config) if config.shape else table.x
         return x, None, {"inputs": x[rows["train"][:5]].tolist()}
@@ -98,11 +106,27 @@ def _features(table: Table, config: DataConfig, rows: Rows) -> tuple[Array, Prep
     elif table.task == "recommendation":
         fitted = fit_codes(train, tuple(frame.columns))
     else:
-        fitted = fit(train, config.scaling)
+        fitted = fit(train, config.scaling, _readings(frame, config, rules))
     if config.shape:
         _shaped(fitted.apply(train.head(1), trained=True), config)
         fitted = Preprocessing(fitted.columns, tuple(config.shape))
     return _applied(fitted, frame, config), fitted, _example(train.head(5))
+
+
+def _readings(frame: pd.DataFrame, config: DataConfig, rules: CutRules) -> dict[Hashable, Reading]:
+    """How the columns are read."""
+    return read_columns(frame, config) if rules.numbers_in_texts else types_alone(frame)
+
+
+def _check_named(table: Table, config: DataConfig) -> None:
+    """Refuse what `data.columns` says of what is no feature, or becomes codes."""
+    coded = (config.text and config.text.column, config.user, config.item)
+    for name in config.columns:
+        if not isinstance(table.x, pd.DataFrame) or name not in table.x.columns or name == table.target:
+            raise no_column(table, "data.columns", name)
+        if name in (config.split.column, config.series, *coded) or config.text or config.user:
+            what = "becomes codes" if name in coded else "is no feature"
+            raise UserError(what, key="data.columns", value=name, allowed="name a column of numbers or categories")
 
 
 def _applied(fitted: Preprocessing, frame: pd.DataFrame, config: DataConfig) -> Array:
@@ -150,9 +174,16 @@ def _example(head: pd.DataFrame) -> JsonObject:
 
 def _cells(values: pd.Series) -> list[object]:
     if not is_numeric(values) and not pd.api.types.is_bool_dtype(values):
-        return list(as_text(values))
+        return [_cell(value) for value in values.astype(object)]
     plain = (value if isinstance(value, int | float) or pd.isna(value) else float(value) for value in values.tolist())
     return [None if pd.isna(value) else value for value in plain]
+
+
+def _cell(value: object) -> object:
+    """A value of a column without a type of its own: a number as such, where that is the same number."""
+    number = float(value) if isinstance(value, int | float | Decimal) and not isinstance(value, bool) else None
+    same = number is not None and math.isfinite(number) and canonical(number) == canonical(value)
+    return number if same else canonical(value)
 
 
 def _shaped(x: Array, config: DataConfig) -> Array:
@@ -219,14 +250,16 @@ def _standardised(values: Array, train: Array) -> tuple[Array, JsonObject]:
     return scaled.astype(np.float32), about
 
 
-def _forecasts(table: Table, config: DataConfig, every_row: bool) -> Parts:
+def _forecasts(table: Table, config: DataConfig, rules: CutRules) -> Parts:
     """Windows [N, W, F] of the columns, the target's past among them, and the H values [N] or [N, H] that follow."""
-    cut = cut_windows(table, config, every_row)
+    cut = cut_windows(table, config, rules.every_row)
     size, horizon = cut.size, cut.horizon
     train, validation, test = (cut.starts[cut.rows[part]] for part in PARTS)
     features = cut.frame.drop(columns=[config.series] if config.series else [])
     seen = rows_of_windows(train, size)
-    fitted = Preprocessing(fit(features.iloc[seen], config.scaling).columns)
+    assert isinstance(table.x, pd.DataFrame), "windows are cut from a table"
+    readings = _readings(table.x[features.columns], config, rules)
+    fitted = Preprocessing(fit(features.iloc[seen], config.scaling, readings).columns)
     x = windows(_applied(fitted, features, config), size)[cut.starts]
     values = cut.frame[table.target].to_numpy(dtype=np.float64)
     scaled, about = _standardised(values, rows_of_windows(train, size + horizon))
@@ -239,19 +272,20 @@ def _forecasts(table: Table, config: DataConfig, every_row: bool) -> Parts:
     cases = cut.source[rows_of_windows(test + size, horizon)]
     about |= {"outputs": horizon, "far": far, "dates": _dates(features, fitted)}
     about |= {"filled": filled_values(fitted, features.iloc[seen])}
+    about["written"] = written_like(fitted.columns, features.iloc[seen])
     about |= {"rows": len(table.y), "left_out": cut.left_out}
     return Parts(
         _cut(x, cut.rows), _cut(y, cut.rows), cut.rows, _saved(served, config), example, about, np.unique(cases)
     )
 
 
-def _continued_texts(table: Table, config: DataConfig, every_row: bool) -> Parts:
+def _continued_texts(table: Table, config: DataConfig, rules: CutRules) -> Parts:
     """Texts are shared out and those of a part joined and cut into windows x [N, L]; y [N, L] is the token after each.
 
     What is left of the last window is dropped, so that there is no padding.
     """
     assert config.text is not None, "the task needs it"
-    text, rows = config.text, split_rows(table, config.split, every_row)
+    text, rows = config.text, split_rows(table, config.split, rules.every_row)
     column = _feature_columns(table, config)
     train = column.iloc[rows["train"]]
     fitted = fit_tokens(train, text.column, text.level, text.length, text.vocabulary, "last")

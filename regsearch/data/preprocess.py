@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Hashable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -10,18 +11,14 @@ from scipy.stats import norm
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, RobustScaler, StandardScaler
 
-from regsearch.data.columns import Preprocessing, as_text, tokens
+from regsearch.data.columns import Column, Preprocessing, as_text, read_numbers, tokens
+from regsearch.data.written import Reading, read_columns
 from regsearch.errors import UserError
 from regsearch.system.files import JsonObject
 
 REACH = 10.0
 """Standard deviations from the mean that a value keeps, also where training reaches less far."""
 _QUANTILES = 100
-
-
-def is_numeric(values: pd.Series) -> bool:
-    """Tell whether a column holds numbers; truth values are none."""
-    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
 
 
 _HOLDS = {
@@ -37,7 +34,9 @@ def holds(values: pd.Series) -> dict[str, str]:
     return {"holds": what} if what else {}
 
 
-def fit(train: pd.DataFrame, scaling: str = "standard") -> Preprocessing:
+def fit(
+    train: pd.DataFrame, scaling: str = "standard", readings: Mapping[Hashable, Reading] | None = None
+) -> Preprocessing:
     """Fit numeric columns (median imputation and scaling) and others (the most frequent value, one feature a category).
 
     Args:
@@ -45,20 +44,24 @@ def fit(train: pd.DataFrame, scaling: str = "standard") -> Preprocessing:
             deviations, whichever is farther. `robust`: the same with the median and the interquartile range, and the
             standard deviation where that is 0. `quantile`: the normal score of x among the training rows. `unbounded`:
             `standard` without a bound.
+        readings: how each column is read; left out, as the training rows tell.
 
     Raises:
         UserError: a column has no value among the training rows.
     """
-    columns = []
+    columns: list[Column] = []
+    readings = read_columns(train) if readings is None else readings
     for name in train.columns:
-        values = train[name]
-        if values.isna().all():
+        values, reading = train[name], readings[name]
+        entry: Column = {"name": name, "kind": "numeric", **reading.entry}
+        numbers = _plain(entry, values) if reading.numeric else None
+        if values.isna().all() or (numbers is not None and np.isnan(numbers).all()):
             allowed = f"leave it out: data.drop: [{name}]"
             raise UserError(
                 "column has no value among the training rows", key="data.source", value=str(name), allowed=allowed
             )
-        if is_numeric(values):
-            columns.append({"name": name, "kind": "numeric", **_numbers(values, scaling)})
+        if numbers is not None:
+            columns.append({**entry, **_numbers(numbers, scaling)})
         else:
             texts = as_text(values)[:, None]
             filler = SimpleImputer(strategy="most_frequent", missing_values=None).fit(texts)
@@ -76,9 +79,9 @@ def fit(train: pd.DataFrame, scaling: str = "standard") -> Preprocessing:
     return Preprocessing(tuple(columns))
 
 
-def _numbers(values: pd.Series, scaling: str) -> JsonObject:
-    """What a numeric column is filled in and scaled by."""
-    raw = _plain(values)[:, None]
+def _numbers(values: np.ndarray, scaling: str) -> JsonObject:
+    """What a numeric column [N] is filled in and scaled by."""
+    raw = values[:, None]
     imputer = SimpleImputer(strategy="median").fit(raw)
     filled = imputer.transform(raw)
     scaler = StandardScaler().fit(filled)
@@ -108,8 +111,8 @@ def far_values(fitted: Preprocessing, train: pd.DataFrame, other: pd.DataFrame) 
     for column in fitted.columns:
         if column["kind"] == "numeric":
             name = column["name"]
-            bounds = column if "low" in column else _numbers(train[name], "standard")
-            values = (_plain(other[name]) - bounds["mean"]) / bounds["scale"]
+            bounds = column if "low" in column else _numbers(_plain(column, train[name]), "standard")
+            values = (_plain(column, other[name]) - bounds["mean"]) / bounds["scale"]
             counts[str(name)] = int(((values < bounds["low"]) | (values > bounds["high"])).sum())
     return {name: count for name, count in counts.items() if count}
 
@@ -122,15 +125,15 @@ def filled_values(fitted: Preprocessing, train: pd.DataFrame) -> dict[str, int]:
     for column in fitted.columns:
         values = train[column["name"]]
         if column["kind"] == "numeric":
-            counts[str(column["name"])] = int(np.isnan(_plain(values)).sum())
+            counts[str(column["name"])] = int(np.isnan(_plain(column, values)).sum())
         elif column["kind"] == "categorical":
             counts[str(column["name"])] = sum(text is None for text in as_text(values))
     return {name: count for name, count in counts.items() if count}
 
 
-def _plain(values: pd.Series) -> np.ndarray:
-    """Numbers as float64, NaN where they are missing or infinite."""
-    raw = np.array(values.to_numpy(dtype=np.float64, na_value=np.nan))
+def _plain(column: Column, values: pd.Series) -> np.ndarray:
+    """The numbers of a numeric column as float64 [N], NaN where they are missing or infinite."""
+    raw = np.array(read_numbers(column, values))
     raw[~np.isfinite(raw)] = np.nan
     return raw
 

@@ -27,7 +27,7 @@ def resample(data: Path, out: Path, seed: int) -> Manifest:
     manifest = Manifest.load(data)
     sizes = {"train": len(search_data.train_y), "validation": len(search_data.validation_y), "test": 0}
     strata = y if manifest.task == "classification" else np.zeros(len(y), dtype=np.int64)
-    room = 0 if manifest.every_row else None
+    room = 0 if manifest.rules.every_row else None
     rows = random_split(equal_rows(x), strata.astype(np.int64), sizes, seed, room)
     train, validation = (np.sort(rows[part]) for part in ("train", "validation"))
     return _write(out, data, SearchData(x[train], y[train], x[validation], y[validation]))

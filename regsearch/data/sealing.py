@@ -23,6 +23,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from regsearch.data.manifest import Manifest
+from regsearch.data.rules import TODAY, CutRules
 from regsearch.errors import UserError
 from regsearch.system.forking import UNGUARDED, describe_end, start, was_killed
 from regsearch.system.garbage import importing
@@ -60,7 +61,7 @@ def sealing(
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     ours, theirs = multiprocessing.Pipe()
-    given = config, folder, out, test, like is None or like.every_row
+    given = config, folder, out, test, TODAY if like is None else like.rules
     unheard = Path(os.devnull)  # what libraries and the author's own code print
     process = start(_serve, theirs, *given, output=unheard, name="regs-sealing")
     theirs.close()
@@ -117,7 +118,7 @@ def verify_digest(config: DataConfig, folder: str, out: Path) -> None:
         )
 
 
-def _cut(config: DataConfig, folder: str, out: Path, test: bool, every_row: bool = True) -> None:
+def _cut(config: DataConfig, folder: str, out: Path, test: bool, rules: CutRules = TODAY) -> None:
     from regsearch.data.sources import load_table
 
     table = load_table(config, folder)
@@ -130,8 +131,8 @@ def _cut(config: DataConfig, folder: str, out: Path, test: bool, every_row: bool
     from regsearch.data.parts import make_parts
     from regsearch.data.split import PARTS
 
-    parts = make_parts(table, config, every_row)
-    about = parts.about if every_row else {**parts.about, "rows": None, "left_out": None}
+    parts = make_parts(table, config, rules)
+    about = {"written": {}, **parts.about, **dict.fromkeys(rules.unsaid)}
     digest, marks = hashlib.sha256(), marks_of_test(table, parts)
     digest.update(json.dumps([config.source, table.target, table.task]).encode())
     aside = out.with_name(f"{out.name}.part")
@@ -249,11 +250,11 @@ def _check_target(table: Table, config: DataConfig) -> None:
             raise UserError("the target has a single class", key="data.target", value=table.target, allowed=allowed)
 
 
-def _serve(pipe: Connection, config: DataConfig, folder: str, out: Path, test: bool, every_row: bool) -> None:
+def _serve(pipe: Connection, config: DataConfig, folder: str, out: Path, test: bool, rules: CutRules) -> None:
     """Cut and write the parts; sends None, the fields of a refusal, or the text of a failure."""
     try:
         with importing():
-            _cut(config, folder, out, test, every_row)
+            _cut(config, folder, out, test, rules)
     except UserError as error:
         fields = {name: getattr(error, name) for name in ("what", "file", "key", "value", "allowed")}
         pipe.send({k: v if isinstance(v, int | float) or v is None else str(v) for k, v in fields.items()})

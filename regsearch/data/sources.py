@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,9 +64,14 @@ def load_table(config: DataConfig, folder: str) -> Table:
     return Table(x, table[target], str(task), target, raw=raw)
 
 
-def read_csv(path: Path) -> pd.DataFrame:
-    """Read a table whose columns have the types of all their cells, not each stretch of rows its own."""
-    return pd.read_csv(path, na_values=list(MISSING), keep_default_na=False, low_memory=False)
+def read_csv(path: Path, texts: Iterable[str] = ()) -> pd.DataFrame:
+    """Read a table whose columns have the types of all their cells, not each stretch of rows its own.
+
+    Args:
+        texts: columns whose cells stay the texts that they are.
+    """
+    types = dict.fromkeys(texts, str)
+    return pd.read_csv(path, na_values=list(MISSING), keep_default_na=False, low_memory=False, dtype=types)
 
 
 def missing_signs(source: str) -> tuple[str, ...]:
@@ -94,7 +99,8 @@ def _file(name: str, folder: str, config: DataConfig) -> pd.DataFrame:
         path = place / name
         if path.is_file():
             try:
-                return pd.read_parquet(path) if config.source.startswith("parquet:") else read_csv(path)
+                texts = [column for column, asked in config.columns.items() if asked.decimal]
+                return pd.read_parquet(path) if config.source.startswith("parquet:") else read_csv(path, texts)
             except Exception as error:
                 kind = "a Parquet file" if config.source.startswith("parquet:") else "a table of comma-separated values"
                 raise UserError(

@@ -35,10 +35,10 @@ FINALS = 2
 """`finals/summary.json` and `finals/importance.json`; 2: importance says what moves the loss, too."""
 MACHINE = 1
 """`machine.json`."""
-MANIFEST = 3
+MANIFEST = 4
 """`manifest.json` of sealed data, of a packaged champion and of an exported folder, whose `predict.py` has the same
 number; 2: numbers are held at bounds or scaled by quantiles, and values of a column are read by what it holds; 3: every
-row is in a part or counted as left out."""
+row is in a part or counted as left out; 4: numbers that are written as texts are numbers."""
 
 
 def check_version(version: object, known: int, file: str | Path | None) -> int:

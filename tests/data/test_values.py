@@ -22,6 +22,7 @@ from regsearch.data.columns import MISSING, Preprocessing, canonical
 from regsearch.data.parts import make_parts
 from regsearch.data.preprocess import fit, fit_codes, fit_tokens
 from regsearch.data.sources import load_table, missing_signs, read_csv
+from regsearch.data.written import Reading
 
 
 @pytest.mark.parametrize(
@@ -49,9 +50,9 @@ def test_one_value_has_one_text_whatever_its_type(text: str | None, values: list
     assert [canonical(value) for value in values] == [text] * len(values)
 
 
-def fitted_on(cells: list[Any] | pd.Series) -> Preprocessing:
+def fitted_on(cells: list[Any] | pd.Series, category: bool = False) -> Preprocessing:
     values = cells if isinstance(cells, pd.Series) else pd.Series(cells, dtype=object)
-    return fit(pd.DataFrame({"c": values}))
+    return fit(pd.DataFrame({"c": values}), readings={"c": Reading(False)} if category else None)
 
 
 def category(fitted: Preprocessing, value: Any) -> str | None:
@@ -93,7 +94,7 @@ WORDS, DAY_WORDS = ["red", "green", "red"], ["2021-10-23 00:00:00", "2021-10-24 
     ],
 )
 def test_what_training_knows_is_known_in_every_form(training: Any, category_of: str | None, served: list[Any]) -> None:
-    fitted = fitted_on(training)
+    fitted = fitted_on(training, category=isinstance(training[0], Decimal))
     assert {repr(value): category(fitted, value) for value in served} == {repr(v): category_of for v in served}
 
 
@@ -166,9 +167,33 @@ KINDS: dict[str, st.SearchStrategy[str]] = {
     "truth": st.sampled_from(["True", "false", "TRUE", ""]),
     "truth word": st.sampled_from(["true", "True", "maybe", "null"]),
     "day": st.sampled_from(["2021-10-23", "2021-10-24", "2021-10-23 08:30:00", ""]),
+    "money": st.one_of(
+        st.integers(-9999999, 9999999).map(lambda n: f"${n / 100:,.2f}"), st.sampled_from(["?", "", "5"])
+    ),
+    "comma": st.one_of(st.integers(-99, 99).map(lambda n: f"{n / 2}".replace(".", ",")), st.sampled_from(["-", "NA"])),
+    "owed": st.one_of(st.integers(1, 9999).map(lambda n: f"({n:,}.5)"), st.integers(0, 99).map(str), st.just(" ")),
+    "per cent": st.integers(0, 100).map(lambda n: f"{n} %"),
     "word": st.sampled_from(["red", "green", "Red", " red", "nan", "None", "a,b", 'a"b', "0x1"]),
 }
-STRANGE = st.sampled_from(["201", "true", "violet", "", "1", "1.0", "2.5", "007", "NA", "2021-10-25", "9" * 20])
+STRANGE = st.sampled_from(
+    [
+        "201",
+        "true",
+        "violet",
+        "",
+        "1",
+        "1.0",
+        "2.5",
+        "007",
+        "NA",
+        "2021-10-25",
+        "9" * 20,
+        "$1,003.29",
+        "3,7",
+        "(2)",
+        "7%",
+    ]
+)
 
 
 def as_csv(rows: list[list[str]]) -> io.StringIO:
@@ -195,8 +220,9 @@ def test_a_row_is_read_alone_as_among_others_and_as_in_training(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     rows = data.draw(st.lists(st.tuples(*KINDS.values()).map(list), min_size=2, max_size=4))
-    firsts = dict(zip(KINDS, ("1.5", "004", "X", "True", "maybe", "2021-10-23", "red"), strict=True))
-    rows = [list(firsts.values()), *rows]  # no column is empty
+    firsts = ["1.5", "004", "X", "True", "maybe", "2021-10-23", "$1.50", "1,5", "(1.5)", "1 %", "red"]
+    seconds = [*firsts[:6], "$2.50", "2,5", "(2.5)", "2 %", "red"]
+    rows = [firsts, seconds, *rows]  # no column is empty, and two numbers make one of numbers
     path = tmp_path_factory.getbasetemp() / "generated.csv"
     path.write_text(as_csv(rows).getvalue())
     table = read_csv(path)

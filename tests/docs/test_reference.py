@@ -16,7 +16,7 @@ from sphinx.ext.napoleon import Config, GoogleDocstring
 
 from regsearch.cli.app import app
 from regsearch.config import StudyConfig, build_space, space
-from regsearch.config.refusal import keys_of, section_of
+from regsearch.config.refusal import entry_of, keys_of, section_of
 from regsearch.config.space_keys import SPACE_KEYS
 from regsearch.config.stock import STOCK
 from regsearch.config.yaml12 import read_yaml
@@ -49,8 +49,9 @@ def test_no_key_is_left_out() -> None:
     def places(model: Any, before: str = "") -> set[str]:
         found = {before + name for name in keys_of(model)}
         for name in keys_of(model):
-            below = section_of(model.model_fields[name])
+            below, entry = section_of(model.model_fields[name]), entry_of(model.model_fields[name])
             found |= places(below, f"{before}{name}.") if below else set()
+            found |= places(entry, f"{before}{name}.NAME.") if entry else set()
         return found
 
     assert {key.place for key in MODEL_KEYS} == places(StudyConfig)

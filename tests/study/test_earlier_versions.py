@@ -102,9 +102,18 @@ def test_a_killed_study_goes_on_to_the_answer_of_its_version(tmp_path: Path) -> 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_study_that_left_rows_out_goes_on_with_the_rows_it_has(tmp_path: Path) -> None:
-    """A group that fitted nowhere was in no part: it is in none of this study, whose answer is that of its version."""
-    folder = lay("0.2.0", "groups-killed", tmp_path)
+@pytest.mark.parametrize(
+    ("version", "name"),
+    [
+        # A group that fitted nowhere was in no part: it is in none of this study.
+        ("0.2.0", "groups-killed"),
+        # Numbers that are written as texts were a category for each value.
+        ("before-0.3.0", "texts-killed"),
+    ],
+)
+def test_a_study_that_was_cut_otherwise_goes_on_with_the_rows_it_has(version: str, name: str, tmp_path: Path) -> None:
+    """Its answer is that of its version."""
+    folder = lay(version, name, tmp_path)
     manifest = (folder / "data" / "manifest.json").read_bytes()
     told = printed(tmp_path)
     assert answer(start(tmp_path, "resume", "small")) == {name: told[name] for name in ("trials", "best", "finals")}

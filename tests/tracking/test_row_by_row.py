@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,11 @@ def test_the_example_of_every_type_of_column_is_answered_as_its_rows_were_in_tra
             "zip": draw.choice(["007", "7", "012"], rows),
             "word": draw.choice(np.array(["NA", "red", None]), rows),
             "kind": pd.Categorical(draw.choice(["a", "b"], rows)),
+            "fee": [None if row % 9 == 0 else Decimal(row) / 8 for row in range(rows)],
+            "paid": [f"${value:,.2f}" for value in draw.uniform(1, 5000, rows)],
+            "share": np.where(
+                np.arange(rows) % 7 == 3, "?", [f"{value:.1f}".replace(".", ",") for value in days.dt.hour]
+            ),
             "y": draw.integers(0, 2, rows),
         }
     )
@@ -151,6 +157,30 @@ def test_the_example_of_every_type_of_column_is_answered_as_its_rows_were_in_tra
     answers = [made.served.predict(typed[row : row + 1]).to_numpy()[0] for row in range(0, rows, 7)]
     np.testing.assert_allclose(answers, everything[::7], rtol=1e-6)
     np.testing.assert_allclose(made.printed(typed.to_csv(index=False)), everything, rtol=1e-6)
+
+
+def test_money_is_read_alone_and_among_others_in_every_form(tmp_path: Path) -> None:
+    """By `predict.py` from a CSV file, over JSON as text and as the number that it is, and by MLflow from a table."""
+    draw, rows = np.random.default_rng(2), 120
+    income = draw.uniform(100, 5000, rows)
+    table = pd.DataFrame({"income": [f"${value:,.2f}" for value in income], "y": (income > 2000).astype(int)})
+    table["age"] = np.where(np.arange(rows) % 5 == 0, "?", draw.integers(20, 90, rows).astype(str))
+    made = packaged(tmp_path, table, "csv")
+    done = made.program('income,age\n"$1,003.29",50\n"($12.50)",?\n$7,\n')
+    assert done.returncode == 0, done.stderr
+    answers = pd.read_csv(io.StringIO(done.stdout)).to_numpy()
+    assert np.ptp(answers[:, 0]) > 0.01
+    texts = [["$1,003.29", "50"], ["($12.50)", "?"], ["$7", None]]
+    plain = [[1003.29, 50], [-12.5, None], [7, None]]
+    for cells in (texts, plain, [texts[0], *plain[1:]]):
+        np.testing.assert_allclose(made.json("dataframe_split", {"columns": ["income", "age"], "data": cells}), answers)
+        alone = [made.json("dataframe_split", {"columns": ["income", "age"], "data": [row]})[0] for row in cells]
+        np.testing.assert_allclose(alone, answers)
+        frame = pd.DataFrame(cells, columns=["income", "age"])
+        np.testing.assert_allclose(made.served.predict(frame).to_numpy(), answers)
+    line = "column income must hold numbers: row 2 holds '1.003,29 €', which is no number with '.' before its decimals"
+    done = made.program('income,age\n$7,50\n"1.003,29 €",50\n')
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"predict.py: -: {line}\n")
 
 
 def test_a_truth_value_is_no_number_of_an_array_alone_or_among_others(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from regsearch.config.models import StudyConfig
-from regsearch.config.refusal import Allowed, Example, SetByLoader, allowed_words, section_of
+from regsearch.config.refusal import Allowed, Example, SetByLoader, allowed_words, entry_of, section_of
 from regsearch.config.space import DEFAULT_SPACE
 from regsearch.config.space_keys import SPACE_KEYS
 from regsearch.config.stock import STOCK
@@ -73,9 +73,11 @@ def keys_below(model: type[BaseModel], section: str = "", beside: str = "") -> I
         if SetByLoader() in field.metadata:
             continue
         yield _key(section, name, field, beside)
-        below = section_of(field)
+        below, entry, own = section_of(field), entry_of(field), f"{section}.{name}" if section else name
         if below is not None:
-            inner.append((f"{section}.{name}" if section else name, below))
+            inner.append((own, below))
+        if entry is not None:
+            inner.append((f"{own}.NAME", entry))
     for place, below in inner:
         yield from keys_below(below, place)
 
@@ -124,8 +126,8 @@ def _kind(annotation: Any) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    value = field.default
-    if value is None or value == ():
+    value = field.get_default(call_default_factory=True)
+    if value is None or value in ((), {}):
         return "none"
     if isinstance(value, BaseModel):
         return "its keys' own defaults"

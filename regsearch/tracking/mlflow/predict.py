@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 
 ROWS_AT_ONCE = 4096
-SCHEMA = 3
+SCHEMA = 4
 """The latest form of `manifest.json` that this file reads; one without a number is of the first."""
 VALUES = ("regression", "forecasting", "recommendation")
 
