@@ -17,8 +17,8 @@ def nearest(word: object, known: Iterable[str]) -> str:
 
 def suggested(names: Iterable[str]) -> str:
     """Format ` (did you mean a, b or c?)`, or nothing without a name."""
-    *most, last = [*names] or [""]
-    return f" (did you mean {', '.join(most)}{' or ' if most else ''}{last}?)" if last else ""
+    known = list(names)
+    return f" (did you mean {listed(known, 'or')}?)" if known else ""
 
 
 def one_of(known: Iterable[str], given: object = None, others: Collection[str] = ()) -> str:
@@ -80,10 +80,10 @@ def brief(value: object, longest: int = 60) -> object:
     return value if len(text) <= longest else _Text(text[: longest - 4] + " ...")
 
 
-def listed(words: Iterable[str]) -> str:
+def listed(words: Iterable[str], joint: str = "and") -> str:
     """Join words, one or more: `a`, `a and b`, `a, b and c`."""
     *most, last = words
-    return f"{', '.join(most)} and {last}" if most else last
+    return f"{', '.join(most)} {joint} {last}" if most else last
 
 
 def as_seconds(text: str | None, key: str) -> float | None:

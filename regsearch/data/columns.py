@@ -28,7 +28,8 @@ MISSING = (
     *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
 )
 """What stands for a missing value in a CSV file, as pandas has it."""
-_NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
+NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
+"""A number as every program writes it, blanks around it aside."""
 _PLAIN_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
 _TRUTHS = {"True": "True", "true": "True", "TRUE": "True", "False": "False", "false": "False", "FALSE": "False"}
 _MOST_DIGITS = 400
@@ -384,17 +385,17 @@ class _Words:
     def _text(self, text: str) -> str | None:
         if text in self._missing:
             return None
-        if self._holds == "numbers" and _NUMBER.fullmatch(text):
+        if self._holds == "numbers" and NUMBER.fullmatch(text):
             forms = (_decimal_text(text), canonical(float(text)))
             return next((form for form in forms if form in self._known), forms[0])
         if self._holds == "booleans" and text in _TRUTHS:
             return _TRUTHS[text]
-        if self._holds == "times" and not _NUMBER.fullmatch(text):
+        if self._holds == "times" and not NUMBER.fullmatch(text):
             return _read_time(text) or text
         if text in _TRUTHS:
             self._refuse("a truth value", any(word in _TRUTHS for word in self._known))
-        if _NUMBER.fullmatch(text):
-            self._refuse("a number", any(_NUMBER.fullmatch(word) for word in self._known))
+        if NUMBER.fullmatch(text):
+            self._refuse("a number", any(NUMBER.fullmatch(word) for word in self._known))
         return text
 
     def _typed(self, kind: str, text: str) -> str | None:
@@ -431,7 +432,7 @@ def _kind(value: object) -> str:
 
 
 def _read_time(text: str) -> str | None:
-    if _NUMBER.fullmatch(text):
+    if NUMBER.fullmatch(text):
         return None
     time = pd.to_datetime(text, format="ISO8601", errors="coerce")
     return canonical(time)

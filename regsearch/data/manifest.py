@@ -5,27 +5,24 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
 from regsearch.config.data import Task
+from regsearch.config.fields import Count, Natural
 from regsearch.data.rules import CutRules
 from regsearch.system import documents, schema
 from regsearch.system.files import JsonObject
 from regsearch.system.guard import SEALED
 from regsearch.system.sums import SUMS, read_sums, sum_of
 
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
-
 
 @dataclass(frozen=True)
 class _Sizes:
-    train: Count
-    validation: Count
-    test: Count
+    train: Natural
+    validation: Natural
+    test: Natural
 
 
 @dataclass(frozen=True)
@@ -34,8 +31,8 @@ class _Closer:
 
     task: Task
     sizes: _Sizes
-    inputs: list[Positive]
-    outputs: Positive
+    inputs: list[Count]
+    outputs: Count
     dtype: Literal["float32", "int64"] = "float32"
 
 
@@ -110,8 +107,7 @@ class Manifest:
         documents.check_form(data, cls, documents.FROM_A_COPY, file)
         documents.check_shape(data, _Closer, documents.FROM_A_COPY, file)
         if data.get("dtype") == "int64" and not data.get("vocabulary"):
-            what = "is damaged: codes need it"
-            raise documents.DamagedFile(what, file=file, key="vocabulary", allowed=documents.FROM_A_COPY)
+            raise documents.damaged(file, "codes need it", key="vocabulary")
         return cls(**{**data, "inputs": tuple(data["inputs"])})
 
     @classmethod
@@ -156,8 +152,7 @@ def check_rows(folder: Path) -> None:
     for name, rows in vars(known).items():
         file, wanted = folder / f"{name}.npy", sizes[name.rpartition("_")[0]]
         if len(rows) != wanted:
-            what = f"is damaged: it has {len(rows)} rows, and {wanted} were sealed"
-            raise documents.DamagedFile(what, file=file, allowed=documents.FROM_A_COPY)
+            raise documents.damaged(file, f"it has {len(rows)} rows, and {wanted} were sealed")
         if name.endswith("_x") and (rows.dtype != manifest.dtype or rows.shape[1:] != manifest.inputs):
             what = f"does not fit manifest.json: its rows are {rows.dtype} of shape {rows.shape[1:]}"
             allowed = f"sealed were {manifest.dtype} of shape {manifest.inputs}; {documents.FROM_A_COPY}"

@@ -21,7 +21,7 @@ import pandas as pd
 
 from regsearch.data.affixes import CURRENCIES, PERCENT, unit_of
 from regsearch.data.arrays import refuse_far
-from regsearch.data.columns import AFFIXES, MISSING, WrittenNumbers, read_numbers
+from regsearch.data.columns import AFFIXES, MISSING, NUMBER, WrittenNumbers, read_numbers
 from regsearch.data.times import ROW
 from regsearch.errors import UserError
 from regsearch.system.files import JsonObject
@@ -36,7 +36,6 @@ GAPS = frozenset({"?", "-", "--", ".", "*", "n/a", "na", "none", "unknown", "mis
 """What stands for a missing value among numbers, in small letters; blanks do, too."""
 _BLANKS = " \u00a0\u2009\u202f'\u2019"
 _THOUSANDS = {".": f",{_BLANKS}", ",": f".{_BLANKS}"}
-_PLAIN = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 _LEADING_ZERO = re.compile(r"0[0-9]")
 # From how many different numbers on, and with what share of the rows, a word among them is taken for a slip.
 _MANY, _MOST = 20, 0.9
@@ -98,7 +97,7 @@ def written_like(columns: tuple[JsonObject, ...], train: pd.DataFrame) -> dict[s
         if "written" in column:
             name: str = column["name"]
             texts = {value.strip() for value in train[name].astype(object) if isinstance(value, str)}
-            telling = (text for text in texts if not _PLAIN.fullmatch(text) and text.casefold() not in GAPS)
+            telling = (text for text in texts if not NUMBER.fullmatch(text) and text.casefold() not in GAPS)
             examples[str(name)] = max(telling, key=lambda text: (len(text), text), default="")
     return examples
 
@@ -186,7 +185,7 @@ class _Texts:
             return Reading(False)
         if not self._must and len(self._rest) + len(self._numbers) < 2:
             return Reading(False)
-        if not (self._must or self._gaps or self._numbers or any(not _PLAIN.fullmatch(text) for text in self._rest)):
+        if not (self._must or self._gaps or self._numbers or any(not NUMBER.fullmatch(text) for text in self._rest)):
             return Reading(False)  # plain texts of a source whose cells have types: a text is a text
         decimal, sure = self._sign()
         affixes = self._affixes(self._matches[decimal])

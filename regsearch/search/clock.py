@@ -7,7 +7,7 @@ from pathlib import Path
 
 from regsearch.search.protocol import Clock
 from regsearch.system import schema
-from regsearch.system.documents import FROM_A_COPY, DamagedFile, read_text
+from regsearch.system.documents import FROM_A_COPY, damaged, read_text
 from regsearch.system.files import JsonObject
 
 CLOCK = "regsearch:clock"
@@ -34,7 +34,7 @@ def check_clock(clock: object, place: str | Path) -> None:
     if clock is None:
         return
     if not isinstance(clock, dict):
-        raise DamagedFile("is damaged: the clock of the search is no object", file=place, allowed=FROM_A_COPY)
+        raise damaged(place, "the clock of the search is no object")
     schema.check_version(clock.get(schema.KEY), schema.SEARCH, place)
 
 
@@ -77,7 +77,7 @@ def parse_turn(line: bytes, path: Path, number: int) -> JsonObject:
     except ValueError:
         log = None
     if not isinstance(log, dict) or not isinstance(log.get("op_code"), int):
-        raise DamagedFile(f"is damaged: line {number} is no step of a search", file=path, allowed=FROM_A_COPY)
+        raise damaged(path, f"line {number} is no step of a search")
     return log
 
 

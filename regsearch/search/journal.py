@@ -20,7 +20,7 @@ from optuna.storages.journal import BaseJournalBackend
 
 from regsearch.search.clock import CLOCK, check_journal, numbered, parse_turn, whole_turns
 from regsearch.search.protocol import Clock
-from regsearch.system.documents import FROM_A_COPY, DamagedFile
+from regsearch.system.documents import damaged
 from regsearch.system.files import JsonObject
 
 
@@ -39,8 +39,7 @@ class JournalFile:
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 self.optuna = JournalStorage(self._backend)
         except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
-            what = f"is damaged: Optuna cannot follow its steps ({type(error).__name__}: {error})"
-            raise DamagedFile(what, file=path, allowed=FROM_A_COPY) from None
+            raise damaged(path, f"Optuna cannot follow its steps ({type(error).__name__}: {error})") from None
         self._backend.cut()
 
     def commit(self, study: optuna.Study, clock: Clock) -> None:

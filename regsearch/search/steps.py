@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from regsearch.search.clock import CLOCK, PARAMS, parse_turn, whole_turns
-from regsearch.system.documents import FROM_A_COPY, DamagedFile, check_shape
+from regsearch.system.documents import FROM_A_COPY, check_shape, damaged
 from regsearch.system.files import JsonObject
 
 # Numbers of Optuna's own, see `optuna.storages.journal.JournalStorage`.
@@ -149,8 +149,3 @@ class JournalSteps:
             elif lost := set(range(1, max(last, *trial.epochs, 0) + 1)) - trial.epochs:
                 raise damaged(self._path, f"epoch {min(lost)} of trial {number} is missing")
             trial.begun = trial.begun or (number in under_way and number not in clock.waiting)
-
-
-def damaged(path: Path, what: str) -> DamagedFile:
-    """Make the refusal of a journal, or of a log that it does not fit."""
-    return DamagedFile(f"is damaged: {what}", file=path, allowed=FROM_A_COPY)

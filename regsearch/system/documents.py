@@ -26,6 +26,11 @@ class DamagedFile(UserError):
     """A file that a study keeps is gone, cut, or does not hold what was written."""
 
 
+def damaged(file: str | Path | None, what: str, key: str | None = None) -> DamagedFile:
+    """Make the refusal of a file that nothing can make again: what is wrong with it, and with which key."""
+    return DamagedFile(f"is damaged: {what}", file=file, key=key, allowed=FROM_A_COPY)
+
+
 def read_object(file: Path, latest: int, mend: str, shape: object = None) -> JsonObject:
     """Read the object of a JSON file, but for the number of its form.
 

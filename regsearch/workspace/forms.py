@@ -9,9 +9,9 @@ from pathlib import Path
 from regsearch.config import StudyConfig
 from regsearch.errors import UserError
 from regsearch.search.clock import check_journal
-from regsearch.search.steps import JournalSteps, damaged
+from regsearch.search.steps import JournalSteps
 from regsearch.system import schema
-from regsearch.system.documents import FROM_A_COPY, DamagedFile, concluded_anew, read_object, read_text
+from regsearch.system.documents import FROM_A_COPY, DamagedFile, concluded_anew, damaged, read_object, read_text
 from regsearch.system.files import JsonObject
 from regsearch.tracking.log.history import StudyHistory
 from regsearch.tracking.log.outbox import check_log
@@ -68,7 +68,7 @@ def read_log(folder: StudyFolder) -> StudyHistory:
     begun = folder.journal.exists()
     history = StudyHistory.read_whole(folder.outbox, begun)
     if begun and history.start is None:
-        raise DamagedFile("is damaged: it is empty", file=folder.outbox, allowed=FROM_A_COPY)
+        raise damaged(folder.outbox, "it is empty")
     return history
 
 
@@ -89,8 +89,8 @@ def check_search(folder: StudyFolder, config: StudyConfig, created_ms: int) -> N
     steps, history = JournalSteps(folder.journal), read_log(folder)
     if steps.clock is not None and len(steps.clock.lanes) != search.parallel:
         at_once = len(steps.clock.lanes)
-        what = f"is damaged: its last clock has {at_once} trials at once, and search.parallel is {search.parallel}"
-        raise DamagedFile(what, file=folder.journal, allowed=FROM_A_COPY)
+        what = f"its last clock has {at_once} trials at once, and search.parallel is {search.parallel}"
+        raise damaged(folder.journal, what)
     _check_trials(folder, steps, history, search.objectives[0])
 
 

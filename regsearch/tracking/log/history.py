@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from regsearch.system.documents import FROM_A_COPY, DamagedFile
+from regsearch.system.documents import damaged
 from regsearch.system.files import JsonMapping
 from regsearch.tracking.log.outbox import read_from
 from regsearch.tracking.log.records import (
@@ -152,11 +152,9 @@ class StudyHistory:
         history = cls()
         for line, (record, _) in enumerate(read_from(path) if begun or path.exists() else (), 1):
             if begun and line == 1 and not isinstance(record, StudyStart):
-                what = "is damaged: it does not begin with the study's start"
-                raise DamagedFile(what, file=path, allowed=FROM_A_COPY)
+                raise damaged(path, "it does not begin with the study's start")
             if missing := history._missing(record):
-                what = f"is damaged: line {line} needs {missing} before it, which is not there"
-                raise DamagedFile(what, file=path, allowed=FROM_A_COPY)
+                raise damaged(path, f"line {line} needs {missing} before it, which is not there")
             history.apply(record)
         return history
 

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from regsearch.errors import UserError
 from regsearch.system import schema
-from regsearch.system.documents import FROM_A_COPY, DamagedFile, unreadable
+from regsearch.system.documents import FROM_A_COPY, damaged, unreadable
 from regsearch.tracking.log.records import (
     Artifact,
     Metrics,
@@ -208,8 +208,7 @@ def _read(path: str | Path, offset: int, limit: int) -> Iterator[tuple[Record, i
             except UserError:
                 raise
             except (ValueError, RecursionError) as error:
-                what = f"is damaged: unreadable record at byte {here}: {error}"
-                raise DamagedFile(what, file=path, allowed=FROM_A_COPY) from None
+                raise damaged(path, f"unreadable record at byte {here}: {error}") from None
             yield _placed(record, folder), offset, fields.get(schema.KEY)
             if offset >= stop:
                 return
@@ -236,7 +235,7 @@ def check_log(path: Path) -> None:
                 try:
                     fields = json.loads(line)
                 except ValueError as error:
-                    raise DamagedFile(f"is damaged: {error}", file=path, allowed=FROM_A_COPY) from None
+                    raise damaged(path, str(error)) from None
                 if isinstance(fields, dict):
                     schema.check_version(fields.get(schema.KEY), schema.LOG, path)
 
